@@ -1,0 +1,50 @@
+//! Checks libtorch's version, bakes its folder into the run path, and keeps the CUDA library linked.
+
+use std::{env, fs, path::Path};
+
+/// The libtorch that the `tch` release in Cargo.toml is written for.
+const LIBTORCH_VERSION: &str = "2.13.0";
+
+fn main() {
+    gst_plugin_version_helper::info();
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+
+    // Set by torch-sys, whose `links` key is `tch`.
+    let Ok(lib_dir) = env::var("DEP_TCH_LIBTORCH_LIB") else {
+        return;
+    };
+    let lib_dir = fs::canonicalize(&lib_dir).unwrap_or_else(|_| lib_dir.into());
+    check_version(&lib_dir);
+
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib_dir.display());
+    // The linker's --as-needed drops libtorch_cuda, whose symbols are only reached through registration at load time; without it no GPU
+    // is ever seen, and nothing says so.
+    if lib_dir.join("libtorch_cuda.so").exists() {
+        println!("cargo:rustc-link-arg=-Wl,--no-as-needed,-ltorch_cuda,--as-needed");
+    }
+}
+
+/// torch-sys reads `build-version`, which the PyPI wheel lacks, so a wrong wheel would only show up as strange C++ errors.
+fn check_version(lib_dir: &Path) {
+    let root = lib_dir.parent().unwrap_or(lib_dir);
+    let found = fs::read_to_string(root.join("build-version"))
+        .ok()
+        .map(|v| v.trim().to_string())
+        .or_else(|| {
+            let text = fs::read_to_string(root.join("version.py")).ok()?;
+            let line = text.lines().find(|l| l.starts_with("__version__"))?;
+            line.split(['\'', '"']).nth(1).map(str::to_string)
+        });
+    match found {
+        Some(v) if v.split('+').next() == Some(LIBTORCH_VERSION) => {}
+        Some(v) => panic!(
+            "expected libtorch {LIBTORCH_VERSION}, found {v} in {}. Install it with \
+             `pip install torch=={LIBTORCH_VERSION}` into .venv (the set-up command of README.md does), or point LIBTORCH at such a copy.",
+            root.display()
+        ),
+        None => println!(
+            "cargo:warning=cannot tell the version of the libtorch in {}; {LIBTORCH_VERSION} is needed",
+            root.display()
+        ),
+    }
+}
