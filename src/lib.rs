@@ -1,1 +1,30 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Sparse adversarial attacks on video classifiers inside GStreamer pipelines.
+//!
+//! - [`attack`]: the method of Xu et al. and its baselines, on plain slices.
+//! - [`model`]: TorchScript classifiers.
+//! - [`video`]: what a model sees of a stream's bytes, and how a perturbation gets into them.
+//! - [`mod@sparseadv`]: the GStreamer element around the three.
+
+pub mod attack;
 pub mod model;
+pub mod sparseadv;
+pub mod video;
+
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    sparseadv::register(plugin)
+}
+
+gst::plugin_define!(
+    sparseadv,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+    // GStreamer's name of the MPL-2.0.
+    "MPL-2.0",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_REPOSITORY"),
+    env!("BUILD_REL_DATE")
+);

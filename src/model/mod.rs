@@ -2,12 +2,16 @@
 
 //! The classifier under attack: a TorchScript archive, its metadata, and the passes through it. Knows nothing of GStreamer.
 
+pub mod archive;
+pub mod classifier;
+pub mod device;
+pub mod error;
+pub mod features;
 pub mod metadata;
+mod probe;
 
+pub use archive::Origin;
+pub use classifier::{Model, Options};
+pub use device::DeviceChoice;
+pub use error::Error;
 pub use metadata::Metadata;
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("The metadata of {origin} cannot be used: {reason}. See the model contract in README.md.")]
-    Metadata { origin: String, reason: String },
-}

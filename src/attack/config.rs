@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What to attack, and within which bounds.
+
+use std::time::Duration;
+
+use super::optimizer::Kind;
+use super::Selection;
+
+/// What counts as success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Any label but this one; `None` stands for the model's own label of the clean window (Eq. 1).
+    Untargeted { label: Option<usize> },
+    /// Just this label (Eq. 2).
+    Targeted { target: usize },
+}
+
+impl Goal {
+    pub fn is_targeted(self) -> bool {
+        matches!(self, Self::Targeted { .. })
+    }
+
+    /// b, the share of the weight that the keyframes must reach (Section 4.1).
+    pub fn default_boundary(self) -> f64 {
+        if self.is_targeted() {
+            0.4
+        } else {
+            0.3
+        }
+    }
+
+    /// The paper's bound on iterations (Section 4.1).
+    pub fn default_max_iterations(self) -> u32 {
+        if self.is_targeted() {
+            1000
+        } else {
+            500
+        }
+    }
+}
+
+/// Settings of one attack.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub goal: Goal,
+    pub selection: Selection,
+    /// b in (0, 1].
+    pub boundary: f64,
+    /// Updates of the perturbation at the most.
+    pub max_iterations: u32,
+    /// Iterations without a smaller success after which a fooled window is done; 0 uses all iterations, as the paper does.
+    pub patience: u32,
+    /// Iterations without any success after which the next frame by weight joins the keyframes; 0 never, as in the paper.
+    pub grow_after: u32,
+    /// Step of the optimiser in grey levels.
+    pub learning_rate: f32,
+    pub optimizer: Kind,
+    /// Bound on any pixel's perturbation in grey levels; 0 for none.
+    pub epsilon: f32,
+    /// Lead of the wrong (or target) label's logit that counts as success: what other decoders' roundings may take away.
+    pub confidence: f32,
+    /// Seed of random choices, and of nothing else.
+    pub seed: u64,
+    /// Wall time after which the best so far is the result.
+    pub time_budget: Option<Duration>,
+}
+
+impl Config {
+    /// The defaults for a goal: the paper's, but for the step size, `patience` and `grow_after` (README, "Defaults").
+    pub fn new(goal: Goal) -> Self {
+        Self {
+            goal,
+            selection: Selection::default(),
+            boundary: goal.default_boundary(),
+            max_iterations: goal.default_max_iterations(),
+            patience: 10,
+            grow_after: 20,
+            learning_rate: 1.0,
+            optimizer: Kind::Adam,
+            epsilon: 0.0,
+            confidence: 0.5,
+            seed: 0,
+            time_budget: None,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The sparse attack of Xu et al., "Sparse Adversarial Attack for Video via Gradient-Based Keyframe Selection" (ICASSP 2023), and the
+//! selections it is compared with. Plain Rust on slices of `f32`: it knows neither GStreamer nor libtorch, only the two traits below.
+//!
+//! Frames and perturbations are `[3, height, width]` in grey levels 0..255, in the model's own geometry.
+
+pub mod config;
+pub mod keyframes;
+pub mod loss;
+pub mod norm;
+pub mod optimizer;
+pub mod run;
+pub mod two_stage;
+
+pub use config::{Config, Goal};
+pub use keyframes::Selection;
+pub use run::{run, Outcome, Progress};
+pub use two_stage::Best;
+
+/// The window under attack: clean frames, and what becomes of a perturbation on its way into them and back to the model.
+pub trait Scene {
+    /// T, the frames the model sees.
+    fn frames(&self) -> usize;
+    /// How many of them exist; the rest repeat the last one.
+    fn real_frames(&self) -> usize {
+        self.frames()
+    }
+    /// Values a frame, 3 * height * width.
+    fn frame_len(&self) -> usize;
+    /// The model's view of a clean frame.
+    fn clean(&self, frame: usize, view: &mut [f32]);
+    /// The model's view of a frame with a perturbation rendered into it.
+    fn perturbed(&mut self, frame: usize, delta: &[f32], view: &mut [f32]);
+    /// Adds to `grad_delta` what `grad_view` makes of it, at the perturbation last given to [`Scene::perturbed`] for this frame.
+    fn backward(&mut self, frame: usize, grad_view: &[f32], grad_delta: &mut [f32]);
+}
+
+/// The model under attack. Views are `[T, 3, height, width]` in grey levels.
+pub trait Classifier {
+    fn classes(&self) -> usize;
+    /// The logits; one forward pass.
+    fn forward(&mut self, view: &[f32]) -> Result<Vec<f32>, Error>;
+    /// The gradient of `sum_k cotangent[k] * logits[k]` of the last forward with respect to the view; one backward pass.
+    fn backward(&mut self, cotangent: &[f32], grad_view: &mut [f32]) -> Result<(), Error>;
+    /// Eq. 3 and Eq. 4 at the last forward: each frame's weight from the gradient of logit `label` with respect to the model's feature
+    /// map, not yet normalised; `None` where the model gives no feature map to weigh frames by. One backward pass.
+    fn feature_weights(&mut self, label: usize) -> Result<Option<Vec<f64>>, Error>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Classifier(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("The model's output is not finite (expected {classes} numbers, found {found}). Its weights or its metadata (mean, std, range) do not fit this input.")]
+    NotFinite { classes: usize, found: String },
+    #[error("The model's gradient is not finite at iteration {iteration}. Its weights or its metadata (mean, std, range) do not fit this input.")]
+    GradientNotFinite { iteration: u32 },
+    #[error("Expected keyframes within the window's {frames} frames, found {found}. Correct the keyframes property.")]
+    KeyframeOutOfRange { frames: usize, found: usize },
+    #[error("Expected a label below the model's {classes} classes, found {found}.")]
+    LabelOutOfRange { classes: usize, found: usize },
+    /// Asked to stop; not a failure.
+    #[error("The attack was cancelled")]
+    Cancelled,
+}
+
+/// Calls of the model so far. A query is one forward pass, with or without its backward, or a further backward by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    pub forwards: u32,
+    pub backwards: u32,
+    pub queries: u32,
+}

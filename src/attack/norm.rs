@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The L2,1 norm of a perturbation: the sum over frames of each frame's Euclidean norm (Wei et al., AAAI 2019, Eq. 2).
+
+/// `sum_k ||delta_k||_2` over frames of `len` values, in the values' own unit.
+pub fn l21(delta: &[f32], len: usize) -> f64 {
+    delta.chunks_exact(len).map(l2).sum()
+}
+
+/// Its gradient, `delta_k / ||delta_k||_2` a frame. Zero for a frame that is zero, the subgradient of least norm, where the formula has no
+/// value.
+pub fn l21_gradient(delta: &[f32], len: usize, grad: &mut [f32]) {
+    for (d, g) in delta.chunks_exact(len).zip(grad.chunks_exact_mut(len)) {
+        let norm = l2(d);
+        let scale = if norm > 0.0 { (1.0 / norm) as f32 } else { 0.0 };
+        for (g, d) in g.iter_mut().zip(d) {
+            *g = scale * d;
+        }
+    }
+}
+
+/// Euclidean norm, summed in double precision.
+pub fn l2(values: &[f32]) -> f64 {
+    values
+        .iter()
+        .map(|v| f64::from(*v).powi(2))
+        .sum::<f64>()
+        .sqrt()
+}
+
+/// Mean absolute value, 0 for no values.
+pub fn mean_abs(values: &[f32]) -> f64 {
+    let sum: f64 = values.iter().map(|v| f64::from(v.abs())).sum();
+    sum / values.len().max(1) as f64
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! First-order steps on a perturbation.
+
+use std::str::FromStr;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Adam (Kingma and Ba, ICLR 2015), beta 0.9 and 0.999, epsilon 1e-8: what SA and the paper use.
+    #[default]
+    Adam,
+    /// A step of the learning rate along the gradient's sign, as in PGD (Madry et al., ICLR 2018).
+    Sign,
+    /// A step along the gradient, scaled so that its root mean square is the learning rate.
+    Normalized,
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "adam" => Ok(Self::Adam),
+            "sign" => Ok(Self::Sign),
+            "normalized" => Ok(Self::Normalized),
+            _ => Err(format!(
+                "expected an optimizer (adam, sign, normalized), found {s}"
+            )),
+        }
+    }
+}
+
+/// An optimiser and its state over `n` values.
+#[derive(Clone, Debug)]
+pub struct Optimizer {
+    kind: Kind,
+    learning_rate: f32,
+    step: i32,
+    mean: Vec<f32>,
+    variance: Vec<f32>,
+}
+
+const BETA1: f32 = 0.9;
+const BETA2: f32 = 0.999;
+const EPSILON: f32 = 1e-8;
+
+impl Optimizer {
+    pub fn new(kind: Kind, learning_rate: f32, n: usize) -> Self {
+        let state = if kind == Kind::Adam { n } else { 0 };
+        Self {
+            kind,
+            learning_rate,
+            step: 0,
+            mean: vec![0.0; state],
+            variance: vec![0.0; state],
+        }
+    }
+
+    /// Appends room for `n` more values.
+    pub fn grow(&mut self, n: usize) {
+        if self.kind == Kind::Adam {
+            self.mean.resize(self.mean.len() + n, 0.0);
+            self.variance.resize(self.variance.len() + n, 0.0);
+        }
+    }
+
+    /// One step of `values` down `gradient`.
+    pub fn descend(&mut self, values: &mut [f32], gradient: &[f32]) {
+        let lr = self.learning_rate;
+        match self.kind {
+            Kind::Adam => {
+                self.step += 1;
+                let correction1 = 1.0 - BETA1.powi(self.step);
+                let correction2 = (1.0 - BETA2.powi(self.step)).sqrt();
+                let state = self.mean.iter_mut().zip(self.variance.iter_mut());
+                for ((v, g), (m, s)) in values.iter_mut().zip(gradient).zip(state) {
+                    *m = BETA1 * *m + (1.0 - BETA1) * g;
+                    *s = BETA2 * *s + (1.0 - BETA2) * g * g;
+                    *v -= lr / correction1 * *m / (s.sqrt() / correction2 + EPSILON);
+                }
+            }
+            Kind::Sign => {
+                for (v, g) in values.iter_mut().zip(gradient) {
+                    // `signum` of zero is one.
+                    if *g != 0.0 {
+                        *v -= lr * g.signum();
+                    }
+                }
+            }
+            Kind::Normalized => {
+                let rms = super::norm::l2(gradient) / (gradient.len() as f64).sqrt();
+                if rms > 0.0 {
+                    let scale = (f64::from(lr) / rms) as f32;
+                    for (v, g) in values.iter_mut().zip(gradient) {
+                        *v -= scale * g;
+                    }
+                }
+            }
+        }
+    }
+}

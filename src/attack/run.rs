@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! One window from the clean pass to the result: selection (Section 3.2), then the two-stage attack (Section 3.1).
+
+use std::time::{Duration, Instant};
+
+use super::keyframes::{self, Keyframes};
+use super::two_stage::{self, Best};
+use super::{loss, norm, Calls, Classifier, Config, Error, Goal, Scene};
+
+/// A classifier whose calls are counted and whose output is checked.
+pub struct Counted<'a> {
+    inner: &'a mut dyn Classifier,
+    calls: Calls,
+    /// The last forward already had its backward.
+    spent: bool,
+    logits: Vec<f32>,
+}
+
+impl<'a> Counted<'a> {
+    pub fn new(inner: &'a mut dyn Classifier) -> Self {
+        Self {
+            inner,
+            calls: Calls::default(),
+            spent: false,
+            logits: Vec::new(),
+        }
+    }
+
+    pub fn calls(&self) -> Calls {
+        self.calls
+    }
+
+    pub fn classes(&self) -> usize {
+        self.inner.classes()
+    }
+
+    pub fn last_logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    pub fn forward(&mut self, view: &[f32]) -> Result<Vec<f32>, Error> {
+        self.calls.forwards += 1;
+        self.calls.queries += 1;
+        self.spent = false;
+        self.logits = self.inner.forward(view)?;
+        if self.logits.len() != self.classes() || self.logits.iter().any(|z| !z.is_finite()) {
+            return Err(Error::NotFinite {
+                classes: self.classes(),
+                found: format!("{:?}", self.logits),
+            });
+        }
+        Ok(self.logits.clone())
+    }
+
+    pub fn backward(&mut self, cotangent: &[f32], grad_view: &mut [f32]) -> Result<(), Error> {
+        self.count_backward();
+        self.inner.backward(cotangent, grad_view)
+    }
+
+    pub fn feature_weights(&mut self, label: usize) -> Result<Option<Vec<f64>>, Error> {
+        let weights = self.inner.feature_weights(label)?;
+        if weights.is_some() {
+            self.count_backward();
+        }
+        Ok(weights)
+    }
+
+    fn count_backward(&mut self) {
+        self.calls.backwards += 1;
+        self.calls.queries += u32::from(self.spent);
+        self.spent = true;
+    }
+}
+
+/// What an attack on a window came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The model's label of the clean window.
+    pub clean_label: usize,
+    /// Its label of the result; the clean one where nothing was found.
+    pub final_label: usize,
+    pub clean_probability: f64,
+    /// Probability of the final label after the attack.
+    pub final_probability: f64,
+    /// The goal is reached by the result.
+    pub success: bool,
+    /// The goal was reached by the clean window already: there was nothing to attack.
+    pub trivial: bool,
+    pub keyframes: Keyframes,
+    /// Perturbed frames, ascending, with their perturbations; empty where there is none to apply.
+    pub perturbation: Vec<(usize, Vec<f32>)>,
+    pub calls: Calls,
+    pub queries_first_success: Option<u32>,
+    pub iterations: u32,
+    pub size: Size,
+    /// The time budget ended the attack.
+    pub out_of_time: bool,
+    pub duration: Duration,
+    /// Logits of the result.
+    pub logits: Vec<f32>,
+}
+
+/// Sizes of a perturbation in grey levels of the model's view, over all real frames unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Size {
+    /// Mean absolute perturbation of what the model sees of the pushed bytes.
+    pub map: f64,
+    /// The same before rendering and rounding.
+    pub map_float: f64,
+    /// `map` over the keyframes alone.
+    pub map_keyframes: f64,
+    pub max_abs: f64,
+    pub l21: f64,
+}
+
+/// News of an attack under way, so that a caller in a hurry has something to take.
+pub enum Progress<'a> {
+    /// The label of the clean window.
+    CleanLabel(usize),
+    /// A new smallest success, and the calls it took.
+    Improved(&'a Best, Calls),
+}
+
+/// Attacks a window. `start` holds the perturbations its frames carry already, as part of an earlier window that overlaps: if they fool
+/// this one too, they stay as they are. `cancelled` is asked once an iteration.
+pub fn run(
+    scene: &mut dyn Scene,
+    classifier: &mut dyn Classifier,
+    config: &Config,
+    start: &[(usize, Vec<f32>)],
+    cancelled: &dyn Fn() -> bool,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Outcome, Error> {
+    let began = Instant::now();
+    let deadline = config.time_budget.map(|b| began + b);
+    let mut classifier = Counted::new(classifier);
+    let classes = classifier.classes();
+    let labels = match config.goal {
+        Goal::Untargeted { label } => label,
+        Goal::Targeted { target } => Some(target),
+    };
+    if let Some(found) = labels.filter(|l| *l >= classes) {
+        return Err(Error::LabelOutOfRange { classes, found });
+    }
+    let (frames, len) = (scene.frames(), scene.frame_len());
+    let mut view = vec![0.0; frames * len];
+    for (k, v) in view.chunks_exact_mut(len).enumerate() {
+        scene.clean(k, v);
+    }
+    if cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let clean_logits = classifier.forward(&view)?;
+    let clean_label = loss::top(&clean_logits);
+    progress(Progress::CleanLabel(clean_label));
+    let label = match config.goal {
+        Goal::Untargeted { label: Some(label) } => label,
+        _ => clean_label,
+    };
+    let probability = |logits: &[f32], label: usize| loss::probabilities(logits)[label];
+    let mut outcome = Outcome {
+        clean_label,
+        final_label: clean_label,
+        clean_probability: probability(&clean_logits, clean_label),
+        final_probability: probability(&clean_logits, clean_label),
+        success: false,
+        trivial: false,
+        keyframes: Keyframes::default(),
+        perturbation: Vec::new(),
+        calls: classifier.calls(),
+        queries_first_success: None,
+        iterations: 0,
+        size: Size::default(),
+        out_of_time: false,
+        duration: began.elapsed(),
+        logits: clean_logits.clone(),
+    };
+    if loss::lead(&clean_logits, config.goal, label) > 0.0 {
+        outcome.success = true;
+        outcome.trivial = true;
+        outcome.queries_first_success = Some(classifier.calls().queries);
+        return Ok(outcome);
+    }
+    if config.max_iterations == 0 {
+        return Ok(outcome);
+    }
+    if cancelled() {
+        return Err(Error::Cancelled);
+    }
+    outcome.keyframes = keyframes::select(
+        &config.selection,
+        config.boundary,
+        config.goal.is_targeted(),
+        config.seed,
+        label,
+        scene,
+        &view,
+        &mut classifier,
+    )?;
+    let found = two_stage::attack(
+        two_stage::Problem {
+            scene,
+            classifier: &mut classifier,
+            config,
+            label,
+            clean_logits: &clean_logits,
+            clean_view: &view,
+            deadline,
+            cancelled,
+        },
+        &mut outcome.keyframes,
+        start,
+        progress,
+    )?;
+    outcome.calls = classifier.calls();
+    outcome.iterations = found.iterations;
+    outcome.out_of_time = found.out_of_time;
+    if let Some(best) = found.best {
+        outcome.success = true;
+        outcome.final_label = loss::top(&best.logits);
+        outcome.final_probability = probability(&best.logits, outcome.final_label);
+        outcome.queries_first_success = found.queries_first_success;
+        outcome.size = best.size(scene.real_frames(), len);
+        outcome.logits = best.logits;
+        outcome.perturbation = best.perturbation;
+        outcome.perturbation.sort_by_key(|(k, _)| *k);
+    }
+    outcome.duration = began.elapsed();
+    Ok(outcome)
+}
+
+impl Best {
+    /// The sizes of this perturbation of a window of `frames` frames of `len` values.
+    pub fn size(&self, frames: usize, len: usize) -> Size {
+        let whole = (frames * len).max(1) as f64;
+        let inside = (self.perturbation.len() * len).max(1) as f64;
+        let sum = |values: &[f32]| values.iter().map(|v| f64::from(v.abs())).sum::<f64>();
+        let seen = sum(&self.seen);
+        let float: f64 = self.perturbation.iter().map(|(_, d)| sum(d)).sum();
+        Size {
+            map: seen / whole,
+            map_float: float / whole,
+            map_keyframes: seen / inside,
+            max_abs: self
+                .seen
+                .iter()
+                .fold(0.0f64, |m, v| m.max(f64::from(v.abs()))),
+            l21: norm::l21(&self.seen, len),
+        }
+    }
+}

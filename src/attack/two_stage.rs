@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The two-stage attack of Section 3.1: while the window keeps its label, (alpha, beta) = (0, 1) and the class term of Eq. 1 or Eq. 2 is
+//! descended; while it is fooled, (1, 0) and the L2,1 norm is. The smallest success seen is the result. What is judged in every iteration
+//! is the frame as the stream can hold it, rounded to its own 8-bit samples.
+
+use std::time::Instant;
+
+use super::keyframes::Keyframes;
+use super::optimizer::{Kind, Optimizer};
+use super::run::{Counted, Progress};
+use super::{loss, norm, Config, Error, Scene};
+
+/// A successful perturbation.
+#[derive(Clone, Debug)]
+pub struct Best {
+    /// The perturbed frames and their perturbations before rendering.
+    pub perturbation: Vec<(usize, Vec<f32>)>,
+    /// What the model sees of them, frame after frame in the same order.
+    pub seen: Vec<f32>,
+    pub logits: Vec<f32>,
+    /// L2,1 of `seen`.
+    pub l21: f64,
+}
+
+pub(super) struct Problem<'a, 'b> {
+    pub scene: &'a mut dyn Scene,
+    pub classifier: &'a mut Counted<'b>,
+    pub config: &'a Config,
+    /// The label to be left.
+    pub label: usize,
+    pub clean_logits: &'a [f32],
+    pub clean_view: &'a [f32],
+    pub deadline: Option<Instant>,
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+pub(super) struct Found {
+    pub best: Option<Best>,
+    pub queries_first_success: Option<u32>,
+    pub iterations: u32,
+    pub out_of_time: bool,
+}
+
+pub(super) fn attack(
+    problem: Problem,
+    keyframes: &mut Keyframes,
+    start: &[(usize, Vec<f32>)],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Found, Error> {
+    let config = problem.config;
+    let len = problem.scene.frame_len();
+    carry_over(keyframes, start);
+    let mut state = State::new(problem, keyframes.chosen(), start);
+    let mut optimizer = Optimizer::new(config.optimizer, config.learning_rate, state.delta.len());
+    let mut found = Found {
+        best: None,
+        queries_first_success: None,
+        iterations: 0,
+        out_of_time: false,
+    };
+    let mut since_better = 0;
+    let mut since_fooled = 0;
+    let mut gradient = vec![0.0; state.delta.len()];
+    let mut longest = std::time::Duration::ZERO;
+    state.observe();
+    if state.delta.iter().any(|d| *d != 0.0) {
+        // A perturbation carried over: its own logits, not the clean window's, say which stage is on.
+        state.query()?;
+    }
+    let carried = !start.is_empty();
+    loop {
+        if state.fooled() {
+            since_fooled = 0;
+            since_better += 1;
+            let l21 = norm::l21(&state.seen, len);
+            if found.best.as_ref().is_none_or(|best| l21 < best.l21) {
+                since_better = 0;
+                let best = state.best(l21);
+                progress(Progress::Improved(&best, state.problem.classifier.calls()));
+                found.best = Some(best);
+                found
+                    .queries_first_success
+                    .get_or_insert(state.problem.classifier.calls().queries);
+            }
+        } else {
+            since_fooled += 1;
+            since_better += 1;
+        }
+        let enough = config.patience > 0 && since_better >= config.patience;
+        // Shrinking what an earlier window stands on could undo it.
+        let kept = carried && found.iterations == 0;
+        if found.best.is_some() && (enough || kept) || found.iterations >= config.max_iterations {
+            return Ok(found);
+        }
+        let began = Instant::now();
+        // Not begun if it would not be finished in time, going by the slowest so far.
+        if state.problem.deadline.is_some_and(|d| began + longest > d) {
+            found.out_of_time = true;
+            return Ok(found);
+        }
+        if (state.problem.cancelled)() {
+            return Err(Error::Cancelled);
+        }
+        let stalled = found.best.is_none() && config.grow_after > 0;
+        if stalled && since_fooled > config.grow_after && keyframes.count < keyframes.order.len() {
+            state.add(keyframes.order[keyframes.count]);
+            keyframes.count += 1;
+            optimizer.grow(len);
+            gradient.resize(state.delta.len(), 0.0);
+            since_fooled = 0;
+        }
+        found.iterations += 1;
+        if state.fooled() {
+            norm::l21_gradient(&state.delta, len, &mut gradient);
+        } else {
+            state.class_gradient(&mut gradient, found.iterations)?;
+        }
+        if config.optimizer == Kind::Adam {
+            unit_rms(&mut gradient);
+        }
+        optimizer.descend(&mut state.delta, &gradient);
+        if config.epsilon > 0.0 {
+            for d in &mut state.delta {
+                *d = d.clamp(-config.epsilon, config.epsilon);
+            }
+        }
+        state.observe();
+        state.query()?;
+        longest = longest.max(began.elapsed());
+    }
+}
+
+/// Puts the frames that carry a perturbation first among the keyframes.
+fn carry_over(keyframes: &mut Keyframes, start: &[(usize, Vec<f32>)]) {
+    let carried = |k: &usize| start.iter().any(|(frame, _)| frame == k);
+    let new = keyframes.chosen().iter().filter(|k| !carried(k)).count();
+    keyframes.order.sort_by_key(|k| !carried(k));
+    keyframes.count = start.len() + new;
+}
+
+/// Both stages' gradients at one scale: Adam's moments are shared by two losses of unrelated units.
+fn unit_rms(gradient: &mut [f32]) {
+    let rms = norm::l2(gradient) / (gradient.len().max(1) as f64).sqrt();
+    if rms > 0.0 {
+        let scale = (1.0 / rms) as f32;
+        gradient.iter_mut().for_each(|g| *g *= scale);
+    }
+}
+
+/// The perturbation and the last look at it.
+struct State<'a, 'b> {
+    problem: Problem<'a, 'b>,
+    frames: Vec<usize>,
+    delta: Vec<f32>,
+    /// Perturbed minus clean view of the keyframes.
+    seen: Vec<f32>,
+    view: Vec<f32>,
+    grad_view: Vec<f32>,
+    logits: Vec<f32>,
+    len: usize,
+}
+
+impl<'a, 'b> State<'a, 'b> {
+    fn new(problem: Problem<'a, 'b>, frames: &[usize], start: &[(usize, Vec<f32>)]) -> Self {
+        let len = problem.scene.frame_len();
+        let mut delta = vec![0.0; frames.len() * len];
+        for (frame, d) in frames.iter().zip(delta.chunks_exact_mut(len)) {
+            if let Some((_, from)) = start.iter().find(|(k, _)| k == frame) {
+                d.copy_from_slice(from);
+            }
+        }
+        Self {
+            frames: frames.to_vec(),
+            seen: vec![0.0; delta.len()],
+            delta,
+            view: problem.clean_view.to_vec(),
+            grad_view: vec![0.0; problem.clean_view.len()],
+            logits: problem.clean_logits.to_vec(),
+            len,
+            problem,
+        }
+    }
+
+    fn add(&mut self, frame: usize) {
+        self.frames.push(frame);
+        self.delta.resize(self.delta.len() + self.len, 0.0);
+        self.seen.resize(self.delta.len(), 0.0);
+        self.observe();
+    }
+
+    /// The frames of the model's window that show real frame `frame`: itself, and for the last one those that repeat it.
+    fn shown(&self, frame: usize) -> std::ops::Range<usize> {
+        let scene = &self.problem.scene;
+        if frame + 1 == scene.real_frames() {
+            frame..scene.frames()
+        } else {
+            frame..frame + 1
+        }
+    }
+
+    /// Brings the view up to date with the perturbation.
+    fn observe(&mut self) {
+        let len = self.len;
+        for i in 0..self.frames.len() {
+            let frame = self.frames[i];
+            let delta = &self.delta[i * len..][..len];
+            let range = self.shown(frame);
+            let at = frame * len;
+            self.problem
+                .scene
+                .perturbed(frame, delta, &mut self.view[at..at + len]);
+            for k in range.skip(1) {
+                self.view.copy_within(at..at + len, k * len);
+            }
+            let clean = &self.problem.clean_view[at..][..len];
+            let pairs = self.view[at..at + len].iter().zip(clean);
+            for (s, (v, c)) in self.seen[i * len..][..len].iter_mut().zip(pairs) {
+                *s = v - c;
+            }
+        }
+    }
+
+    fn query(&mut self) -> Result<(), Error> {
+        self.logits = self.problem.classifier.forward(&self.view)?;
+        Ok(())
+    }
+
+    fn fooled(&self) -> bool {
+        let Problem { config, label, .. } = &self.problem;
+        loss::lead(&self.logits, config.goal, *label) > config.confidence
+    }
+
+    fn class_gradient(&mut self, gradient: &mut [f32], iteration: u32) -> Result<(), Error> {
+        let (len, goal) = (self.len, self.problem.config.goal);
+        let cotangent = loss::cotangent(&self.logits, goal, self.problem.label);
+        self.problem
+            .classifier
+            .backward(&cotangent, &mut self.grad_view)?;
+        gradient.fill(0.0);
+        for i in 0..self.frames.len() {
+            let frame = self.frames[i];
+            let out = &mut gradient[i * len..][..len];
+            let shown = self.shown(frame);
+            for k in shown.skip(1) {
+                let (first, rest) = self.grad_view.split_at_mut(k * len);
+                let sum = first[frame * len..][..len].iter_mut();
+                sum.zip(&rest[..len]).for_each(|(a, b)| *a += b);
+            }
+            let grad = &self.grad_view[frame * len..][..len];
+            self.problem.scene.backward(frame, grad, out);
+        }
+        if gradient.iter().all(|g| g.is_finite()) {
+            Ok(())
+        } else {
+            Err(Error::GradientNotFinite { iteration })
+        }
+    }
+
+    fn best(&self, l21: f64) -> Best {
+        let deltas = self.delta.chunks_exact(self.len).map(<[f32]>::to_vec);
+        Best {
+            perturbation: self.frames.iter().copied().zip(deltas).collect(),
+            seen: self.seen.clone(),
+            logits: self.logits.clone(),
+            l21,
+        }
+    }
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Passes through a TorchScript classifier.
+
+use std::path::{Path, PathBuf};
+
+use tch::{CModule, Device, IValue, Kind, Tensor};
+
+use super::archive::{self, Origin};
+use super::error::torch_message;
+use super::features::Coverage;
+use super::metadata::{FeatureLayout, Layout};
+use super::{probe, DeviceChoice, Error, Metadata};
+
+/// How to load a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    pub path: PathBuf,
+    pub device: DeviceChoice,
+    /// Frames a window, instead of the metadata's.
+    pub window: Option<usize>,
+}
+
+/// A loaded classifier, probed and ready. One per element: libtorch modules are not safe to run from several threads.
+pub struct Model {
+    module: CModule,
+    device: Device,
+    metadata: Metadata,
+    origin: Origin,
+    classes: usize,
+    features: Option<Features>,
+    /// Why features that the model returns are not used.
+    features_unused: Option<String>,
+    pass: Option<Pass>,
+    host: Vec<f32>,
+}
+
+/// The feature map the model returns and what it says of frames.
+pub(super) struct Features {
+    pub layout: FeatureLayout,
+    pub coverage: Coverage,
+    pub shape: Vec<i64>,
+}
+
+/// A forward pass whose graph is kept for backward passes.
+pub(super) struct Pass {
+    pub input: Tensor,
+    pub logits: Tensor,
+    pub features: Option<Tensor>,
+}
+
+impl Model {
+    /// Loads and probes a model. Fails with a sentence on anything that would make an attack impossible.
+    pub fn load(options: &Options) -> Result<Self, Error> {
+        let (mut metadata, origin) = archive::read_metadata(&options.path)?;
+        if let Some(window) = options.window {
+            metadata.window = window;
+        }
+        let device = options.device.open()?;
+        let module = load_module(&options.path, device)?;
+        let mut model = Self {
+            module,
+            device,
+            metadata,
+            origin,
+            classes: 0,
+            features: None,
+            features_unused: None,
+            pass: None,
+            host: Vec::new(),
+        };
+        let probed = probe::probe(&mut model)?;
+        model.classes = probed.classes;
+        model.features = probed.features;
+        model.features_unused = probed.features_unused;
+        Ok(model)
+    }
+
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    pub fn metadata_origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Shape of the feature map that keyframes are weighed by, if any.
+    pub fn feature_shape(&self) -> Option<&[i64]> {
+        self.features.as_ref().map(|f| f.shape.as_slice())
+    }
+
+    pub fn feature_coverage(&self) -> Option<&Coverage> {
+        self.features.as_ref().map(|f| &f.coverage)
+    }
+
+    /// Why a feature map that the model returns is not used, if it is not.
+    pub fn features_unused(&self) -> Option<&str> {
+        self.features_unused.as_deref()
+    }
+
+    /// Values of a window, T * 3 * height * width.
+    pub fn view_len(&self) -> usize {
+        let [h, w] = self.metadata.crop;
+        self.metadata.window * 3 * h * w
+    }
+
+    pub(super) fn input_shape(&self) -> [i64; 5] {
+        let m = &self.metadata;
+        let [h, w] = m.crop.map(|n| n as i64);
+        let t = m.window as i64;
+        match m.layout {
+            Layout::Bcthw => [1, 3, t, h, w],
+            Layout::Btchw => [1, t, 3, h, w],
+        }
+    }
+
+    /// One forward pass over a window `[T, 3, height, width]` in grey levels.
+    pub(super) fn pass(&mut self, view: &[f32]) -> Result<&Pass, Error> {
+        if view.len() != self.view_len() {
+            return Err(Error::Run {
+                reason: format!(
+                    "expected a window of {} values, found {}",
+                    self.view_len(),
+                    view.len()
+                ),
+            });
+        }
+        // The old graph is freed before the new one is built.
+        self.pass = None;
+        self.host.resize(view.len(), 0.0);
+        let (scale, bias) = self.metadata.scale_and_bias();
+        let mut host = std::mem::take(&mut self.host);
+        self.planes(|from, to, range, channel| {
+            let (s, b) = (scale[channel], bias[channel]);
+            for (o, v) in host[to..to + range].iter_mut().zip(&view[from..]) {
+                *o = s * v + b;
+            }
+        });
+        self.host = host;
+        let input = || -> Result<Tensor, tch::TchError> {
+            Tensor::f_from_slice(&self.host)?
+                .f_view(self.input_shape())?
+                .f_to_device(self.device)?
+                .f_set_requires_grad(true)
+        };
+        let input = input().map_err(run_error)?;
+        let output = self
+            .module
+            .forward_is(&[IValue::Tensor(input.shallow_clone())])
+            .map_err(run_error)?;
+        let (logits, features) = match output {
+            IValue::Tensor(logits) => (logits, None),
+            IValue::Tuple(items) => {
+                let mut items = items.into_iter();
+                match (items.next(), items.next()) {
+                    (Some(IValue::Tensor(logits)), Some(IValue::Tensor(f))) => (logits, Some(f)),
+                    (Some(IValue::Tensor(logits)), _) => (logits, None),
+                    _ => {
+                        return Err(Error::Logits {
+                            found: "a tuple without a tensor in front".into(),
+                        })
+                    }
+                }
+            }
+            _ => {
+                return Err(Error::Logits {
+                    found: "neither a tensor nor a tuple of tensors".into(),
+                })
+            }
+        };
+        Ok(self.pass.insert(Pass {
+            input,
+            logits,
+            features,
+        }))
+    }
+
+    /// The gradient of `loss` with respect to the input of the last pass, as a view in grey levels.
+    pub(super) fn input_gradient(
+        &mut self,
+        loss: &Tensor,
+        grad_view: &mut [f32],
+    ) -> Result<(), Error> {
+        let pass = self.pass.as_ref().ok_or_else(no_pass)?;
+        let grad = gradient(loss, &pass.input)?.ok_or(Error::NoGradient)?;
+        let mut host = std::mem::take(&mut self.host);
+        let copied = copy_to(&grad, &mut host);
+        let (scale, _) = self.metadata.scale_and_bias();
+        if copied.is_ok() {
+            self.planes(|to, from, range, channel| {
+                let s = scale[channel];
+                for (o, g) in grad_view[to..to + range].iter_mut().zip(&host[from..]) {
+                    *o = s * g;
+                }
+            });
+        }
+        self.host = host;
+        copied
+    }
+
+    /// Calls `f(offset in [T, 3, h, w], offset in the model's layout, length, colour channel)` for every plane of a window.
+    fn planes(&self, mut f: impl FnMut(usize, usize, usize, usize)) {
+        let m = &self.metadata;
+        let size = m.crop[0] * m.crop[1];
+        for t in 0..m.window {
+            for c in 0..3 {
+                let place = if m.channels == "BGR" { 2 - c } else { c };
+                let to = match m.layout {
+                    Layout::Bcthw => place * m.window + t,
+                    Layout::Btchw => t * 3 + place,
+                };
+                // Mean and deviation come in the model's own channel order.
+                f((t * 3 + c) * size, to * size, size, place);
+            }
+        }
+    }
+}
+
+impl crate::attack::Classifier for Model {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn forward(&mut self, view: &[f32]) -> Result<Vec<f32>, crate::attack::Error> {
+        let pass = self.pass(view)?;
+        let mut logits = vec![0.0; pass.logits.numel()];
+        let tensor = pass.logits.f_detach().map_err(run_error)?;
+        copy_to(&tensor, &mut logits)?;
+        Ok(logits)
+    }
+
+    fn backward(
+        &mut self,
+        cotangent: &[f32],
+        grad_view: &mut [f32],
+    ) -> Result<(), crate::attack::Error> {
+        let pass = self.pass.as_ref().ok_or_else(no_pass)?;
+        let loss = || -> Result<Tensor, tch::TchError> {
+            let cotangent = Tensor::f_from_slice(cotangent)?
+                .f_view_as(&pass.logits)?
+                .f_to_device(self.device)?;
+            pass.logits.f_mul(&cotangent)?.f_sum(Kind::Float)
+        };
+        let loss = loss().map_err(run_error)?;
+        Ok(self.input_gradient(&loss, grad_view)?)
+    }
+
+    fn feature_weights(&mut self, label: usize) -> Result<Option<Vec<f64>>, crate::attack::Error> {
+        let Some(features) = &self.features else {
+            return Ok(None);
+        };
+        let pass = self.pass.as_ref().ok_or_else(no_pass)?;
+        let map = pass.features.as_ref().ok_or_else(no_pass)?;
+        let score = pass.logits.f_select(1, label as i64).map_err(run_error)?;
+        let score = score.f_sum(Kind::Float).map_err(run_error)?;
+        let grad = gradient(&score, map)?.ok_or(Error::FeaturesOffPath)?;
+        let axis = features.layout.time_axis() as i64;
+        let others: Vec<i64> = (0..grad.dim() as i64).filter(|d| *d != axis).collect();
+        let steps = grad
+            .f_abs()
+            .and_then(|g| g.f_mean_dim(&others[..], false, Kind::Float))
+            .map_err(run_error)?;
+        let mut host = vec![0.0; steps.numel()];
+        copy_to(&steps, &mut host)?;
+        let steps: Vec<f64> = host.into_iter().map(f64::from).collect();
+        Ok(Some(features.coverage.frame_weights(&steps)))
+    }
+}
+
+impl From<Error> for crate::attack::Error {
+    fn from(error: Error) -> Self {
+        Self::Classifier(Box::new(error))
+    }
+}
+
+fn load_module(path: &Path, device: Device) -> Result<CModule, Error> {
+    let load = || -> Result<CModule, tch::TchError> {
+        let mut module = CModule::load_on_device(path, device)?;
+        module.f_set_eval()?;
+        for (_, parameter) in module.named_parameters()? {
+            // Only the input's gradient is wanted; those of the weights would cost a quarter of the time.
+            let _ = parameter.f_set_requires_grad(false)?;
+        }
+        Ok(module)
+    };
+    load().map_err(|e| Error::Load {
+        path: path.display().to_string(),
+        reason: torch_message(&e),
+    })
+}
+
+/// The gradient of `loss` with respect to `input`, `None` where there is none. The graph is kept.
+pub(super) fn gradient(loss: &Tensor, input: &Tensor) -> Result<Option<Tensor>, Error> {
+    // libtorch crashes on a loss or an input without a graph.
+    if !loss.requires_grad() || !input.requires_grad() {
+        return Ok(None);
+    }
+    let mut grads = Tensor::f_run_backward(&[loss], &[input], true, false).map_err(run_error)?;
+    Ok(grads.pop().filter(Tensor::defined))
+}
+
+/// Copies a tensor of any kind and device to `host`, which is as long.
+pub(super) fn copy_to(tensor: &Tensor, host: &mut [f32]) -> Result<(), Error> {
+    let mut copy = || -> Result<(), tch::TchError> {
+        let tensor = tensor
+            .f_to_device(Device::Cpu)?
+            .f_to_kind(Kind::Float)?
+            .f_contiguous()?;
+        tensor.f_copy_data(host, tensor.numel())
+    };
+    copy().map_err(run_error)
+}
+
+pub(super) fn run_error(error: tch::TchError) -> Error {
+    Error::Run {
+        reason: torch_message(&error),
+    }
+}
+
+fn no_pass() -> Error {
+    Error::Run {
+        reason: "a gradient was asked for before a forward pass".into(),
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What each frame that leaves carries about its window: a custom meta, so that C, Python and Rust applications read it by name with
+//! `gst_buffer_get_custom_meta` and encoders copy it along.
+
+/// Name of the meta. Its structure has the fields `window` (guint64), `frame` (guint, place in the window), `keyframe` (gboolean, whether
+/// this frame is perturbed), `weight` (gdouble), `success` (gboolean), and, where known, `clean-label` and `final-label` (guint).
+pub const NAME: &str = "GstSparseAdvMeta";
+
+pub fn register() {
+    // Tagged as video, so that elements that change no pixels of a frame keep it.
+    gst::meta::CustomMeta::register(NAME, &["video"]);
+}
+
+/// What the meta says.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FrameInfo {
+    pub window: u64,
+    pub frame: u32,
+    pub keyframe: bool,
+    pub weight: f64,
+    pub success: bool,
+    pub clean_label: Option<u32>,
+    pub final_label: Option<u32>,
+}
+
+/// Adds the meta; one of an earlier `sparseadv` in the pipeline stays beside it.
+pub fn add(buffer: &mut gst::BufferRef, info: &FrameInfo) -> Result<(), glib::BoolError> {
+    let mut meta = gst::meta::CustomMeta::add(buffer, NAME)?;
+    let structure = meta.mut_structure();
+    structure.set("window", info.window);
+    structure.set("frame", info.frame);
+    structure.set("keyframe", info.keyframe);
+    structure.set("weight", info.weight);
+    structure.set("success", info.success);
+    if let Some(label) = info.clean_label {
+        structure.set("clean-label", label);
+    }
+    if let Some(label) = info.final_label {
+        structure.set("final-label", label);
+    }
+    Ok(())
+}

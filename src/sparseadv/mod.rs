@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The GStreamer element. The sink pad's thread only queues, the [`worker`] attacks, the source pad's task pushes: decoding, attack and
+//! encoding overlap without `queue` elements.
+
+use glib::prelude::*;
+
+pub mod format;
+mod imp;
+mod latency;
+pub mod meta;
+mod properties;
+mod queue;
+pub mod report;
+mod settings;
+mod stats;
+mod stream;
+mod window;
+mod worker;
+
+pub use settings::{OptimizerName, Tail};
+
+glib::wrapper! {
+    pub struct SparseAdv(ObjectSubclass<imp::SparseAdv>) @extends gst::Element, gst::Object;
+}
+
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    meta::register();
+    gst::Element::register(
+        Some(plugin),
+        "sparseadv",
+        gst::Rank::NONE,
+        SparseAdv::static_type(),
+    )
+}

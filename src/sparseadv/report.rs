@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What came of a window: one JSON line, one element message.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::attack::run::Size;
+use crate::attack::{loss, Best, Calls, Goal, Outcome};
+use crate::model::Metadata;
+
+/// The result of one window. Frame numbers count the frames the model sees, 0..T. Perturbation sizes are in grey levels 0..255 of the
+/// model's view, means over all its pixels, channels and frames unless said otherwise.
+#[derive(Clone, Debug, Serialize)]
+pub struct WindowReport {
+    pub window: u64,
+    /// Presentation time of the first frame and end of the last, in nanoseconds.
+    pub start_pts: Option<u64>,
+    pub end_pts: Option<u64>,
+    /// Frames of the window that exist; less than T at the end of a stream.
+    pub frames: usize,
+    pub label: Option<usize>,
+    pub target_label: Option<usize>,
+    pub clean_label: Option<usize>,
+    pub clean_label_name: Option<String>,
+    pub clean_probability: Option<f64>,
+    pub final_label: Option<usize>,
+    pub final_label_name: Option<String>,
+    pub final_probability: Option<f64>,
+    /// The goal holds for the bytes pushed.
+    pub success: bool,
+    /// The goal held for the clean window already; it counts in no rate.
+    pub trivial: bool,
+    pub queries: u32,
+    pub forwards: u32,
+    pub backwards: u32,
+    pub queries_first_success: Option<u32>,
+    pub iterations: u32,
+    pub keyframes: Vec<usize>,
+    pub weights: Vec<f64>,
+    pub perturbed_frames: usize,
+    /// Share of frames left clean.
+    pub sparse_rate: f64,
+    /// As pushed, seen through the model's resize and crop.
+    pub map: f64,
+    /// Before rendering and rounding.
+    pub map_float: f64,
+    /// As `map`, over the perturbed frames alone.
+    pub map_keyframes: f64,
+    pub max_abs: f64,
+    pub l21: f64,
+    pub seconds: f64,
+    /// The deadline passed before the attack was done.
+    pub overrun: bool,
+}
+
+impl WindowReport {
+    /// The report of a window nothing is known of yet: it left clean.
+    pub fn clean(window: u64, frames: usize) -> Self {
+        Self {
+            window,
+            start_pts: None,
+            end_pts: None,
+            frames,
+            label: None,
+            target_label: None,
+            clean_label: None,
+            clean_label_name: None,
+            clean_probability: None,
+            final_label: None,
+            final_label_name: None,
+            final_probability: None,
+            success: false,
+            trivial: false,
+            queries: 0,
+            forwards: 0,
+            backwards: 0,
+            queries_first_success: None,
+            iterations: 0,
+            keyframes: Vec::new(),
+            weights: Vec::new(),
+            perturbed_frames: 0,
+            sparse_rate: 1.0,
+            map: 0.0,
+            map_float: 0.0,
+            map_keyframes: 0.0,
+            max_abs: 0.0,
+            l21: 0.0,
+            seconds: 0.0,
+            overrun: false,
+        }
+    }
+
+    pub fn set_calls(&mut self, calls: Calls) {
+        self.queries = calls.queries;
+        self.forwards = calls.forwards;
+        self.backwards = calls.backwards;
+    }
+
+    pub fn set_clean_label(&mut self, label: usize, metadata: &Metadata) {
+        self.clean_label = Some(label);
+        self.clean_label_name = Some(metadata.label_name(label));
+    }
+
+    pub fn set_final_label(&mut self, label: usize, metadata: &Metadata) {
+        self.final_label = Some(label);
+        self.final_label_name = Some(metadata.label_name(label));
+    }
+
+    /// Notes which frames leave perturbed.
+    pub fn set_perturbed(&mut self, keyframes: Vec<usize>) {
+        self.perturbed_frames = keyframes.len();
+        self.sparse_rate = 1.0 - keyframes.len() as f64 / self.frames.max(1) as f64;
+        self.keyframes = keyframes;
+    }
+
+    pub fn set_outcome(&mut self, outcome: &Outcome, metadata: &Metadata) {
+        self.set_clean_label(outcome.clean_label, metadata);
+        self.set_final_label(outcome.final_label, metadata);
+        self.clean_probability = Some(outcome.clean_probability);
+        self.final_probability = Some(outcome.final_probability);
+        self.success = outcome.success;
+        self.trivial = outcome.trivial;
+        self.set_calls(outcome.calls);
+        self.queries_first_success = outcome.queries_first_success;
+        self.iterations = outcome.iterations;
+        self.weights.clone_from(&outcome.keyframes.weights);
+        self.set_perturbed(outcome.perturbation.iter().map(|(k, _)| *k).collect());
+        self.set_size(outcome.size);
+        self.seconds = outcome.duration.as_secs_f64();
+        self.overrun = outcome.out_of_time;
+    }
+
+    pub fn set_goal(&mut self, goal: Goal) {
+        match goal {
+            Goal::Untargeted { label } => self.label = label,
+            Goal::Targeted { target } => self.target_label = Some(target),
+        }
+    }
+
+    /// What is known of an attack that was not let finish.
+    pub fn set_best(&mut self, best: &Best, size: Size, calls: Calls, metadata: &Metadata) {
+        self.success = true;
+        self.set_final_label(loss::top(&best.logits), metadata);
+        self.set_calls(calls);
+        self.queries_first_success = Some(calls.queries);
+        let mut keyframes: Vec<usize> = best.perturbation.iter().map(|(k, _)| *k).collect();
+        keyframes.sort_unstable();
+        self.set_perturbed(keyframes);
+        self.set_size(size);
+    }
+
+    fn set_size(&mut self, size: Size) {
+        self.map = size.map;
+        self.map_float = size.map_float;
+        self.map_keyframes = size.map_keyframes;
+        self.max_abs = size.max_abs;
+        self.l21 = size.l21;
+    }
+
+    /// The element message's structure, `sparseadv-window`: the JSON line's fields with dashes for underscores, and the line itself as
+    /// `json`. Fields that are not known are left out.
+    pub fn structure(&self) -> gst::Structure {
+        let mut s = gst::Structure::builder("sparseadv-window")
+            .field("window", self.window)
+            .field("frames", self.frames as u32)
+            .field("success", self.success)
+            .field("trivial", self.trivial)
+            .field("queries", self.queries)
+            .field("forwards", self.forwards)
+            .field("backwards", self.backwards)
+            .field("iterations", self.iterations)
+            .field("perturbed-frames", self.perturbed_frames as u32)
+            .field("sparse-rate", self.sparse_rate)
+            .field("map", self.map)
+            .field("map-float", self.map_float)
+            .field("map-keyframes", self.map_keyframes)
+            .field("max-abs", self.max_abs)
+            .field("l21", self.l21)
+            .field("seconds", self.seconds)
+            .field("overrun", self.overrun)
+            .field(
+                "keyframes",
+                gst::Array::new(self.keyframes.iter().map(|k| *k as u32)),
+            )
+            .field("weights", gst::Array::new(self.weights.iter().copied()))
+            .field("json", self.json())
+            .build();
+        let labels = [
+            ("label", self.label),
+            ("target-label", self.target_label),
+            ("clean-label", self.clean_label),
+            ("final-label", self.final_label),
+        ];
+        for (name, value) in labels {
+            if let Some(value) = value {
+                s.set(name, value as u32);
+            }
+        }
+        let names = [
+            ("clean-label-name", &self.clean_label_name),
+            ("final-label-name", &self.final_label_name),
+        ];
+        for (name, value) in names {
+            if let Some(value) = value {
+                s.set(name, value);
+            }
+        }
+        for (name, value) in [("start-pts", self.start_pts), ("end-pts", self.end_pts)] {
+            if let Some(value) = value {
+                s.set(name, value);
+            }
+        }
+        if let Some(value) = self.queries_first_success {
+            s.set("queries-first-success", value);
+        }
+        s
+    }
+
+    pub fn json(&self) -> String {
+        // A plain structure of numbers and strings; there is nothing in it that could fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The report file: a JSON line a window, each complete on disk before the next.
+#[derive(Debug)]
+pub struct ReportFile(File);
+
+impl ReportFile {
+    pub fn create(path: &Path) -> std::io::Result<Self> {
+        File::create(path).map(Self)
+    }
+
+    pub fn write(&mut self, report: &WindowReport) -> std::io::Result<()> {
+        let mut line = report.json();
+        line.push('\n');
+        // One write a line: a reader that follows the file sees whole lines.
+        self.0.write_all(line.as_bytes())
+    }
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The element's properties as values, and what follows from them together with a model.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::attack::{self, Goal, Selection};
+use crate::model::{self, Metadata};
+
+/// What becomes of frames at the end of a stream that fill no window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstSparseAdvTail")]
+pub enum Tail {
+    #[default]
+    #[enum_value(
+        name = "Attack it, the last frame repeated for the model's eyes only",
+        nick = "pad"
+    )]
+    Pad,
+    #[enum_value(name = "Leave it clean", nick = "passthrough")]
+    Passthrough,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstSparseAdvOptimizer")]
+pub enum OptimizerName {
+    #[default]
+    #[enum_value(name = "Adam, as in the paper", nick = "adam")]
+    Adam,
+    #[enum_value(name = "Steps along the gradient's sign, as PGD takes", nick = "sign")]
+    Sign,
+    #[enum_value(name = "Steps along the gradient, of fixed size", nick = "normalized")]
+    Normalized,
+}
+
+impl From<OptimizerName> for attack::optimizer::Kind {
+    fn from(name: OptimizerName) -> Self {
+        match name {
+            OptimizerName::Adam => Self::Adam,
+            OptimizerName::Sign => Self::Sign,
+            OptimizerName::Normalized => Self::Normalized,
+        }
+    }
+}
+
+/// The properties. Zero, -1 or an absent value stands for "by the model" or "by the goal", as each property's text says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub model: Option<PathBuf>,
+    pub device: String,
+    pub window_size: u32,
+    pub stride: u32,
+    pub frame_step: u32,
+    pub keyframes: String,
+    pub boundary: f64,
+    pub max_iterations: i32,
+    pub patience: u32,
+    pub grow_after: u32,
+    pub time_budget: Option<gst::ClockTime>,
+    pub learning_rate: f32,
+    pub optimizer: OptimizerName,
+    pub epsilon: f32,
+    pub confidence: f32,
+    pub label: Option<String>,
+    pub target_label: Option<String>,
+    pub seed: u64,
+    pub tail: Tail,
+    pub enabled: bool,
+    pub report_location: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let config = attack::Config::new(Goal::Untargeted { label: None });
+        Self {
+            model: None,
+            device: "auto".into(),
+            window_size: 0,
+            stride: 0,
+            frame_step: 0,
+            keyframes: config.selection.to_string(),
+            boundary: 0.0,
+            max_iterations: -1,
+            patience: config.patience,
+            grow_after: config.grow_after,
+            time_budget: gst::ClockTime::NONE,
+            learning_rate: config.learning_rate,
+            optimizer: OptimizerName::default(),
+            epsilon: config.epsilon,
+            confidence: config.confidence,
+            label: None,
+            target_label: None,
+            seed: config.seed,
+            tail: Tail::default(),
+            enabled: true,
+            report_location: None,
+        }
+    }
+}
+
+/// Sizes of windows in frames of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windowing {
+    /// T, the frames the model sees.
+    pub frames: usize,
+    /// Stream frames from one of them to the next.
+    pub step: usize,
+    /// Stream frames from the first to the last, both counted.
+    pub span: usize,
+    /// Stream frames from a window to the next.
+    pub stride: usize,
+}
+
+impl Windowing {
+    /// Whether a frame can be in several windows.
+    pub fn overlaps(&self) -> bool {
+        self.stride < self.span
+    }
+}
+
+impl Settings {
+    /// What to load, or which property is wrong.
+    pub fn model_options(&self) -> Result<model::Options, String> {
+        let path = self.model.clone().ok_or(
+            "Expected the path of a TorchScript classifier in the model property, found none. Set model=FILE.pt.",
+        )?;
+        Ok(model::Options {
+            path,
+            device: self
+                .device
+                .parse()
+                .map_err(|e: model::Error| e.to_string())?,
+            window: (self.window_size > 0).then_some(self.window_size as usize),
+        })
+    }
+
+    pub fn windowing(&self, metadata: &Metadata) -> Windowing {
+        let frames = metadata.window;
+        let step = match self.frame_step {
+            0 => metadata.frame_step,
+            n => n as usize,
+        };
+        Windowing {
+            frames,
+            step,
+            span: (frames - 1) * step + 1,
+            stride: match self.stride {
+                0 => frames * step,
+                n => n as usize,
+            },
+        }
+    }
+
+    /// The attack that the properties ask for, or what is wrong with them.
+    pub fn attack_config(
+        &self,
+        metadata: &Metadata,
+        classes: usize,
+    ) -> Result<attack::Config, String> {
+        let find = |property: &str, text: &str| find_label(property, text, metadata, classes);
+        let label = self
+            .label
+            .as_deref()
+            .map(|t| find("label", t))
+            .transpose()?;
+        let target = self.target_label.as_deref();
+        let target = target.map(|t| find("target-label", t)).transpose()?;
+        let goal = match (label, target) {
+            (Some(_), Some(_)) => {
+                return Err(
+                    "Expected label (untargeted: any other label will do) or target-label (targeted), found both. Unset one."
+                        .into(),
+                )
+            }
+            (label, None) => Goal::Untargeted { label },
+            (None, Some(target)) => Goal::Targeted { target },
+        };
+        let selection: Selection = self
+            .keyframes
+            .parse()
+            .map_err(|e| format!("The keyframes property: {e}."))?;
+        check_frames(&selection, metadata.window)?;
+        let defaults = attack::Config::new(goal);
+        Ok(attack::Config {
+            selection,
+            boundary: if self.boundary > 0.0 {
+                self.boundary
+            } else {
+                defaults.boundary
+            },
+            max_iterations: u32::try_from(self.max_iterations).unwrap_or(defaults.max_iterations),
+            patience: self.patience,
+            grow_after: self.grow_after,
+            learning_rate: self.learning_rate,
+            optimizer: self.optimizer.into(),
+            epsilon: self.epsilon,
+            confidence: self.confidence,
+            seed: self.seed,
+            ..defaults
+        })
+    }
+
+    /// The time a window's attack may take: as set, or in a live pipeline the time until the next window is due, so that it keeps up.
+    pub fn budget(
+        &self,
+        live: bool,
+        frame_duration: gst::ClockTime,
+        windowing: Windowing,
+    ) -> Option<Duration> {
+        match self.time_budget {
+            Some(gst::ClockTime::ZERO) => None,
+            Some(budget) => Some(budget.into()),
+            None if live => Some((frame_duration * windowing.stride as u64).into()),
+            None => None,
+        }
+    }
+}
+
+fn check_frames(selection: &Selection, window: usize) -> Result<(), String> {
+    let (wanted, at_most) = match selection {
+        Selection::List(frames) => (frames.last().copied().unwrap_or(0), window - 1),
+        Selection::Fixed(Some(n))
+        | Selection::InterFrameDifference(Some(n))
+        | Selection::Heuristic(Some(n))
+        | Selection::Random(Some(n)) => (*n, window),
+        _ => return Ok(()),
+    };
+    if wanted > at_most {
+        return Err(format!(
+            "The keyframes property: expected at most {at_most} for a window of {window} frames, found {wanted}."
+        ));
+    }
+    Ok(())
+}
+
+/// A label by its name, or by its index.
+fn find_label(
+    property: &str,
+    text: &str,
+    metadata: &Metadata,
+    classes: usize,
+) -> Result<usize, String> {
+    if let Some(index) = metadata.labels.iter().position(|l| l == text) {
+        return Ok(index);
+    }
+    match text.parse::<usize>() {
+        Ok(index) if index < classes => Ok(index),
+        Ok(index) => Err(format!(
+            "The {property} property: expected an index below the model's {classes} classes, found {index}."
+        )),
+        Err(_) if metadata.labels.is_empty() => Err(format!(
+            "The {property} property: expected an index below {classes}, as the model names no labels, found {text}."
+        )),
+        Err(_) => Err(format!(
+            "The {property} property: expected an index below {classes} or one of {}, found {text}.",
+            metadata.labels.join(", ")
+        )),
+    }
+}

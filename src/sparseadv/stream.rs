@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What follows from the caps: the model's view of the frames, and reading and writing them.
+
+use gst::prelude::*;
+
+use crate::model::Metadata;
+use crate::video::view::{Samples, Tape};
+use crate::video::{Geometry, View};
+
+use super::format;
+
+/// A stream of frames of one format.
+pub struct Stream {
+    pub info: gst_video::VideoInfo,
+    pub view: View,
+    /// From the caps, or one 25th of a second where the rate is variable.
+    pub frame_duration: gst::ClockTime,
+}
+
+impl Stream {
+    pub fn new(info: gst_video::VideoInfo, metadata: &Metadata) -> Self {
+        let layout = format::layout(&info);
+        let geometry = Geometry {
+            resized: metadata.resized(layout.height, layout.width),
+            crop: metadata.crop,
+            antialias: metadata.antialias,
+        };
+        let fps = info.fps();
+        let frame_duration = if fps.numer() > 0 {
+            gst::ClockTime::SECOND.mul_div_round(fps.denom() as u64, fps.numer() as u64)
+        } else {
+            None
+        };
+        Self {
+            view: View::new(&layout, geometry),
+            info,
+            frame_duration: frame_duration.unwrap_or(40 * gst::ClockTime::MSECOND),
+        }
+    }
+
+    /// Reads what the model sees of a frame.
+    pub fn sample(&self, buffer: &gst::BufferRef) -> Result<Samples, glib::BoolError> {
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
+        Ok(self.view.sample(&format::planes(&frame)?))
+    }
+
+    /// Renders a perturbation into a frame, reads it back, and makes sure that the model sees of the bytes just what the attack was judged
+    /// by. Returns what it sees.
+    pub fn render(
+        &self,
+        buffer: &mut gst::BufferRef,
+        delta: &[f32],
+    ) -> Result<Samples, glib::BoolError> {
+        let clean = self.sample(buffer)?;
+        {
+            let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &self.info)?;
+            self.view.render(&mut format::planes_mut(&mut frame), delta);
+        }
+        let rendered = self.sample(buffer)?;
+        let mut expected = vec![0.0; self.view.len()];
+        let mut found = vec![0.0; self.view.len()];
+        self.view
+            .observe_perturbed(&clean, Some(delta), &mut Tape::default(), &mut expected);
+        self.view.observe(&rendered, &mut found);
+        if expected != found {
+            return Err(glib::bool_error!(
+                "the rendered frame is not the one that was attacked"
+            ));
+        }
+        Ok(rendered)
+    }
+}

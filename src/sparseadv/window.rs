@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A window on its way out: perturbations are rendered into its keyframes, its frames are handed to the source pad, and it is reported.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+use std::time::Instant;
+
+use gst::subclass::prelude::*;
+
+use super::imp::{SparseAdv, State, CAT};
+use super::meta::{self, FrameInfo};
+use super::queue::{Frame, Item, Output};
+use super::report::WindowReport;
+use super::settings::Windowing;
+use super::stream::Stream;
+use crate::attack::{Best, Calls, Goal};
+use crate::video::view::Samples;
+
+/// The window under attack, and the best that is known of it so far.
+pub struct Job {
+    pub window: u64,
+    pub frames: usize,
+    pub began: Instant,
+    pub clean_label: Option<usize>,
+    pub best: Option<(Best, Calls)>,
+}
+
+/// What is to be done to the window at the front of the queue.
+pub struct Decision {
+    pub report: WindowReport,
+    /// Perturbations by frame of the window.
+    pub perturbation: Vec<(usize, Vec<f32>)>,
+    pub goal: Goal,
+}
+
+/// A window that overlaps the next one: its frames may still change, so that it can only be judged when its last one has left.
+pub struct OpenWindow {
+    pub report: WindowReport,
+    pub goal: Goal,
+    /// Stream numbers of the frames the model sees.
+    pub indices: Vec<u64>,
+    /// The labels' owner: the label to leave, by the clean window where none was given.
+    pub label: usize,
+}
+
+/// Places of the model's frames among `frames` stream frames at the front.
+pub fn model_frames(windowing: Windowing, frames: usize) -> impl Iterator<Item = usize> {
+    (0..frames).step_by(windowing.step).take(windowing.frames)
+}
+
+impl SparseAdv {
+    /// Carries out a decision on the first `frames` frames in the queue and lets go of those that no later window can hold.
+    pub(super) fn decide(&self, mut state: MutexGuard<State>, frames: usize, decision: Decision) {
+        let windowing = state.windowing;
+        let full = frames == windowing.span;
+        let leaving = if full {
+            windowing.stride.min(frames)
+        } else {
+            frames
+        };
+        let Decision {
+            mut report,
+            perturbation,
+            goal,
+        } = decision;
+        let places: Vec<usize> = model_frames(windowing, frames).collect();
+        let overlapping = windowing.overlaps();
+        let mut indices = Vec::new();
+        for (place, frame) in state.queue.frames_mut().take(frames).enumerate() {
+            frame.seen = true;
+            let Ok(k) = places.binary_search(&place) else {
+                continue;
+            };
+            indices.push(frame.index);
+            if place == 0 {
+                report.start_pts = frame.buffer.pts().map(|t| t.nseconds());
+            }
+            let end = |b: &gst::Buffer| b.pts().map(|t| t + b.duration().unwrap_or_default());
+            report.end_pts = end(&frame.buffer).map(|t| t.nseconds());
+            if let Some((_, delta)) = perturbation.iter().find(|(n, _)| *n == k) {
+                frame.delta = Some(Arc::new(delta.clone()));
+            }
+            frame.info = Some(FrameInfo {
+                window: report.window,
+                frame: k as u32,
+                keyframe: frame.delta.is_some(),
+                weight: report.weights.get(k).copied().unwrap_or(0.0),
+                success: report.success,
+                clean_label: report.clean_label.map(|l| l as u32),
+                final_label: report.final_label.map(|l| l as u32),
+            });
+        }
+        if full {
+            state.skip = windowing.stride.saturating_sub(frames);
+        }
+        state.next_window += 1;
+        state.job = None;
+        let judged_later = overlapping && report.clean_label.is_some();
+        if judged_later {
+            let label = match goal {
+                Goal::Untargeted { label: Some(label) } => label,
+                _ => report.clean_label.unwrap_or(0),
+            };
+            state.open.push_back(OpenWindow {
+                report,
+                goal,
+                indices,
+                label,
+            });
+            self.release(state, leaving);
+        } else {
+            let rendered = self.release(state, leaving);
+            // What could not be rendered cannot fool anyone.
+            report.success &= rendered;
+            self.publish(report);
+        }
+    }
+
+    /// Lets the first `frames` frames go, rendered. Returns whether all perturbations got into their frames.
+    pub(super) fn release(&self, mut state: MutexGuard<State>, frames: usize) -> bool {
+        let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        state.releasing = true;
+        let items = state.queue.take(frames);
+        let stream = state.stream.clone();
+        let remember = state.windowing.overlaps();
+        let keep = state.windowing.span;
+        drop(state);
+
+        let mut all = true;
+        let mut outputs = Vec::with_capacity(items.len());
+        let mut samples = Vec::new();
+        for item in items {
+            match item {
+                Item::Frame(frame) => {
+                    let index = frame.index;
+                    let (buffer, seen, rendered) = self.finish(frame, stream.as_deref(), remember);
+                    all &= rendered;
+                    samples.extend(seen.map(|s| (index, s)));
+                    outputs.push(Output::Frame(buffer));
+                }
+                Item::Event(event, _) | Item::Caps(event, _) => outputs.push(Output::Event(event)),
+                Item::Drain => {}
+            }
+        }
+
+        let mut state = self.state();
+        state.releasing = false;
+        // A flush meanwhile has made these frames the past.
+        if self.epoch.load(Ordering::SeqCst) == epoch {
+            for output in outputs {
+                state.queue.push_ready(output);
+            }
+            state.released.extend(samples);
+            while state.released.len() > keep {
+                state.released.pop_front();
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+        all
+    }
+
+    /// Renders a frame's perturbation and adds the meta. Returns the buffer, what the model sees of it if wanted, and whether it is as it
+    /// should be.
+    fn finish(
+        &self,
+        frame: Frame,
+        stream: Option<&Stream>,
+        sample: bool,
+    ) -> (gst::Buffer, Option<Samples>, bool) {
+        let Frame {
+            mut buffer,
+            delta,
+            mut info,
+            ..
+        } = frame;
+        let Some(stream) = stream else {
+            return (buffer, None, true);
+        };
+        let mut seen = None;
+        let mut rendered = true;
+        if let Some(delta) = delta {
+            let clean = buffer.clone();
+            match stream.render(buffer.make_mut(), &delta) {
+                Ok(samples) => seen = Some(samples),
+                Err(error) => {
+                    gst::warning!(CAT, imp = self, "A frame leaves clean: {error}");
+                    buffer = clean;
+                    rendered = false;
+                    if let Some(info) = &mut info {
+                        info.keyframe = false;
+                        info.success = false;
+                    }
+                }
+            }
+        }
+        if sample && seen.is_none() {
+            seen = stream.sample(&buffer).ok();
+        }
+        if let Some(info) = info {
+            if let Err(error) = meta::add(buffer.make_mut(), &info) {
+                gst::warning!(CAT, imp = self, "A frame leaves without meta: {error}");
+            }
+        }
+        (buffer, seen, rendered)
+    }
+
+    /// Lets a window go whose deadline has passed: with the best found so far, clean if there is none.
+    pub(super) fn release_expired(&self, mut state: MutexGuard<State>) {
+        let windowing = state.windowing;
+        let frames = state.queue.front(windowing.span).frames;
+        let job = state.job.take();
+        let real = model_frames(windowing, frames).count();
+        let mut report = WindowReport::clean(state.next_window, real);
+        report.overrun = true;
+        let mut perturbation = Vec::new();
+        let metadata = self.metadata();
+        if let (Some(job), Some(metadata)) = (job.filter(|j| j.window == report.window), metadata) {
+            report.seconds = job.began.elapsed().as_secs_f64();
+            if let Some(label) = job.clean_label {
+                report.set_clean_label(label, &metadata);
+                report.set_final_label(label, &metadata);
+            }
+            if let (Some((best, calls)), Some(stream)) = (job.best, &state.stream) {
+                let size = best.size(job.frames, stream.view.len());
+                report.set_best(&best, size, calls, &metadata);
+                perturbation = best.perturbation;
+            }
+        }
+        gst::debug!(
+            CAT,
+            imp = self,
+            "Window {} leaves at its deadline",
+            report.window
+        );
+        let goal = Goal::Untargeted { label: None };
+        let decision = Decision {
+            report,
+            perturbation,
+            goal,
+        };
+        self.decide(state, frames, decision);
+    }
+
+    /// Makes a window's result known.
+    pub(super) fn publish(&self, report: WindowReport) {
+        self.state().stats.add(&report);
+        gst::debug!(CAT, imp = self, "{}", report.json());
+        self.write_report(&report);
+        self.post(report.structure());
+    }
+
+    fn write_report(&self, report: &WindowReport) {
+        let mut file = self
+            .report
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(Err(error)) = file.as_mut().map(|file| file.write(report)) else {
+            return;
+        };
+        // Once is enough; a full disk stays full.
+        *file = None;
+        drop(file);
+        gst::element_imp_warning!(
+            self,
+            gst::ResourceError::Write,
+            ("The report cannot be written any more: {error}")
+        );
+    }
+}

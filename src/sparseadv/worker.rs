@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The worker thread: takes windows from the front of the queue, attacks them, and decides on their frames.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
+
+use gst::subclass::prelude::*;
+
+use super::imp::{Loaded, SparseAdv, State, CAT};
+use super::queue::{Item, Output};
+use super::report::WindowReport;
+use super::settings::{Settings, Tail};
+use super::stream::Stream;
+use super::window::{model_frames, Decision, Job, OpenWindow};
+use crate::attack::{self, loss, Classifier as _, Outcome, Progress};
+use crate::model::Model;
+use crate::video::view::Samples;
+use crate::video::StreamScene;
+
+/// Share of a deadline's time that an attack may plan with; the rest is for rendering and for being wrong about a pass's time.
+const PLANNED: f64 = 0.85;
+
+/// A window to be attacked.
+struct Task {
+    epoch: u64,
+    stream: Arc<Stream>,
+    /// Stream frames in the window, and those of them that the model sees.
+    frames: usize,
+    buffers: Vec<gst::Buffer>,
+    start: Vec<(usize, Vec<f32>)>,
+    settings: Settings,
+    deadline: Option<Instant>,
+}
+
+enum Work {
+    Attack(Box<Task>),
+    /// A window whose last frame has left, with what the model sees of its frames.
+    Judge(Box<OpenWindow>, Vec<Samples>, Arc<Stream>),
+    Stop,
+}
+
+impl SparseAdv {
+    /// The worker's life.
+    pub(super) fn work(&self, mut loaded: Loaded) -> Loaded {
+        // Per thread; without it every module's second call takes ten times as long.
+        if let Err(error) = tch::jit::f_set_graph_executor_optimize(false) {
+            gst::warning!(CAT, imp = self, "{error}");
+        }
+        loop {
+            match self.next_work() {
+                Work::Attack(task) => self.attack(&mut loaded.model, *task),
+                Work::Judge(window, samples, stream) => {
+                    self.judge(&mut loaded.model, *window, &samples, &stream);
+                }
+                Work::Stop => return loaded,
+            }
+        }
+    }
+
+    fn next_work(&self) -> Work {
+        let mut state = self.state();
+        loop {
+            if !state.working {
+                return Work::Stop;
+            }
+            if state.flow.is_ok() && !state.releasing {
+                if let Some(work) = self.judgement(&mut state) {
+                    return work;
+                }
+                let (back, work) = self.look(state);
+                if let Some(work) = work {
+                    return work;
+                }
+                match back {
+                    // Something moved: look again.
+                    None => {
+                        state = self.state();
+                        continue;
+                    }
+                    Some(back) => state = back,
+                }
+            }
+            state = self.wait(state, None);
+        }
+    }
+
+    /// The next overlapping window that has left whole.
+    fn judgement(&self, state: &mut State) -> Option<Work> {
+        let last = *state.open.front()?.indices.last()?;
+        let newest = state.released.back()?.0;
+        let stream = state.stream.clone()?;
+        if newest < last {
+            return None;
+        }
+        let window = state.open.pop_front()?;
+        let wanted = |index: &u64| {
+            let found = state.released.iter().find(|(i, _)| i == index);
+            found.map(|(_, samples)| samples.clone())
+        };
+        let samples: Vec<Samples> = window.indices.iter().filter_map(wanted).collect();
+        Some(Work::Judge(Box::new(window), samples, stream))
+    }
+
+    /// Deals with the front of the queue. Gives the state back if there is nothing to do but wait.
+    fn look<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+    ) -> (Option<MutexGuard<'a, State>>, Option<Work>) {
+        let settings = self.settings();
+        match state.queue.pop_event() {
+            Some(item) => {
+                if let Item::Caps(_, stream) = &item {
+                    state.stream = Some(stream.clone());
+                    state.released.clear();
+                }
+                if let Item::Event(event, _) | Item::Caps(event, _) = item {
+                    state.queue.push_ready(Output::Event(event));
+                }
+                drop(state);
+                self.changed.notify_all();
+                return (None, None);
+            }
+            None if state.queue.waiting_frames() == 0 => return (Some(state), None),
+            None => {}
+        }
+        let windowing = state.windowing;
+        // What is ready to leave and does not must not pile up.
+        if state.queue.ready_frames() > windowing.span {
+            return (Some(state), None);
+        }
+        let front = state.queue.front(windowing.span);
+        if !settings.enabled || state.failed || state.skip > 0 {
+            let frames = if settings.enabled && !state.failed {
+                front.frames.min(state.skip)
+            } else {
+                front.frames
+            };
+            state.skip = state.skip.saturating_sub(frames);
+            self.release(state, frames);
+            return (None, None);
+        }
+        let full = front.frames == windowing.span;
+        if !full && !front.barrier {
+            return (Some(state), None);
+        }
+        if !full && (settings.tail == Tail::Passthrough || front.fresh == 0) {
+            self.release(state, front.frames);
+            return (None, None);
+        }
+        let Some(stream) = state.stream.clone() else {
+            return (Some(state), None);
+        };
+        let places: Vec<usize> = model_frames(windowing, front.frames).collect();
+        let mut buffers = Vec::with_capacity(places.len());
+        let mut start = Vec::new();
+        for (place, frame) in state.queue.frames_mut().take(front.frames).enumerate() {
+            if let Ok(k) = places.binary_search(&place) {
+                buffers.push(frame.buffer.clone());
+                if let Some(delta) = &frame.delta {
+                    start.push((k, delta.to_vec()));
+                }
+            }
+        }
+        let deadline = self.deadline(&state);
+        state.job = Some(Job {
+            window: state.next_window,
+            frames: buffers.len(),
+            began: Instant::now(),
+            clean_label: None,
+            best: None,
+        });
+        let task = Task {
+            epoch: self.epoch.load(Ordering::SeqCst),
+            stream,
+            frames: front.frames,
+            buffers,
+            start,
+            settings,
+            deadline,
+        };
+        (None, Some(Work::Attack(Box::new(task))))
+    }
+
+    fn attack(&self, model: &mut Model, task: Task) {
+        let result = self.run_attack(model, &task);
+        let mut state = self.state();
+        if self.epoch.load(Ordering::SeqCst) != task.epoch {
+            return;
+        }
+        let real = task.buffers.len();
+        let mut report = WindowReport::clean(state.next_window, real);
+        match result {
+            Ok((outcome, goal)) => {
+                report.set_outcome(&outcome, model.metadata());
+                report.set_goal(goal);
+                if outcome.keyframes.fell_back {
+                    gst::warning!(CAT, imp = self, "Keyframes weighed by the input gradient");
+                }
+                let decision = Decision {
+                    report,
+                    perturbation: outcome.perturbation,
+                    goal,
+                };
+                self.decide(state, task.frames, decision);
+                self.note_duration(outcome.duration);
+            }
+            Err(attack::Error::Cancelled) => {}
+            Err(error) => {
+                // The frames are not lost for it: they pass, and upstream hears of the error.
+                state.failed = true;
+                state.job = None;
+                drop(state);
+                self.changed.notify_all();
+                gst::element_imp_error!(self, gst::LibraryError::Failed, ("{error}"));
+            }
+        }
+    }
+
+    fn run_attack(
+        &self,
+        model: &mut Model,
+        task: &Task,
+    ) -> Result<(Outcome, attack::Goal), attack::Error> {
+        let failed = |text: String| attack::Error::Classifier(text.into());
+        let mut config = task
+            .settings
+            .attack_config(model.metadata(), model.classes())
+            .map_err(failed)?;
+        config.time_budget = match task.deadline {
+            Some(deadline) => Some(
+                deadline
+                    .saturating_duration_since(Instant::now())
+                    .mul_f64(PLANNED),
+            ),
+            None => {
+                let budget = task.settings.time_budget.filter(|b| !b.is_zero());
+                budget.map(Duration::from)
+            }
+        };
+        let mut scene = StreamScene::new(&task.stream.view);
+        for buffer in &task.buffers {
+            let samples = task.stream.sample(buffer);
+            scene.push(samples.map_err(|e| failed(e.to_string()))?);
+        }
+        scene.pad_to(model.metadata().window);
+        let cancelled = || self.epoch.load(Ordering::SeqCst) != task.epoch;
+        let mut progress = |news: Progress| {
+            let mut state = self.state();
+            // Not that of a window that took this one's place.
+            if cancelled() {
+                return;
+            }
+            if let Some(job) = &mut state.job {
+                match news {
+                    Progress::CleanLabel(label) => job.clean_label = Some(label),
+                    Progress::Improved(best, calls) => job.best = Some((best.clone(), calls)),
+                }
+            }
+        };
+        let outcome = attack::run(
+            &mut scene,
+            model,
+            &config,
+            &task.start,
+            &cancelled,
+            &mut progress,
+        )?;
+        Ok((outcome, config.goal))
+    }
+
+    /// Classifies an overlapping window as its frames really left, and reports it.
+    fn judge(&self, model: &mut Model, window: OpenWindow, samples: &[Samples], stream: &Stream) {
+        let OpenWindow {
+            mut report,
+            goal,
+            label,
+            ..
+        } = window;
+        let complete = samples.len() == report.frames && !samples.is_empty();
+        let len = stream.view.len();
+        let mut view = Vec::with_capacity(model.metadata().window * len);
+        let mut frame = vec![0.0; len];
+        for k in 0..model.metadata().window {
+            if complete {
+                stream
+                    .view
+                    .observe(&samples[k.min(samples.len() - 1)], &mut frame);
+                view.extend_from_slice(&frame);
+            }
+        }
+        report.queries += 1;
+        report.forwards += 1;
+        match model.forward(&view) {
+            Ok(logits) if complete => {
+                report.success = loss::lead(&logits, goal, label) > 0.0;
+                report.set_final_label(loss::top(&logits), model.metadata());
+                let probability = loss::probabilities(&logits)[loss::top(&logits)];
+                report.final_probability = Some(probability);
+            }
+            _ => report.success = false,
+        }
+        self.publish(report);
+    }
+}

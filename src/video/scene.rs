@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A window of stream frames as the attack sees it.
+
+use super::view::{Samples, Tape, View};
+use crate::attack::Scene;
+
+/// The frames of a window, reduced to what the model sees of them.
+pub struct StreamScene<'a> {
+    view: &'a View,
+    samples: Vec<Samples>,
+    tapes: Vec<Tape>,
+    frames: usize,
+}
+
+impl<'a> StreamScene<'a> {
+    pub fn new(view: &'a View) -> Self {
+        Self {
+            view,
+            samples: Vec::new(),
+            tapes: Vec::new(),
+            frames: 0,
+        }
+    }
+
+    /// Adds a frame, as [`View::sample`] read it.
+    pub fn push(&mut self, samples: Samples) {
+        self.samples.push(samples);
+        self.tapes.push(Tape::default());
+        self.frames = self.frames.max(self.samples.len());
+    }
+
+    /// Repeats the last frame until there are `frames`: the model's eyes need a whole window, the stream has no more.
+    pub fn pad_to(&mut self, frames: usize) {
+        self.frames = frames.max(self.samples.len());
+    }
+}
+
+impl Scene for StreamScene<'_> {
+    fn frames(&self) -> usize {
+        self.frames
+    }
+
+    fn real_frames(&self) -> usize {
+        self.samples.len()
+    }
+
+    fn frame_len(&self) -> usize {
+        self.view.len()
+    }
+
+    fn clean(&self, frame: usize, view: &mut [f32]) {
+        let frame = frame.min(self.samples.len() - 1);
+        self.view.observe(&self.samples[frame], view);
+    }
+
+    fn perturbed(&mut self, frame: usize, delta: &[f32], view: &mut [f32]) {
+        let tape = &mut self.tapes[frame];
+        self.view
+            .observe_perturbed(&self.samples[frame], Some(delta), tape, view);
+    }
+
+    fn backward(&mut self, frame: usize, grad_view: &[f32], grad_delta: &mut [f32]) {
+        let tape = &mut self.tapes[frame];
+        self.view.backward(tape, grad_view, grad_delta);
+    }
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! One-dimensional linear resampling as a short list of weighted source positions per output position. Two of them, one an axis, resample
+//! a plane; both the model's view of a frame and the rendering of a perturbation are made of these.
+
+/// A sparse matrix of one row per output position.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taps {
+    starts: Vec<u32>,
+    index: Vec<u32>,
+    weight: Vec<f32>,
+}
+
+impl Taps {
+    fn from_rows<R: IntoIterator<Item = (usize, f32)>>(rows: impl IntoIterator<Item = R>) -> Self {
+        let mut taps = Self {
+            starts: vec![0],
+            index: Vec::new(),
+            weight: Vec::new(),
+        };
+        for row in rows {
+            for (i, w) in row {
+                taps.index.push(i as u32);
+                taps.weight.push(w);
+            }
+            taps.starts.push(taps.index.len() as u32);
+        }
+        taps
+    }
+
+    /// Bilinear resize of `input` to `output` samples, the positions `range` of it: PyTorch's `interpolate` with `align_corners=False`,
+    /// with its `antialias` (a triangle as wide as the step) where asked for.
+    pub fn resize(
+        input: usize,
+        output: usize,
+        range: std::ops::Range<usize>,
+        antialias: bool,
+    ) -> Self {
+        let scale = input as f64 / output as f64;
+        Self::from_rows(range.map(|i| {
+            if antialias {
+                let support = scale.max(1.0);
+                triangle(
+                    (i as f64 + 0.5) * scale - 0.5,
+                    support,
+                    0.0,
+                    input as f64 - 1.0,
+                )
+            } else {
+                let position = ((i as f64 + 0.5) * scale - 0.5).max(0.0);
+                let first = (position as usize).min(input - 1);
+                let fraction = (position - first as f64) as f32;
+                if first + 1 < input && fraction > 0.0 {
+                    vec![(first, 1.0 - fraction), (first + 1, fraction)]
+                } else {
+                    vec![(first, 1.0)]
+                }
+            }
+        }))
+    }
+
+    /// Interpolates `size` samples, whose neighbours are one apart, at each of `positions`; a position stands for `step` samples (less
+    /// than one where there are more positions than samples). Beyond the ends the samples are zero, so that a rendered perturbation
+    /// fades out at the border of the crop.
+    pub fn hat(size: usize, positions: impl IntoIterator<Item = f64>, step: f64) -> Self {
+        let support = step.max(1.0);
+        Self::from_rows(positions.into_iter().map(|p| {
+            // Normalised over the unbounded grid, not over the samples that exist: that is what makes it fade.
+            let all = triangle(p, support, f64::NEG_INFINITY, f64::INFINITY);
+            all.into_iter()
+                .filter(|(i, _)| (OFFSET..OFFSET + size).contains(i))
+                .map(|(i, w)| (i - OFFSET, w))
+                .collect::<Vec<_>>()
+        }))
+    }
+
+    /// The number of output positions.
+    pub fn outputs(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The source positions and weights of output `i`.
+    #[inline]
+    pub fn row(&self, i: usize) -> (&[u32], &[f32]) {
+        let range = self.starts[i] as usize..self.starts[i + 1] as usize;
+        (&self.index[range.clone()], &self.weight[range])
+    }
+
+    /// Every source position in use, ascending, and the same taps counting in that list.
+    pub fn compact(mut self) -> (Vec<usize>, Self) {
+        let mut used: Vec<usize> = self.index.iter().map(|i| *i as usize).collect();
+        used.sort_unstable();
+        used.dedup();
+        for i in &mut self.index {
+            *i = used.partition_point(|u| u < &(*i as usize)) as u32;
+        }
+        (used, self)
+    }
+}
+
+/// Added to indices of an unbounded grid, so that they stay positive.
+const OFFSET: usize = 1 << 20;
+
+/// Normalised triangle weights around `centre`, `support` to each side, over the grid points within `lo..=hi`. Indices are offset by
+/// [`OFFSET`] where the grid is unbounded.
+fn triangle(centre: f64, support: f64, lo: f64, hi: f64) -> Vec<(usize, f32)> {
+    let offset = if lo.is_finite() { 0.0 } else { OFFSET as f64 };
+    let first = (centre - support).ceil().max(lo);
+    let last = (centre + support).floor().min(hi);
+    let mut weights = Vec::new();
+    let mut sum = 0.0;
+    let mut x = first;
+    while x <= last {
+        let w = 1.0 - (x - centre).abs() / support;
+        if w > 1e-12 {
+            weights.push(((x + offset) as usize, w));
+            sum += w;
+        }
+        x += 1.0;
+    }
+    weights
+        .into_iter()
+        .map(|(i, w)| (i, (w / sum) as f32))
+        .collect()
+}
+
+/// Resamples a plane of rows of `width` samples: rows first, then columns. `scratch` is reused between calls.
+pub fn resample(
+    plane: &[f32],
+    width: usize,
+    rows: &Taps,
+    cols: &Taps,
+    scratch: &mut Vec<f32>,
+    out: &mut [f32],
+) {
+    scratch.clear();
+    scratch.resize(width, 0.0);
+    for (y, out_row) in out
+        .chunks_exact_mut(cols.outputs().max(1))
+        .enumerate()
+        .take(rows.outputs())
+    {
+        scratch.fill(0.0);
+        let (index, weight) = rows.row(y);
+        for (i, w) in index.iter().zip(weight) {
+            let row = &plane[*i as usize * width..][..width];
+            for (s, v) in scratch.iter_mut().zip(row) {
+                *s += w * v;
+            }
+        }
+        for (x, o) in out_row.iter_mut().enumerate() {
+            let (index, weight) = cols.row(x);
+            *o = index
+                .iter()
+                .zip(weight)
+                .map(|(i, w)| w * scratch[*i as usize])
+                .sum();
+        }
+    }
+}
+
+/// The adjoint of [`resample`]: adds to `plane` what `grad`, the gradient of its output, makes of it.
+pub fn resample_adjoint(
+    grad: &[f32],
+    width: usize,
+    rows: &Taps,
+    cols: &Taps,
+    scratch: &mut Vec<f32>,
+    plane: &mut [f32],
+) {
+    scratch.clear();
+    scratch.resize(width, 0.0);
+    for (y, grad_row) in grad
+        .chunks_exact(cols.outputs().max(1))
+        .enumerate()
+        .take(rows.outputs())
+    {
+        scratch.fill(0.0);
+        for (x, g) in grad_row.iter().enumerate() {
+            let (index, weight) = cols.row(x);
+            for (i, w) in index.iter().zip(weight) {
+                scratch[*i as usize] += w * g;
+            }
+        }
+        let (index, weight) = rows.row(y);
+        for (i, w) in index.iter().zip(weight) {
+            let row = &mut plane[*i as usize * width..][..width];
+            for (p, s) in row.iter_mut().zip(scratch.iter()) {
+                *p += w * s;
+            }
+        }
+    }
+}

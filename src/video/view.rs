@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The model's view of a stream: bilinear resize and centre crop of the frame's RGB, computed from just those samples of the planes that
+//! the resize touches. That bound, four samples a view pixel, is why an iteration costs the same at 4K as at 320x240.
+//!
+//! RGB is what common decoders make of the frame: chroma repeated over the pixels it covers, the caps' matrix and range, rounded and
+//! clipped to 8 bits. All values are grey levels 0..255.
+
+use super::layout::{FrameLayout, Matrix, Planes, PlanesMut};
+use super::taps::{resample, resample_adjoint, Taps};
+
+/// How frames become the model's input, in sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// `[height, width]` after the resize.
+    pub resized: [usize; 2],
+    /// `[height, width]` of the centre crop, the view's own size.
+    pub crop: [usize; 2],
+    pub antialias: bool,
+}
+
+/// One axis of one component: which of its samples the view touches, and how a perturbation reaches them.
+#[derive(Clone, Debug)]
+struct Axis {
+    /// Sample positions in the component, ascending.
+    sites: Vec<usize>,
+    /// For each touched pixel, its sample's place in `sites`.
+    site_of_pixel: Vec<u32>,
+    /// Perturbation at the sites from the view's samples.
+    render: Taps,
+}
+
+#[derive(Clone, Debug)]
+struct ComponentAxes {
+    rows: Axis,
+    cols: Axis,
+}
+
+/// The view of one stream by one model.
+#[derive(Clone, Debug)]
+pub struct View {
+    layout: FrameLayout,
+    geometry: Geometry,
+    matrix: Matrix,
+    /// View rows and columns from the touched pixels.
+    observe_rows: Taps,
+    observe_cols: Taps,
+    components: Vec<ComponentAxes>,
+}
+
+/// The samples of one frame that the view touches, a plane a component.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples(Vec<Vec<f32>>);
+
+/// What the derivative of an observation needs to know: where values were clipped.
+#[derive(Clone, Debug, Default)]
+pub struct Tape {
+    /// A component sample followed the perturbation.
+    free: Vec<Vec<bool>>,
+    /// A colour value of a touched pixel was not clipped.
+    inside: [Vec<bool>; 3],
+    /// Buffers reused between calls.
+    scratch: Vec<f32>,
+    mixed: [Vec<f32>; 3],
+    values: [Vec<f32>; 3],
+    rgb: [Vec<f32>; 3],
+}
+
+/// Rounds half to even, without the library call that baseline x86-64 makes of `f32::round`; exact for |x| < 2^22.
+#[inline]
+pub fn round_grey(x: f32) -> f32 {
+    const SHIFT: f32 = 12_582_912.0;
+    (x + SHIFT) - SHIFT
+}
+
+impl View {
+    pub fn new(layout: &FrameLayout, geometry: Geometry) -> Self {
+        let [rh, rw] = geometry.resized;
+        let [h, w] = geometry.crop;
+        let top = crop_offset(rh, h);
+        let left = crop_offset(rw, w);
+        let taps = |input, output, start, len| {
+            Taps::resize(input, output, start..start + len, geometry.antialias).compact()
+        };
+        let (pixel_rows, observe_rows) = taps(layout.height, rh, top, h);
+        let (pixel_cols, observe_cols) = taps(layout.width, rw, left, w);
+        let components = layout
+            .components
+            .iter()
+            .map(|c| ComponentAxes {
+                rows: Axis::touched(&pixel_rows, c.shift_y, layout.height, rh, top, h),
+                cols: Axis::touched(&pixel_cols, c.shift_x, layout.width, rw, left, w),
+            })
+            .collect();
+        Self {
+            layout: layout.clone(),
+            geometry,
+            matrix: layout.color.matrix(),
+            observe_rows,
+            observe_cols,
+            components,
+        }
+    }
+
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub fn layout(&self) -> &FrameLayout {
+        &self.layout
+    }
+
+    /// The number of values in the view of a frame, 3 * height * width.
+    pub fn len(&self) -> usize {
+        3 * self.geometry.crop[0] * self.geometry.crop[1]
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads the touched samples of a frame.
+    pub fn sample(&self, planes: &Planes) -> Samples {
+        let components = self.layout.components.iter().zip(&self.components);
+        Samples(
+            components
+                .map(|(component, axes)| {
+                    let (data, stride) = planes[component.plane];
+                    let mut values =
+                        Vec::with_capacity(axes.rows.sites.len() * axes.cols.sites.len());
+                    for y in &axes.rows.sites {
+                        let row = &data[y * stride + component.offset..];
+                        values.extend(
+                            axes.cols
+                                .sites
+                                .iter()
+                                .map(|x| f32::from(row[x * component.pixel_stride])),
+                        );
+                    }
+                    values
+                })
+                .collect(),
+        )
+    }
+
+    /// The view of a frame: `out` is `[3, height, width]`.
+    pub fn observe(&self, samples: &Samples, out: &mut [f32]) {
+        self.observe_perturbed(samples, None, &mut Tape::default(), out);
+    }
+
+    /// The view of a frame after `delta`, `[3, height, width]` in grey levels, is rendered into its planes, and on `tape` what
+    /// [`View::backward`] needs.
+    pub fn observe_perturbed(
+        &self,
+        samples: &Samples,
+        delta: Option<&[f32]>,
+        tape: &mut Tape,
+        out: &mut [f32],
+    ) {
+        let n = self.components.len();
+        if let Some(delta) = delta {
+            self.mix(delta, &mut tape.mixed);
+        }
+        tape.free.resize_with(n, Vec::new);
+        for (c, axes) in self.components.iter().enumerate() {
+            let base = &samples.0[c];
+            let values = &mut tape.values[c];
+            values.clear();
+            values.resize(base.len(), 0.0);
+            if delta.is_some() {
+                let width = self.geometry.crop[1];
+                let (rows, cols) = (&axes.rows.render, &axes.cols.render);
+                resample(&tape.mixed[c], width, rows, cols, &mut tape.scratch, values);
+            }
+            let (lo, hi) = (self.matrix.lo[c], self.matrix.hi[c]);
+            let free = &mut tape.free[c];
+            free.clear();
+            free.resize(base.len(), true);
+            for ((v, b), f) in values.iter_mut().zip(base).zip(free.iter_mut()) {
+                (*v, *f) = quantise(*b, *v, lo, hi);
+            }
+        }
+        self.to_rgb(tape);
+        let width = self.observe_cols_input();
+        let size = self.geometry.crop[0] * self.geometry.crop[1];
+        for (rgb, out) in tape.rgb.iter().zip(out.chunks_exact_mut(size)) {
+            let (rows, cols) = (&self.observe_rows, &self.observe_cols);
+            resample(rgb, width, rows, cols, &mut tape.scratch, out);
+        }
+    }
+
+    /// The gradient with respect to the perturbation, added to `grad_delta`, from the one with respect to the view. Rounding counts as the
+    /// identity (straight-through), clipping as what it is.
+    pub fn backward(&self, tape: &mut Tape, grad_view: &[f32], grad_delta: &mut [f32]) {
+        let n = self.components.len();
+        let pixels = self.pixel_count();
+        let width = self.observe_cols_input();
+        let size = self.geometry.crop[0] * self.geometry.crop[1];
+        for c in 0..3 {
+            let rgb = &mut tape.rgb[c];
+            rgb.clear();
+            rgb.resize(pixels, 0.0);
+            resample_adjoint(
+                &grad_view[c * size..][..size],
+                width,
+                &self.observe_rows,
+                &self.observe_cols,
+                &mut tape.scratch,
+                rgb,
+            );
+            for (g, inside) in rgb.iter_mut().zip(&tape.inside[c]) {
+                if !inside {
+                    *g = 0.0;
+                }
+            }
+        }
+        for (c, axes) in self.components.iter().enumerate() {
+            let m = [0, 1, 2].map(|k| self.matrix.to_rgb[k][c]);
+            let sites = axes.cols.sites.len();
+            let values = &mut tape.values[c];
+            values.clear();
+            values.resize(axes.rows.sites.len() * sites, 0.0);
+            let [r, g, b] = &tape.rgb;
+            for (y, site_y) in axes.rows.site_of_pixel.iter().enumerate() {
+                let row = &mut values[*site_y as usize * sites..][..sites];
+                let p = y * width..(y + 1) * width;
+                let colours = r[p.clone()].iter().zip(&g[p.clone()]).zip(&b[p]);
+                for (((r, g), b), site_x) in colours.zip(&axes.cols.site_of_pixel) {
+                    row[*site_x as usize] += m[0] * r + m[1] * g + m[2] * b;
+                }
+            }
+            for (g, free) in values.iter_mut().zip(&tape.free[c]) {
+                if !free {
+                    *g = 0.0;
+                }
+            }
+            let mixed = &mut tape.mixed[c];
+            mixed.clear();
+            mixed.resize(size, 0.0);
+            let width = self.geometry.crop[1];
+            let (rows, cols) = (&axes.rows.render, &axes.cols.render);
+            resample_adjoint(&tape.values[c], width, rows, cols, &mut tape.scratch, mixed);
+        }
+        for (k, grad) in grad_delta.chunks_exact_mut(size).enumerate() {
+            for c in 0..n {
+                let m = self.matrix.from_rgb[c][k];
+                for (d, g) in grad.iter_mut().zip(&tape.mixed[c]) {
+                    *d += m * g;
+                }
+            }
+        }
+    }
+
+    /// Writes `delta` into a frame's planes; everything outside the crop, and any alpha, stays as it is.
+    pub fn render(&self, planes: &mut PlanesMut, delta: &[f32]) {
+        let [rh, rw] = self.geometry.resized;
+        let [h, w] = self.geometry.crop;
+        let mut tape = Tape::default();
+        self.mix(delta, &mut tape.mixed);
+        for (c, component) in self.layout.components.iter().enumerate() {
+            let whole = |size: usize, shift: u32, resized, crop| {
+                let count = (size + (1 << shift) - 1) >> shift;
+                let sites: Vec<usize> = (0..count).collect();
+                let taps = render_taps(
+                    &sites,
+                    shift,
+                    size,
+                    resized,
+                    crop_offset(resized, crop),
+                    crop,
+                );
+                // Only the sites within reach of the crop.
+                let within: Vec<usize> = sites
+                    .into_iter()
+                    .filter(|i| !taps.row(*i).0.is_empty())
+                    .collect();
+                let taps = render_taps(
+                    &within,
+                    shift,
+                    size,
+                    resized,
+                    crop_offset(resized, crop),
+                    crop,
+                );
+                (within, taps)
+            };
+            let (rows, row_taps) = whole(self.layout.height, component.shift_y, rh, h);
+            let (cols, col_taps) = whole(self.layout.width, component.shift_x, rw, w);
+            let mut change = vec![0.0; rows.len() * cols.len()];
+            resample(
+                &tape.mixed[c],
+                w,
+                &row_taps,
+                &col_taps,
+                &mut tape.scratch,
+                &mut change,
+            );
+            let (lo, hi) = (self.matrix.lo[c], self.matrix.hi[c]);
+            let (data, stride) = &mut planes[component.plane];
+            for (y, change) in rows.iter().zip(change.chunks_exact(cols.len().max(1))) {
+                let row = &mut data[y * *stride + component.offset..];
+                for (x, d) in cols.iter().zip(change) {
+                    let byte = &mut row[x * component.pixel_stride];
+                    *byte = quantise(f32::from(*byte), *d, lo, hi).0 as u8;
+                }
+            }
+        }
+    }
+
+    /// The perturbation in the components' own units, at the view's resolution.
+    fn mix(&self, delta: &[f32], mixed: &mut [Vec<f32>; 3]) {
+        let size = self.geometry.crop[0] * self.geometry.crop[1];
+        let (r, rest) = delta.split_at(size);
+        let (g, b) = rest.split_at(size);
+        for (c, mixed) in mixed.iter_mut().enumerate().take(self.components.len()) {
+            let m = self.matrix.from_rgb[c];
+            mixed.clear();
+            let colours = r.iter().zip(g).zip(b);
+            mixed.extend(colours.map(|((r, g), b)| m[0] * r + m[1] * g + m[2] * b));
+        }
+    }
+
+    /// Turns the component values on the tape into the 8-bit RGB of the touched pixels.
+    fn to_rgb(&self, tape: &mut Tape) {
+        let width = self.observe_cols_input();
+        let pixels = self.pixel_count();
+        for k in 0..3 {
+            let rgb = &mut tape.rgb[k];
+            rgb.clear();
+            rgb.resize(pixels, 0.0);
+            for (c, axes) in self.components.iter().enumerate() {
+                let (m, offset) = (self.matrix.to_rgb[k][c], self.matrix.offset[c]);
+                if m == 0.0 {
+                    continue;
+                }
+                let sites = axes.cols.sites.len();
+                for (y, site_y) in axes.rows.site_of_pixel.iter().enumerate() {
+                    let row = &tape.values[c][*site_y as usize * sites..][..sites];
+                    let out = &mut rgb[y * width..][..width];
+                    for (o, site_x) in out.iter_mut().zip(&axes.cols.site_of_pixel) {
+                        *o += m * (row[*site_x as usize] - offset);
+                    }
+                }
+            }
+            let inside = &mut tape.inside[k];
+            inside.clear();
+            // Half a grey level of slack: a value that rounds to black or white is not clipped.
+            inside.extend(rgb.iter().map(|v| (-0.5..=255.5).contains(v)));
+            for v in rgb.iter_mut() {
+                *v = round_grey(v.clamp(0.0, 255.0));
+            }
+        }
+    }
+
+    fn observe_cols_input(&self) -> usize {
+        self.components[0].cols.site_of_pixel.len()
+    }
+
+    fn pixel_count(&self) -> usize {
+        self.components[0].rows.site_of_pixel.len() * self.observe_cols_input()
+    }
+}
+
+impl Axis {
+    fn touched(
+        pixels: &[usize],
+        shift: u32,
+        size: usize,
+        resized: usize,
+        start: usize,
+        crop: usize,
+    ) -> Self {
+        let mut sites: Vec<usize> = pixels.iter().map(|p| p >> shift).collect();
+        sites.dedup();
+        let site_of_pixel = pixels
+            .iter()
+            .map(|p| sites.partition_point(|s| *s < p >> shift) as u32)
+            .collect();
+        let render = render_taps(&sites, shift, size, resized, start, crop);
+        Self {
+            sites,
+            site_of_pixel,
+            render,
+        }
+    }
+}
+
+/// Interpolation of a perturbation of the view at the sample positions `sites` of a component, at the centre of the pixels each covers.
+fn render_taps(
+    sites: &[usize],
+    shift: u32,
+    size: usize,
+    resized: usize,
+    start: usize,
+    crop: usize,
+) -> Taps {
+    let step = resized as f64 / size as f64;
+    let covered = f64::from(1u32 << shift);
+    let positions = sites.iter().map(|s| {
+        let centre = *s as f64 * covered + covered / 2.0;
+        centre * step - 0.5 - start as f64
+    });
+    Taps::hat(crop, positions, step * covered)
+}
+
+/// torchvision's `center_crop`.
+fn crop_offset(resized: usize, crop: usize) -> usize {
+    // Python's round: halves go to the even neighbour.
+    let twice = resized - crop;
+    let half = twice / 2;
+    if twice % 2 == 1 && half % 2 == 1 {
+        half + 1
+    } else {
+        half
+    }
+}
+
+/// A sample plus its perturbation as the stream can hold it, and whether it followed the perturbation. A sample outside the nominal range
+/// may stay where it was, but goes no further out.
+#[inline]
+fn quantise(base: f32, change: f32, lo: f32, hi: f32) -> (f32, bool) {
+    let value = base + change;
+    let (lo, hi) = (lo.min(base), hi.max(base));
+    (round_grey(value.clamp(lo, hi)), (lo..=hi).contains(&value))
+}
