@@ -34,7 +34,7 @@ impl FromStr for Kind {
 #[derive(Clone, Debug)]
 pub struct Optimizer {
     kind: Kind,
-    learning_rate: f32,
+    pub learning_rate: f32,
     step: i32,
     mean: Vec<f32>,
     variance: Vec<f32>,
@@ -70,8 +70,9 @@ impl Optimizer {
         match self.kind {
             Kind::Adam => {
                 self.step += 1;
-                let correction1 = 1.0 - BETA1.powi(self.step);
-                let correction2 = (1.0 - BETA2.powi(self.step)).sqrt();
+                // In double precision: 1 - 0.999 has lost four digits in single.
+                let correction1 = (1.0 - 0.9f64.powi(self.step)) as f32;
+                let correction2 = (1.0 - 0.999f64.powi(self.step)).sqrt() as f32;
                 let state = self.mean.iter_mut().zip(self.variance.iter_mut());
                 for ((v, g), (m, s)) in values.iter_mut().zip(gradient).zip(state) {
                     *m = BETA1 * *m + (1.0 - BETA1) * g;

@@ -11,6 +11,19 @@ use super::optimizer::{Kind, Optimizer};
 use super::run::{Counted, Progress};
 use super::{loss, norm, Config, Error, Scene};
 
+use std::sync::Mutex;
+pub static T: Mutex<[f32; 4]> = Mutex::new([0.0, 0.25, 0.5, 1.0]);
+pub fn tune(k: &str, v: f32) {
+    let i = match k {
+        "mode" => 0,
+        "shrink" => 1,
+        "sdecay" => 2,
+        "ldecay" => 3,
+        _ => panic!("{k}"),
+    };
+    T.lock().unwrap()[i] = v;
+}
+
 /// A successful perturbation.
 #[derive(Clone, Debug)]
 pub struct Best {
@@ -59,6 +72,8 @@ pub(super) fn attack(
         iterations: 0,
         out_of_time: false,
     };
+    let mut shrink = 0.25;
+    let mut was = false;
     let mut since_better = 0;
     let mut since_fooled = 0;
     let mut gradient = vec![0.0; state.delta.len()];
@@ -111,15 +126,41 @@ pub(super) fn attack(
             since_fooled = 0;
         }
         found.iterations += 1;
-        if state.fooled() {
-            norm::l21_gradient(&state.delta, len, &mut gradient);
+        let tn = *T.lock().unwrap();
+        if found.iterations == 1 {
+            shrink = tn[1];
+        }
+        let now = state.fooled();
+        if now != was && found.best.is_some() && !now {
+            shrink *= tn[2];
+            optimizer.learning_rate *= tn[3];
+        }
+        was = now;
+        if now && tn[0] > 0.0 {
+            // group step: tau = s * mean norm
+            let norms: Vec<f64> = state.delta.chunks_exact(len).map(norm::l2).collect();
+            let mean = norms.iter().sum::<f64>() / norms.len() as f64;
+            for (d, n) in state.delta.chunks_exact_mut(len).zip(&norms) {
+                let f = if tn[0] == 2.0 {
+                    1.0 - shrink
+                } else if *n > 0.0 {
+                    (1.0 - f64::from(shrink) * mean / n).max(0.0) as f32
+                } else {
+                    0.0
+                };
+                d.iter_mut().for_each(|v| *v *= f);
+            }
         } else {
-            state.class_gradient(&mut gradient, found.iterations)?;
+            if now {
+                norm::l21_gradient(&state.delta, len, &mut gradient);
+            } else {
+                state.class_gradient(&mut gradient, found.iterations)?;
+            }
+            if config.optimizer == Kind::Adam {
+                unit_rms(&mut gradient);
+            }
+            optimizer.descend(&mut state.delta, &gradient);
         }
-        if config.optimizer == Kind::Adam {
-            unit_rms(&mut gradient);
-        }
-        optimizer.descend(&mut state.delta, &gradient);
         if config.epsilon > 0.0 {
             for d in &mut state.delta {
                 *d = d.clamp(-config.epsilon, config.epsilon);

@@ -112,7 +112,8 @@ impl Model {
         self.metadata.window * 3 * h * w
     }
 
-    pub(super) fn input_shape(&self) -> [i64; 5] {
+    /// Shape of the tensor the model is given.
+    pub fn input_shape(&self) -> [i64; 5] {
         let m = &self.metadata;
         let [h, w] = m.crop.map(|n| n as i64);
         let t = m.window as i64;

@@ -20,6 +20,8 @@ pub struct WindowReport {
     /// Presentation time of the first frame and end of the last, in nanoseconds.
     pub start_pts: Option<u64>,
     pub end_pts: Option<u64>,
+    /// Number of the first frame in the stream.
+    pub first_frame: u64,
     /// Frames of the window that exist; less than T at the end of a stream.
     pub frames: usize,
     pub label: Option<usize>,
@@ -64,6 +66,7 @@ impl WindowReport {
             window,
             start_pts: None,
             end_pts: None,
+            first_frame: 0,
             frames,
             label: None,
             target_label: None,
@@ -166,6 +169,7 @@ impl WindowReport {
     pub fn structure(&self) -> gst::Structure {
         let mut s = gst::Structure::builder("sparseadv-window")
             .field("window", self.window)
+            .field("first-frame", self.first_frame)
             .field("frames", self.frames as u32)
             .field("success", self.success)
             .field("trivial", self.trivial)

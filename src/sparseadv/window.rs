@@ -74,6 +74,7 @@ impl SparseAdv {
             };
             indices.push(frame.index);
             if place == 0 {
+                report.first_frame = frame.index;
                 report.start_pts = frame.buffer.pts().map(|t| t.nseconds());
             }
             let end = |b: &gst::Buffer| b.pts().map(|t| t + b.duration().unwrap_or_default());

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MPL-2.0
+# Sourced by examples/demo.sh and tests/run.sh: installs what is missing, and nothing that is there. Safe to repeat.
+#
+# SPARSEADV_TORCH_INDEX  another package index for the torch wheel, for instance PyTorch's own one of CPU-only or of CUDA wheels
+# SPARSEADV_PYTHON       the Python 3 to make .venv with (default python3)
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+TORCH_VERSION=2.13.0
+
+say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+install_packages() {
+    local wanted=(build-essential pkg-config ca-certificates python3-venv libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+        gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+        gstreamer1.0-libav)
+    local missing=() package
+    for package in "${wanted[@]}"; do
+        [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | cut -c1-2)" = ii ] || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    command -v apt-get >/dev/null ||
+        die "expected these packages or your distribution's equals: ${missing[*]}. Install them and run this again."
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "expected root or sudo to install ${missing[*]}. Install them and run this again."
+        sudo=(sudo)
+    fi
+    say "Installing ${missing[*]}"
+    "${sudo[@]}" apt-get update -q >&2
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
+}
+
+check_versions() {
+    command -v cargo >/dev/null || die "expected a Rust toolchain (cargo), found none. Install one from https://rustup.rs and run this again."
+    pkg-config --atleast-version=1.22 gstreamer-1.0 ||
+        die "expected GStreamer 1.22 or newer, found $(pkg-config --modversion gstreamer-1.0 2>/dev/null || echo none)."
+}
+
+# The wheel brings libtorch. It stays in .venv; build.rs writes its place into the plugin, so that nothing needs LD_LIBRARY_PATH.
+install_torch() {
+    local python=${SPARSEADV_PYTHON:-python3}
+    if ! .venv/bin/python -c '' 2>/dev/null; then
+        rm -rf .venv
+        "$python" -m venv .venv || die "expected $python with the venv module. Install python3-venv, or name another in SPARSEADV_PYTHON."
+    fi
+    local found
+    found=$(.venv/bin/python -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true)
+    if [ "${found%%+*}" != "$TORCH_VERSION" ]; then
+        say "Installing torch $TORCH_VERSION into .venv (some minutes and up to 5 GB with CUDA; see SPARSEADV_TORCH_INDEX)"
+        .venv/bin/pip install -q ${SPARSEADV_TORCH_INDEX:+--index-url "$SPARSEADV_TORCH_INDEX"} "torch==$TORCH_VERSION" >&2
+    fi
+    ln -sfn "$(.venv/bin/python -c 'import importlib.util as u, os; print(os.path.dirname(u.find_spec("torch").origin))')" .venv/libtorch
+}
+
+# For the independent checks and the exporter alone.
+install_python_packages() {
+    .venv/bin/python -c 'import av, numpy' 2>/dev/null || .venv/bin/pip install -q 'numpy>=2,<3' 'av>=14,<19' >&2
+}
+
+build() {
+    say "Building"
+    cargo build --release --locked
+}
+
+# GStreamer remembers a plugin that failed to load once, and then says "no element" for ever.
+check_plugin() {
+    export GST_PLUGIN_PATH="$PWD/target/release${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}"
+    gst-inspect-1.0 sparseadv >/dev/null 2>&1 && return
+    if gst-inspect-1.0 -b 2>/dev/null | grep -q gstsparseadv; then
+        die "GStreamer has blacklisted the plugin because it once failed to load. Delete its registry (rm -r ~/.cache/gstreamer-1.0, or the
+file named by GST_REGISTRY) and run this again. If that does not help, \`ldd target/release/libgstsparseadv.so | grep 'not found'\` names
+the library that is missing."
+    fi
+    die "expected gst-inspect-1.0 to find sparseadv in $PWD/target/release, found: $(gst-inspect-1.0 sparseadv 2>&1 | tail -n 1)"
+}
+
+install_packages
+check_versions
+install_torch

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the attack costs beside the model itself, as ratios within one run:
+//!
+//! - an attack iteration (render, observe, forward, backward, update) over a bare forward and backward of the same module in libtorch, at
+//!   two stream sizes, with every frame's real 8-bit samples in the loop;
+//! - a whole pipeline's wall time over the time spent attacking, and over the same pipeline without the element: decode, attack and encode
+//!   overlap if the first is near one.
+//!
+//!     cargo run --release --example benchmark -- MODEL.pt [CLIP]
+
+use std::time::Instant;
+
+use anyhow::Context;
+use gst::prelude::*;
+use gstsparseadv::attack::{self, Config, Goal};
+use gstsparseadv::model::metadata::Layout;
+use gstsparseadv::model::{DeviceChoice, Model, Options};
+use gstsparseadv::video::layout::BT709;
+use gstsparseadv::video::{Color, Component, FrameLayout, Geometry, StreamScene, View};
+use tch::{CModule, IValue, Kind, Tensor};
+
+const ITERATIONS: u32 = 8;
+const ROUNDS: usize = 5;
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments
+        .next()
+        .context("expected a model: benchmark MODEL.pt [CLIP]")?;
+    gst::init()?;
+    gstsparseadv::plugin_register_static()?;
+    tch::jit::f_set_graph_executor_optimize(false)?;
+    for (width, height) in [(180, 144), (1920, 1080)] {
+        iteration(&path, width, height)?;
+    }
+    match arguments.next() {
+        Some(clip) => overlap(&path, &clip),
+        None => Ok(()),
+    }
+}
+
+/// Medians of interleaved rounds, so that a busy machine slows both sides.
+fn iteration(path: &str, width: usize, height: usize) -> anyhow::Result<()> {
+    let mut model = Model::load(&Options {
+        path: path.into(),
+        device: DeviceChoice::Cpu,
+        window: None,
+    })?;
+    let bare = Bare::new(path, &model)?;
+    let metadata = model.metadata().clone();
+    let layout = i420(width, height);
+    let geometry = Geometry {
+        resized: metadata.resized(height, width),
+        crop: metadata.crop,
+        antialias: metadata.antialias,
+    };
+    let view = View::new(&layout, geometry);
+    let mut scene = StreamScene::new(&view);
+    for k in 0..metadata.window {
+        let frame = textured(&layout, k);
+        let planes: Vec<(&[u8], usize)> = frame.iter().map(|(d, s)| (d.as_slice(), *s)).collect();
+        scene.push(view.sample(&planes));
+    }
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..=ROUNDS {
+        let zero = attack_time(&mut scene, &mut model, 0)?;
+        let some = attack_time(&mut scene, &mut model, ITERATIONS)?;
+        // What is no iteration: the clean pass, and the selection's backward, which the bare pair below stands for once.
+        let bare = bare.time(ITERATIONS)?;
+        ours.push((some - zero) / f64::from(ITERATIONS));
+        theirs.push(bare / f64::from(ITERATIONS));
+    }
+    // The first round warms up.
+    let (ours, theirs) = (median(&mut ours[1..]), median(&mut theirs[1..]));
+    println!(
+        "{width}x{height}: iteration {:.1} ms, bare forward+backward {:.1} ms, ratio {:.3}",
+        ours * 1e3,
+        theirs * 1e3,
+        ours / theirs
+    );
+    Ok(())
+}
+
+/// Seconds of an attack that cannot succeed, with keyframes that need no selection.
+fn attack_time(scene: &mut StreamScene, model: &mut Model, iterations: u32) -> anyhow::Result<f64> {
+    let config = Config {
+        max_iterations: iterations,
+        confidence: f32::MAX,
+        grow_after: 0,
+        selection: attack::Selection::Fixed(Some(4)),
+        ..Config::new(Goal::Untargeted { label: None })
+    };
+    let began = Instant::now();
+    attack::run(scene, model, &config, &[], &|| false, &mut |_| {})?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// The module alone.
+struct Bare {
+    module: CModule,
+    input: Tensor,
+}
+
+impl Bare {
+    fn new(path: &str, model: &Model) -> anyhow::Result<Self> {
+        let mut module = CModule::load(path)?;
+        module.f_set_eval()?;
+        for (_, parameter) in module.named_parameters()? {
+            let _ = parameter.f_set_requires_grad(false)?;
+        }
+        debug_assert!(matches!(
+            model.metadata().layout,
+            Layout::Bcthw | Layout::Btchw
+        ));
+        let input = Tensor::f_rand(model.input_shape(), (Kind::Float, tch::Device::Cpu))?;
+        Ok(Self {
+            module,
+            input: input.f_set_requires_grad(true)?,
+        })
+    }
+
+    fn time(&self, times: u32) -> anyhow::Result<f64> {
+        let began = Instant::now();
+        for _ in 0..times {
+            let output = self
+                .module
+                .forward_is(&[IValue::Tensor(self.input.shallow_clone())])?;
+            let logits = match output {
+                IValue::Tensor(logits) => logits,
+                IValue::Tuple(items) => match items.into_iter().next() {
+                    Some(IValue::Tensor(logits)) => logits,
+                    _ => anyhow::bail!("expected logits in front"),
+                },
+                _ => anyhow::bail!("expected a tensor or a tuple"),
+            };
+            let loss = logits.f_select(1, 0)?.f_sum(Kind::Float)?;
+            Tensor::f_run_backward(&[loss], &[&self.input], false, false)?;
+        }
+        Ok(began.elapsed().as_secs_f64())
+    }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn i420(width: usize, height: usize) -> FrameLayout {
+    let component = |plane, shift| Component {
+        plane,
+        offset: 0,
+        pixel_stride: 1,
+        shift_x: shift,
+        shift_y: shift,
+    };
+    FrameLayout {
+        width,
+        height,
+        components: vec![component(0, 0), component(1, 1), component(2, 1)],
+        color: Color::Yuv {
+            kr: BT709.0,
+            kb: BT709.1,
+            full_range: false,
+        },
+    }
+}
+
+fn textured(layout: &FrameLayout, k: usize) -> Vec<(Vec<u8>, usize)> {
+    let plane = |shift: u32| {
+        let (w, h) = (layout.width >> shift, layout.height >> shift);
+        let data = (0..w * h)
+            .map(|i| 32 + ((i * 7 + i / w * 13 + k * 5) % 180) as u8)
+            .collect();
+        (data, w)
+    };
+    vec![plane(0), plane(1), plane(1)]
+}
+
+fn overlap(model: &str, clip: &str) -> anyhow::Result<()> {
+    let run = |element: &str| -> anyhow::Result<(f64, f64)> {
+        let pipeline = gst::parse::launch(&format!(
+            "filesrc location={clip} ! decodebin ! {element} ! x264enc ! mp4mux ! fakesink sync=false"
+        ))?;
+        // Loading the model is no part of it.
+        pipeline.set_state(gst::State::Ready)?;
+        let began = Instant::now();
+        pipeline.set_state(gst::State::Playing)?;
+        let mut attacking = 0.0;
+        for message in pipeline
+            .bus()
+            .context("a bus")?
+            .iter_timed(gst::ClockTime::NONE)
+        {
+            match message.view() {
+                gst::MessageView::Eos(_) => break,
+                gst::MessageView::Error(error) => anyhow::bail!("{}", error.error()),
+                gst::MessageView::Element(element) => {
+                    let seconds = element.structure().and_then(|s| {
+                        s.get::<f64>("seconds")
+                            .ok()
+                            .filter(|_| s.name() == "sparseadv-stats")
+                    });
+                    attacking = seconds.unwrap_or(attacking);
+                }
+                _ => {}
+            }
+        }
+        let wall = began.elapsed().as_secs_f64();
+        pipeline.set_state(gst::State::Null)?;
+        Ok((wall, attacking))
+    };
+    let (plain, _) = run("identity")?;
+    let (wall, attacking) = run(&format!("sparseadv model={model}"))?;
+    println!(
+        "pipeline: {wall:.2} s with sparseadv, of it {attacking:.2} s attacking, ratio {:.3}; {plain:.2} s with identity",
+        wall / attacking
+    );
+    Ok(())
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `attack`: one file through `decodebin ! sparseadv ! encoder ! muxer`, then what the model says of the file that came out.
+
+use std::path::PathBuf;
+
+use anyhow::{anyhow, Context};
+use gst::prelude::*;
+use gstsparseadv::attack::{loss, Classifier};
+use gstsparseadv::model::{Model, Options};
+use gstsparseadv::sparseadv::format;
+use gstsparseadv::video::{Geometry, View};
+
+use super::decode::{self, Clip};
+use super::picture;
+use super::print::{self, Row};
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  gst-sparseadv attack examples/data/figures-walk.mp4 attacked.mp4 --model examples/data/figures-c3d.pt --picture attacked.png"
+)]
+pub struct Arguments {
+    /// Video file to attack
+    input: PathBuf,
+    /// File to write
+    output: PathBuf,
+    /// TorchScript classifier. It is a program and is run: use only files you trust
+    #[arg(long)]
+    model: PathBuf,
+    /// Further properties of the element, as in gst-launch-1.0
+    #[arg(long, default_value = "", value_name = "PROPERTIES")]
+    properties: String,
+    /// Encoder, with its properties
+    #[arg(long, default_value = "x264enc")]
+    encoder: String,
+    /// Muxer, with its properties
+    #[arg(long, default_value = "mp4mux")]
+    muxer: String,
+    /// PNG file for a picture of clean frames, attacked frames and their difference
+    #[arg(long)]
+    picture: Option<PathBuf>,
+    /// JSON lines, one a window
+    #[arg(long)]
+    report: Option<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    gst::init()?;
+    gstsparseadv::plugin_register_static()?;
+    let (rows, pushed) = attack(arguments)?;
+    let decoded = decode::read(&arguments.output, "")?;
+    let mut model = Model::load(&Options {
+        path: arguments.model.clone(),
+        ..Options::default()
+    })?;
+    let rows = after_codec(&mut model, rows, &decoded)?;
+    print::table(&rows, &arguments.encoder);
+    println!("wrote {}", arguments.output.display());
+    if let Some(path) = &arguments.picture {
+        let clean = decode::read(&arguments.input, "videoconvert ! video/x-raw,format=RGB !")?;
+        picture::write(path, &clean, &pushed, &rows)?;
+        println!("wrote {}", path.display());
+    }
+    Ok(())
+}
+
+/// Runs the pipeline. Returns the windows' reports and the frames as pushed, in RGB.
+fn attack(arguments: &Arguments) -> anyhow::Result<(Vec<Row>, Clip)> {
+    // The appsink sees the very buffers that the encoder gets.
+    let pipeline = decode::parse(&format!(
+        "filesrc name=source ! decodebin ! sparseadv name=attack {} ! tee name=pushed \
+         pushed. ! queue ! {} ! {} ! filesink name=file \
+         pushed. ! queue ! videoconvert ! video/x-raw,format=RGB ! appsink name=frames sync=false",
+        arguments.properties, arguments.encoder, arguments.muxer
+    ))?;
+    let set = |element: &str, property: &str, path: &std::path::Path| -> anyhow::Result<()> {
+        let element = pipeline.by_name(element).context("an element of ours")?;
+        element.set_property(property, path.to_str().context("expected a path in UTF-8")?);
+        Ok(())
+    };
+    set("source", "location", &arguments.input)?;
+    set("file", "location", &arguments.output)?;
+    set("attack", "model", &arguments.model)?;
+    if let Some(report) = &arguments.report {
+        set("attack", "report-location", report)?;
+    }
+    let frames = decode::collect(&decode::sink(&pipeline, "frames")?);
+    let mut rows = Vec::new();
+    decode::run(&pipeline, |structure| {
+        if structure.name() == "sparseadv-window" {
+            rows.extend(Row::new(structure));
+        }
+    })?;
+    let frames = frames
+        .lock()
+        .map_err(|_| anyhow!("the reader failed"))?
+        .take();
+    Ok((
+        rows,
+        frames.context("expected frames, found an empty video")?,
+    ))
+}
+
+/// Classifies the windows of the encoded file, once decoded again.
+fn after_codec(model: &mut Model, mut rows: Vec<Row>, clip: &Clip) -> anyhow::Result<Vec<Row>> {
+    let metadata = model.metadata().clone();
+    let layout = format::layout(&clip.info);
+    let geometry = Geometry {
+        resized: metadata.resized(layout.height, layout.width),
+        crop: metadata.crop,
+        antialias: metadata.antialias,
+    };
+    let view = View::new(&layout, geometry);
+    for row in &mut rows {
+        let last = row.first_frame + row.frames.max(1) - 1;
+        let mut window = Vec::new();
+        let mut values = vec![0.0; view.len()];
+        for k in 0..metadata.window {
+            let place = (row.first_frame + k * metadata.frame_step).min(last);
+            let buffer = clip.frames.get(place).with_context(|| {
+                format!(
+                    "expected frame {place} in the encoded file, found {} frames",
+                    clip.frames.len()
+                )
+            })?;
+            let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &clip.info)?;
+            let samples = view.sample(&format::planes(&frame)?);
+            view.observe(&samples, &mut values);
+            window.extend_from_slice(&values);
+        }
+        let label = loss::top(&model.forward(&window)?);
+        row.set_after_codec(label, metadata.label_name(label));
+    }
+    Ok(rows)
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `inspect`: what is in a model.
+
+use std::path::PathBuf;
+
+use gstsparseadv::model::{archive, Model, Options, Origin};
+
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  gst-sparseadv inspect examples/data/figures-c3d.pt")]
+pub struct Arguments {
+    /// TorchScript archive. It is a program and is run: inspect only files you trust
+    model: PathBuf,
+    /// Device to load it on: auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Frames a window, instead of the model's own
+    #[arg(long)]
+    window_size: Option<usize>,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let (metadata, origin) = archive::read_metadata(&arguments.model)?;
+    let origin = match origin {
+        Origin::Sidecar => "the sidecar file",
+        Origin::Archive => "the archive",
+        Origin::Defaults => "none found: C3D's usual values",
+    };
+    println!("metadata   {origin}");
+    println!("{}", serde_json::to_string_pretty(&metadata)?);
+    let model = Model::load(&Options {
+        path: arguments.model.clone(),
+        device: arguments.device.parse()?,
+        window: arguments.window_size,
+    })?;
+    println!("device     {:?}", model.device());
+    println!("input      {:?}", model.input_shape());
+    println!("classes    {}", model.classes());
+    match (model.feature_shape(), model.feature_coverage()) {
+        (Some(shape), Some(coverage)) => {
+            println!("features   {shape:?}");
+            println!(
+                "           frames seen by each step: {:?}",
+                spans(coverage.steps())
+            );
+            println!("keyframes  weighed by the features (Eq. 3 and Eq. 4)");
+        }
+        _ => {
+            let why = model
+                .features_unused()
+                .unwrap_or("the model returns logits alone");
+            println!("features   not used: {why}");
+            println!("keyframes  weighed by the input gradient");
+        }
+    }
+    println!("The model fits the contract.");
+    Ok(())
+}
+
+/// First and last frame of each step.
+fn spans(steps: &[Vec<usize>]) -> Vec<String> {
+    let span = |frames: &Vec<usize>| match (frames.first(), frames.last()) {
+        (Some(first), Some(last)) if first == last => first.to_string(),
+        (Some(first), Some(last)) => format!("{first}..{last}"),
+        _ => "none".into(),
+    };
+    steps.iter().map(span).collect()
+}

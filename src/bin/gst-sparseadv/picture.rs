@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A picture of what the attack did: for every window its strongest keyframe clean, attacked and as an amplified difference, and below them
+//! all its frames, keyframes framed in red, with their weights as bars.
+
+use std::path::Path;
+
+use anyhow::Context;
+use font8x8::UnicodeFonts;
+
+use super::decode::Clip;
+use super::print::Row;
+
+const BIG: usize = 320;
+const THUMBNAIL: usize = 60;
+const GAP: usize = 8;
+const BAR: usize = 24;
+const TEXT: usize = 16;
+/// The difference is shown this many times as strong, around mid-grey.
+const AMPLIFY: i32 = 32;
+const RED: [u8; 3] = [214, 40, 40];
+const GREY: [u8; 3] = [150, 150, 150];
+const BLACK: [u8; 3] = [20, 20, 20];
+
+/// An RGB image.
+struct Canvas {
+    width: usize,
+    height: usize,
+    data: Vec<u8>,
+}
+
+impl Canvas {
+    fn new(width: usize, height: usize) -> Self {
+        let data = vec![250; width * height * 3];
+        Self {
+            width,
+            height,
+            data,
+        }
+    }
+
+    fn put(&mut self, x: usize, y: usize, colour: [u8; 3]) {
+        if x < self.width && y < self.height {
+            self.data[(y * self.width + x) * 3..][..3].copy_from_slice(&colour);
+        }
+    }
+
+    fn fill(&mut self, x: usize, y: usize, w: usize, h: usize, colour: [u8; 3]) {
+        for y in y..y + h {
+            for x in x..x + w {
+                self.put(x, y, colour);
+            }
+        }
+    }
+
+    fn frame(&mut self, x: usize, y: usize, w: usize, h: usize, colour: [u8; 3]) {
+        const LINE: usize = 3;
+        self.fill(x, y, w, LINE, colour);
+        self.fill(x, y + h - LINE, w, LINE, colour);
+        self.fill(x, y, LINE, h, colour);
+        self.fill(x + w - LINE, y, LINE, h, colour);
+    }
+
+    fn text(&mut self, x: usize, y: usize, text: &str, colour: [u8; 3]) {
+        for (i, c) in text.chars().enumerate() {
+            let glyph = font8x8::BASIC_FONTS.get(c).unwrap_or([0; 8]);
+            for (row, bits) in glyph.iter().enumerate() {
+                for column in (0..8).filter(|column| bits >> column & 1 == 1) {
+                    self.put(x + i * 8 + column, y + row, colour);
+                }
+            }
+        }
+    }
+
+    /// Draws an image given by its pixels, nearest neighbour: single grey levels must stay visible.
+    fn image(
+        &mut self,
+        x: usize,
+        y: usize,
+        w: usize,
+        h: usize,
+        size: (usize, usize),
+        pixel: &dyn Fn(usize, usize) -> [u8; 3],
+    ) {
+        for row in 0..h {
+            for column in 0..w {
+                let colour = pixel(column * size.0 / w, row * size.1 / h);
+                self.put(x + column, y + row, colour);
+            }
+        }
+    }
+}
+
+/// The pixels of an RGB frame.
+struct Pixels<'a>(gst_video::VideoFrameRef<&'a gst::BufferRef>);
+
+impl<'a> Pixels<'a> {
+    fn new(clip: &'a Clip, frame: usize) -> anyhow::Result<Self> {
+        let buffer = clip.frames.get(frame).context("a frame is missing")?;
+        Ok(Self(gst_video::VideoFrameRef::from_buffer_ref_readable(
+            buffer, &clip.info,
+        )?))
+    }
+
+    fn at(&self, x: usize, y: usize) -> [u8; 3] {
+        use gst_video::prelude::*;
+        let stride = self.0.plane_stride()[0].unsigned_abs() as usize;
+        let data = self.0.plane_data(0).unwrap_or_default();
+        let at = y * stride + x * 3;
+        data.get(at..at + 3).map_or([0; 3], |p| [p[0], p[1], p[2]])
+    }
+}
+
+/// Writes the picture. Both clips are RGB and hold the same frames.
+pub fn write(path: &Path, clean: &Clip, attacked: &Clip, rows: &[Row]) -> anyhow::Result<()> {
+    let size = (clean.info.width() as usize, clean.info.height() as usize);
+    let scaled = |width: usize| (width * size.1 / size.0).max(1);
+    let (big, small) = (scaled(BIG), scaled(THUMBNAIL));
+    let most = rows.iter().map(|r| r.frames).max().unwrap_or(1);
+    let width = GAP + (3 * (BIG + GAP)).max(most * (THUMBNAIL + 4) + GAP);
+    let block = TEXT + big + GAP + small + BAR + 2 * GAP;
+    let mut canvas = Canvas::new(width, GAP + rows.len() * block);
+    for (n, row) in rows.iter().enumerate() {
+        let top = GAP + n * block;
+        let after = row
+            .after_codec
+            .as_ref()
+            .map_or(String::new(), |(name, holds)| {
+                format!(
+                    ", {name} after the codec ({})",
+                    if *holds { "success" } else { "undone" }
+                )
+            });
+        let title = format!(
+            "window {}: {} -> {}{after}; {} queries, MAP {:.3} grey levels",
+            row.window, row.clean.1, row.attacked.1, row.queries, row.map
+        );
+        canvas.text(GAP, top, &title, BLACK);
+        let weight = |k: &usize| row.weights.get(*k).copied().unwrap_or(0.0);
+        let strongest = row
+            .keyframes
+            .iter()
+            .copied()
+            .max_by(|a, b| weight(a).total_cmp(&weight(b)));
+        let shown = row.first_frame + strongest.unwrap_or(0);
+        let (a, b) = (Pixels::new(clean, shown)?, Pixels::new(attacked, shown)?);
+        let difference = |x: usize, y: usize| {
+            let (a, b) = (a.at(x, y), b.at(x, y));
+            [0, 1, 2]
+                .map(|c| (128 + AMPLIFY * (i32::from(b[c]) - i32::from(a[c]))).clamp(0, 255) as u8)
+        };
+        let y = top + TEXT;
+        let panels: [(&dyn Fn(usize, usize) -> [u8; 3], String); 3] = [
+            (
+                &|x, y| a.at(x, y),
+                format!("clean, frame {}", strongest.unwrap_or(0)),
+            ),
+            (&|x, y| b.at(x, y), "attacked".into()),
+            (&difference, format!("difference x {AMPLIFY}")),
+        ];
+        for (i, (pixel, caption)) in panels.iter().enumerate() {
+            let x = GAP + i * (BIG + GAP);
+            canvas.image(x, y, BIG, big, size, pixel);
+            canvas.fill(x, y, caption.len() * 8 + 6, 12, [250; 3]);
+            canvas.text(x + 3, y + 2, caption, BLACK);
+        }
+        let y = y + big + GAP;
+        let largest = row.weights.iter().copied().fold(1e-12, f64::max);
+        for k in 0..row.frames {
+            let x = GAP + k * (THUMBNAIL + 4);
+            let pixels = Pixels::new(attacked, row.first_frame + k)?;
+            canvas.image(x, y, THUMBNAIL, small, size, &|x, y| pixels.at(x, y));
+            let chosen = row.keyframes.contains(&k);
+            let colour = if chosen { RED } else { GREY };
+            if chosen {
+                canvas.frame(x, y, THUMBNAIL, small, RED);
+            }
+            let bar = (weight(&k) / largest * BAR as f64) as usize;
+            canvas.fill(x, y + small + 2, THUMBNAIL, bar, colour);
+        }
+    }
+    save(path, &canvas).with_context(|| format!("writing {}", path.display()))
+}
+
+fn save(path: &Path, canvas: &Canvas) -> anyhow::Result<()> {
+    let file = std::io::BufWriter::new(std::fs::File::create(path)?);
+    let mut encoder = png::Encoder::new(file, canvas.width as u32, canvas.height as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.write_header()?.write_image_data(&canvas.data)?;
+    Ok(())
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The numerical parts against figures that PyTorch and NumPy made (tests/python/make_references.py).
+
+use gstsparseadv::attack::keyframes::{count_to_boundary, descending, frame_means, normalised};
+use gstsparseadv::attack::norm;
+use gstsparseadv::attack::optimizer::{Kind, Optimizer};
+use gstsparseadv::model::features::Coverage;
+use gstsparseadv::model::metadata::FeatureWindow;
+use gstsparseadv::video::taps::resample;
+use gstsparseadv::video::taps::Taps;
+use gstsparseadv::video::Color;
+use serde_json::Value;
+
+fn references() -> Value {
+    serde_json::from_str(include_str!("data/references.json")).unwrap()
+}
+
+/// All numbers of a nested list in order.
+fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(numbers).collect(),
+        other => vec![other.as_f64().unwrap()],
+    }
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    numbers(value).into_iter().map(|v| v as f32).collect()
+}
+
+fn sizes(value: &Value) -> Vec<usize> {
+    numbers(value).into_iter().map(|v| v as usize).collect()
+}
+
+/// Single precision carries seven digits, and the sums here have at most some dozen terms.
+fn assert_close(found: impl IntoIterator<Item = f64>, expected: &[f64]) {
+    let found: Vec<f64> = found.into_iter().collect();
+    assert_eq!(found.len(), expected.len());
+    for (f, e) in found.iter().zip(expected) {
+        assert!((f - e).abs() <= 2e-6 * e.abs().max(1.0), "{f} is not {e}");
+    }
+}
+
+fn widen(values: Vec<f32>) -> impl Iterator<Item = f64> {
+    values.into_iter().map(f64::from)
+}
+
+#[test]
+fn resize_and_crop() {
+    let references = references();
+    let cases = references["resize"]["cases"].as_array().unwrap();
+    assert!(cases.len() >= 4);
+    for case in cases {
+        let rows = case["source"].as_array().unwrap();
+        let (height, width) = (rows.len(), rows[0].as_array().unwrap().len());
+        let plane = floats(&case["source"]);
+        let (resize, crop) = (sizes(&case["resize"]), sizes(&case["crop"]));
+        let offset = sizes(&case["offset"]);
+        for (name, antialias) in [("plain", false), ("antialias", true)] {
+            let taps = |input, axis: usize| {
+                let range = offset[axis]..offset[axis] + crop[axis];
+                Taps::resize(input, resize[axis], range, antialias)
+            };
+            let mut out = vec![0.0; crop[0] * crop[1]];
+            resample(
+                &plane,
+                width,
+                &taps(height, 0),
+                &taps(width, 1),
+                &mut Vec::new(),
+                &mut out,
+            );
+            assert_close(widen(out), &numbers(&case[name]));
+        }
+    }
+}
+
+#[test]
+fn l21_and_its_gradient() {
+    let references = references();
+    let norms = &references["norms"];
+    let delta = floats(&norms["delta"]);
+    let len = delta.len() / sizes(&norms["shape"])[0];
+    assert!(
+        delta.chunks(len).any(|f| f.iter().all(|v| *v == 0.0)),
+        "a zero frame must be among them"
+    );
+    assert_close([norm::l21(&delta, len)], &numbers(&norms["l21"]));
+    let mut gradient = vec![f32::NAN; delta.len()];
+    norm::l21_gradient(&delta, len, &mut gradient);
+    assert_close(widen(gradient), &numbers(&norms["l21_gradient"]));
+}
+
+#[test]
+fn adam_steps() {
+    let references = references();
+    for run in references["adam"]["runs"].as_array().unwrap() {
+        let mut values = floats(&run["initial"]);
+        let lr = run["lr"].as_f64().unwrap() as f32;
+        let mut adam = Optimizer::new(Kind::Adam, lr, values.len());
+        let gradients = run["gradients"].as_array().unwrap();
+        for (gradient, after) in gradients
+            .iter()
+            .zip(run["after_each_step"].as_array().unwrap())
+        {
+            adam.descend(&mut values, &floats(gradient));
+            assert_close(widen(values.clone()), &numbers(after));
+        }
+    }
+}
+
+#[test]
+fn colour_matrices() {
+    let references = references();
+    let colours = &references["colours"];
+    let triples = colours["yuv"].as_array().unwrap();
+    for case in colours["cases"].as_array().unwrap() {
+        let matrix = Color::Yuv {
+            kr: case["kr"].as_f64().unwrap() as f32,
+            kb: case["kb"].as_f64().unwrap() as f32,
+            full_range: case["range"] == "full",
+        }
+        .matrix();
+        for (yuv, expected) in triples.iter().zip(case["rgb"].as_array().unwrap()) {
+            let yuv = floats(yuv);
+            let rgb = matrix.to_rgb.map(|row| {
+                (0..3)
+                    .map(|c| f64::from(row[c] * (yuv[c] - matrix.offset[c])))
+                    .sum::<f64>()
+            });
+            // Products of up to 240 * 2 in single precision.
+            for (f, e) in rgb.iter().zip(numbers(expected)) {
+                assert!((f - e).abs() < 1e-3, "{f} is not {e}");
+            }
+        }
+        // The way back is the inverse.
+        for k in 0..3 {
+            for j in 0..3 {
+                let product: f32 = (0..3)
+                    .map(|c| matrix.to_rgb[k][c] * matrix.from_rgb[c][j])
+                    .sum();
+                assert!((product - f32::from(u8::from(k == j))).abs() < 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_of_equation_3() {
+    let references = references();
+    let input = &references["weights"]["input"];
+    let frames = sizes(&input["shape"])[0];
+    let means = frame_means(&floats(&input["gradient"]), frames);
+    assert_close(normalised(&means), &numbers(&input["weights"]));
+}
+
+#[test]
+fn weights_of_equation_4() {
+    let references = references();
+    let cases = references["weights"]["features"].as_array().unwrap();
+    assert!(cases.len() >= 3);
+    for case in cases {
+        let window = FeatureWindow {
+            size: sizes(&case["window"]["size"])[0],
+            stride: sizes(&case["window"]["stride"])[0],
+            start: case["window"]["start"].as_i64().unwrap() as isize,
+        };
+        let steps = numbers(&case["step_sums"]);
+        let frames = sizes(&case["frames"])[0];
+        let coverage = Coverage::from_window(frames, steps.len(), window);
+        assert_close(
+            normalised(&coverage.frame_weights(&steps)),
+            &numbers(&case["weights"]),
+        );
+    }
+}
+
+#[test]
+fn selection_to_the_boundary() {
+    let references = references();
+    let cases = references["weights"]["selection"].as_array().unwrap();
+    assert!(cases.len() >= 10);
+    for case in cases {
+        let weights = numbers(&case["weights"]);
+        let order = descending(&weights);
+        let count = count_to_boundary(&weights, &order, case["bound"].as_f64().unwrap());
+        assert_eq!(order[..count], sizes(&case["frames"]), "{case}");
+    }
+}
