@@ -97,13 +97,13 @@ fn adam_steps() {
     for run in references["adam"]["runs"].as_array().unwrap() {
         let mut values = floats(&run["initial"]);
         let lr = run["lr"].as_f64().unwrap() as f32;
-        let mut adam = Optimizer::new(Kind::Adam, lr, values.len());
+        let mut adam = Optimizer::new(Kind::Adam, values.len());
         let gradients = run["gradients"].as_array().unwrap();
         for (gradient, after) in gradients
             .iter()
             .zip(run["after_each_step"].as_array().unwrap())
         {
-            adam.descend(&mut values, &floats(gradient));
+            adam.descend(lr, &mut values, &floats(gradient));
             assert_close(widen(values.clone()), &numbers(after));
         }
     }

@@ -55,6 +55,8 @@ pub struct Config {
     pub grow_after: u32,
     /// Step of the optimiser in grey levels.
     pub learning_rate: f32,
+    /// What the step is multiplied by each time a fooled window gets its label back; 1 keeps it.
+    pub learning_rate_decay: f32,
     pub optimizer: Kind,
     /// Bound on any pixel's perturbation in grey levels; 0 for none.
     pub epsilon: f32,
@@ -75,11 +77,12 @@ impl Config {
             boundary: goal.default_boundary(),
             max_iterations: goal.default_max_iterations(),
             patience: 10,
-            grow_after: 20,
-            learning_rate: 1.0,
+            grow_after: 4,
+            learning_rate: 2.0,
+            learning_rate_decay: 0.7,
             optimizer: Kind::Adam,
             epsilon: 0.0,
-            confidence: 0.5,
+            confidence: 0.2,
             seed: 0,
             time_budget: None,
         }

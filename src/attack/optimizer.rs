@@ -34,7 +34,6 @@ impl FromStr for Kind {
 #[derive(Clone, Debug)]
 pub struct Optimizer {
     kind: Kind,
-    pub learning_rate: f32,
     step: i32,
     mean: Vec<f32>,
     variance: Vec<f32>,
@@ -42,41 +41,34 @@ pub struct Optimizer {
 
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.999;
+/// 1 - beta, written out: `1.0 - 0.999` has lost four digits in single precision.
+const REST1: f32 = 0.1;
+const REST2: f32 = 0.001;
 const EPSILON: f32 = 1e-8;
 
 impl Optimizer {
-    pub fn new(kind: Kind, learning_rate: f32, n: usize) -> Self {
+    pub fn new(kind: Kind, n: usize) -> Self {
         let state = if kind == Kind::Adam { n } else { 0 };
         Self {
             kind,
-            learning_rate,
             step: 0,
             mean: vec![0.0; state],
             variance: vec![0.0; state],
         }
     }
 
-    /// Appends room for `n` more values.
-    pub fn grow(&mut self, n: usize) {
-        if self.kind == Kind::Adam {
-            self.mean.resize(self.mean.len() + n, 0.0);
-            self.variance.resize(self.variance.len() + n, 0.0);
-        }
-    }
-
-    /// One step of `values` down `gradient`.
-    pub fn descend(&mut self, values: &mut [f32], gradient: &[f32]) {
-        let lr = self.learning_rate;
+    /// One step of `values` down `gradient`, of `lr` in the values' unit.
+    pub fn descend(&mut self, lr: f32, values: &mut [f32], gradient: &[f32]) {
         match self.kind {
             Kind::Adam => {
                 self.step += 1;
-                // In double precision: 1 - 0.999 has lost four digits in single.
+                // In double precision for the same reason.
                 let correction1 = (1.0 - 0.9f64.powi(self.step)) as f32;
                 let correction2 = (1.0 - 0.999f64.powi(self.step)).sqrt() as f32;
                 let state = self.mean.iter_mut().zip(self.variance.iter_mut());
                 for ((v, g), (m, s)) in values.iter_mut().zip(gradient).zip(state) {
-                    *m = BETA1 * *m + (1.0 - BETA1) * g;
-                    *s = BETA2 * *s + (1.0 - BETA2) * g * g;
+                    *m = BETA1 * *m + REST1 * g;
+                    *s = BETA2 * *s + REST2 * g * g;
                     *v -= lr / correction1 * *m / (s.sqrt() / correction2 + EPSILON);
                 }
             }

@@ -11,19 +11,6 @@ use super::optimizer::{Kind, Optimizer};
 use super::run::{Counted, Progress};
 use super::{loss, norm, Config, Error, Scene};
 
-use std::sync::Mutex;
-pub static T: Mutex<[f32; 4]> = Mutex::new([0.0, 0.25, 0.5, 1.0]);
-pub fn tune(k: &str, v: f32) {
-    let i = match k {
-        "mode" => 0,
-        "shrink" => 1,
-        "sdecay" => 2,
-        "ldecay" => 3,
-        _ => panic!("{k}"),
-    };
-    T.lock().unwrap()[i] = v;
-}
-
 /// A successful perturbation.
 #[derive(Clone, Debug)]
 pub struct Best {
@@ -65,15 +52,17 @@ pub(super) fn attack(
     let len = problem.scene.frame_len();
     carry_over(keyframes, start);
     let mut state = State::new(problem, keyframes.chosen(), start);
-    let mut optimizer = Optimizer::new(config.optimizer, config.learning_rate, state.delta.len());
+    // One a frame, since frames may join.
+    let new_optimizer = || Optimizer::new(config.optimizer, len);
+    let mut optimizers: Vec<Optimizer> = state.frames.iter().map(|_| new_optimizer()).collect();
+    let mut learning_rate = config.learning_rate;
     let mut found = Found {
         best: None,
         queries_first_success: None,
         iterations: 0,
         out_of_time: false,
     };
-    let mut shrink = 0.25;
-    let mut was = false;
+    let mut was_fooled = false;
     let mut since_better = 0;
     let mut since_fooled = 0;
     let mut gradient = vec![0.0; state.delta.len()];
@@ -89,8 +78,11 @@ pub(super) fn attack(
             since_fooled = 0;
             since_better += 1;
             let l21 = norm::l21(&state.seen, len);
-            if found.best.as_ref().is_none_or(|best| l21 < best.l21) {
-                since_better = 0;
+            let record = found.best.as_ref().map_or(f64::INFINITY, |best| best.l21);
+            if l21 < record {
+                if l21 < record * WORTH_WAITING {
+                    since_better = 0;
+                }
                 let best = state.best(l21);
                 progress(Progress::Improved(&best, state.problem.classifier.calls()));
                 found.best = Some(best);
@@ -121,45 +113,27 @@ pub(super) fn attack(
         if stalled && since_fooled > config.grow_after && keyframes.count < keyframes.order.len() {
             state.add(keyframes.order[keyframes.count]);
             keyframes.count += 1;
-            optimizer.grow(len);
+            optimizers.push(new_optimizer());
             gradient.resize(state.delta.len(), 0.0);
             since_fooled = 0;
         }
         found.iterations += 1;
-        let tn = *T.lock().unwrap();
-        if found.iterations == 1 {
-            shrink = tn[1];
-        }
-        let now = state.fooled();
-        if now != was && found.best.is_some() && !now {
-            shrink *= tn[2];
-            optimizer.learning_rate *= tn[3];
-        }
-        was = now;
-        if now && tn[0] > 0.0 {
-            // group step: tau = s * mean norm
-            let norms: Vec<f64> = state.delta.chunks_exact(len).map(norm::l2).collect();
-            let mean = norms.iter().sum::<f64>() / norms.len() as f64;
-            for (d, n) in state.delta.chunks_exact_mut(len).zip(&norms) {
-                let f = if tn[0] == 2.0 {
-                    1.0 - shrink
-                } else if *n > 0.0 {
-                    (1.0 - f64::from(shrink) * mean / n).max(0.0) as f32
-                } else {
-                    0.0
-                };
-                d.iter_mut().for_each(|v| *v *= f);
-            }
+        if state.fooled() {
+            norm::l21_gradient(&state.delta, len, &mut gradient);
         } else {
-            if now {
-                norm::l21_gradient(&state.delta, len, &mut gradient);
-            } else {
-                state.class_gradient(&mut gradient, found.iterations)?;
+            if was_fooled {
+                // The boundary lies within the last step: look for it with smaller ones.
+                learning_rate *= config.learning_rate_decay;
             }
-            if config.optimizer == Kind::Adam {
-                unit_rms(&mut gradient);
-            }
-            optimizer.descend(&mut state.delta, &gradient);
+            state.class_gradient(&mut gradient, found.iterations)?;
+        }
+        was_fooled = state.fooled();
+        if config.optimizer == Kind::Adam {
+            unit_rms(&mut gradient);
+        }
+        let frames = state.delta.chunks_exact_mut(len).zip(gradient.chunks_exact(len));
+        for (optimizer, (delta, gradient)) in optimizers.iter_mut().zip(frames) {
+            optimizer.descend(learning_rate, delta, gradient);
         }
         if config.epsilon > 0.0 {
             for d in &mut state.delta {
@@ -171,6 +145,9 @@ pub(super) fn attack(
         longest = longest.max(began.elapsed());
     }
 }
+
+/// A success must be this much smaller than the smallest to renew the patience: the last per cent is not worth its queries.
+const WORTH_WAITING: f64 = 0.99;
 
 /// Puts the frames that carry a perturbation first among the keyframes.
 fn carry_over(keyframes: &mut Keyframes, start: &[(usize, Vec<f32>)]) {

@@ -89,6 +89,14 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .default_value(d.learning_rate)
             .mutable_playing()
             .build(),
+        glib::ParamSpecFloat::builder("learning-rate-decay")
+            .nick("Learning rate decay")
+            .blurb("What the step is multiplied by each time a fooled window gets its label back (1 = constant)")
+            .minimum(0.01)
+            .maximum(1.0)
+            .default_value(d.learning_rate_decay)
+            .mutable_playing()
+            .build(),
         glib::ParamSpecEnum::builder_with_default("optimizer", d.optimizer)
             .nick("Optimizer")
             .blurb("How the perturbation is updated")
@@ -178,6 +186,7 @@ pub fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
             };
         }
         "learning-rate" => s.learning_rate = get(value),
+        "learning-rate-decay" => s.learning_rate_decay = get(value),
         "optimizer" => s.optimizer = get::<OptimizerName>(value),
         "epsilon" => s.epsilon = get(value),
         "confidence" => s.confidence = get(value),
@@ -206,6 +215,7 @@ pub fn get(settings: &Settings, name: &str) -> glib::Value {
         "grow-after" => s.grow_after.to_value(),
         "time-budget" => s.time_budget.map_or(u64::MAX, |b| b.nseconds()).to_value(),
         "learning-rate" => s.learning_rate.to_value(),
+        "learning-rate-decay" => s.learning_rate_decay.to_value(),
         "optimizer" => s.optimizer.to_value(),
         "epsilon" => s.epsilon.to_value(),
         "confidence" => s.confidence.to_value(),

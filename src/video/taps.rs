@@ -9,6 +9,14 @@ pub struct Taps {
     starts: Vec<u32>,
     index: Vec<u32>,
     weight: Vec<f32>,
+    /// The same rows as pairs, where none has more than two positions: the common case, and a much faster inner loop.
+    pairs: Option<Vec<Pair>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Pair {
+    index: [u32; 2],
+    weight: [f32; 2],
 }
 
 impl Taps {
@@ -17,6 +25,7 @@ impl Taps {
             starts: vec![0],
             index: Vec::new(),
             weight: Vec::new(),
+            pairs: None,
         };
         for row in rows {
             for (i, w) in row {
@@ -25,7 +34,60 @@ impl Taps {
             }
             taps.starts.push(taps.index.len() as u32);
         }
+        taps.pair_up();
         taps
+    }
+
+    fn pair_up(&mut self) {
+        let pair = |i: usize| {
+            let (index, weight) = self.row(i);
+            match (index, weight) {
+                // A weight of zero changes no sum, wherever it points.
+                ([], []) => Some(([0, 0], [0.0, 0.0])),
+                (&[a], &[v]) => Some(([a, a], [v, 0.0])),
+                (&[a, b], &[v, w]) => Some(([a, b], [v, w])),
+                _ => None,
+            }
+            .map(|(index, weight)| Pair { index, weight })
+        };
+        self.pairs = (0..self.outputs()).map(pair).collect();
+    }
+
+    /// Resamples one row of samples.
+    #[inline]
+    fn gather(&self, from: &[f32], out: &mut [f32]) {
+        if let Some(pairs) = &self.pairs {
+            for (o, Pair { index, weight }) in out.iter_mut().zip(pairs) {
+                *o = weight[0] * from[index[0] as usize] + weight[1] * from[index[1] as usize];
+            }
+        } else {
+            for (x, o) in out.iter_mut().enumerate() {
+                let (index, weight) = self.row(x);
+                *o = index
+                    .iter()
+                    .zip(weight)
+                    .map(|(i, w)| w * from[*i as usize])
+                    .sum();
+            }
+        }
+    }
+
+    /// The adjoint of [`Taps::gather`], added to `out`.
+    #[inline]
+    fn scatter(&self, grad: &[f32], out: &mut [f32]) {
+        if let Some(pairs) = &self.pairs {
+            for (g, Pair { index, weight }) in grad.iter().zip(pairs) {
+                out[index[0] as usize] += weight[0] * g;
+                out[index[1] as usize] += weight[1] * g;
+            }
+        } else {
+            for (x, g) in grad.iter().enumerate() {
+                let (index, weight) = self.row(x);
+                for (i, w) in index.iter().zip(weight) {
+                    out[*i as usize] += w * g;
+                }
+            }
+        }
     }
 
     /// Bilinear resize of `input` to `output` samples, the positions `range` of it: PyTorch's `interpolate` with `align_corners=False`,
@@ -94,6 +156,7 @@ impl Taps {
         for i in &mut self.index {
             *i = used.partition_point(|u| u < &(*i as usize)) as u32;
         }
+        self.pair_up();
         (used, self)
     }
 }
@@ -148,14 +211,7 @@ pub fn resample(
                 *s += w * v;
             }
         }
-        for (x, o) in out_row.iter_mut().enumerate() {
-            let (index, weight) = cols.row(x);
-            *o = index
-                .iter()
-                .zip(weight)
-                .map(|(i, w)| w * scratch[*i as usize])
-                .sum();
-        }
+        cols.gather(scratch, out_row);
     }
 }
 
@@ -176,12 +232,7 @@ pub fn resample_adjoint(
         .take(rows.outputs())
     {
         scratch.fill(0.0);
-        for (x, g) in grad_row.iter().enumerate() {
-            let (index, weight) = cols.row(x);
-            for (i, w) in index.iter().zip(weight) {
-                scratch[*i as usize] += w * g;
-            }
-        }
+        cols.scatter(grad_row, scratch);
         let (index, weight) = rows.row(y);
         for (i, w) in index.iter().zip(weight) {
             let row = &mut plane[*i as usize * width..][..width];

@@ -324,30 +324,44 @@ impl View {
     fn to_rgb(&self, tape: &mut Tape) {
         let width = self.observe_cols_input();
         let pixels = self.pixel_count();
-        for k in 0..3 {
-            let rgb = &mut tape.rgb[k];
-            rgb.clear();
+        let rows = self.components[0].rows.site_of_pixel.len();
+        let Tape {
+            rgb,
+            inside,
+            values,
+            scratch,
+            ..
+        } = tape;
+        for (rgb, inside) in rgb.iter_mut().zip(inside.iter_mut()) {
             rgb.resize(pixels, 0.0);
+            inside.resize(pixels, true);
+        }
+        // One row of each component, brought to the pixels' grid.
+        scratch.clear();
+        scratch.resize(3 * width, 0.0);
+        for y in 0..rows {
             for (c, axes) in self.components.iter().enumerate() {
-                let (m, offset) = (self.matrix.to_rgb[k][c], self.matrix.offset[c]);
-                if m == 0.0 {
-                    continue;
-                }
                 let sites = axes.cols.sites.len();
-                for (y, site_y) in axes.rows.site_of_pixel.iter().enumerate() {
-                    let row = &tape.values[c][*site_y as usize * sites..][..sites];
-                    let out = &mut rgb[y * width..][..width];
-                    for (o, site_x) in out.iter_mut().zip(&axes.cols.site_of_pixel) {
-                        *o += m * (row[*site_x as usize] - offset);
-                    }
+                let row = &values[c][axes.rows.site_of_pixel[y] as usize * sites..][..sites];
+                let offset = self.matrix.offset[c];
+                let out = &mut scratch[c * width..][..width];
+                for (o, site) in out.iter_mut().zip(&axes.cols.site_of_pixel) {
+                    *o = row[*site as usize] - offset;
                 }
             }
-            let inside = &mut tape.inside[k];
-            inside.clear();
-            // Half a grey level of slack: a value that rounds to black or white is not clipped.
-            inside.extend(rgb.iter().map(|v| (-0.5..=255.5).contains(v)));
-            for v in rgb.iter_mut() {
-                *v = round_grey(v.clamp(0.0, 255.0));
+            let (first, rest) = scratch.split_at(width);
+            let (second, third) = rest.split_at(width);
+            for k in 0..3 {
+                let m = self.matrix.to_rgb[k];
+                let out = rgb[k][y * width..][..width].iter_mut();
+                let out = out.zip(&mut inside[k][y * width..][..width]);
+                let values = first.iter().zip(second).zip(third);
+                for ((o, inside), ((a, b), c)) in out.zip(values) {
+                    let v = m[0] * a + m[1] * b + m[2] * c;
+                    // Half a grey level of slack: a value that rounds to black or white is not clipped.
+                    *inside = (-0.5..=255.5).contains(&v);
+                    *o = round_grey(v.clamp(0.0, 255.0));
+                }
             }
         }
     }
