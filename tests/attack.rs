@@ -36,16 +36,16 @@ impl Scene for Exact {
         view.copy_from_slice(&self.frames[frame * LEN..][..LEN]);
     }
 
-    fn perturbed(&mut self, frame: usize, delta: &[f32], view: &mut [f32]) {
-        self.clean(frame, view);
-        view.iter_mut().zip(delta).for_each(|(v, d)| *v += d);
+    fn perturbed(&mut self, frames: &[usize], delta: &[f32], views: &mut [f32]) {
+        let pairs = views.chunks_exact_mut(LEN).zip(delta.chunks_exact(LEN));
+        for (frame, (view, delta)) in frames.iter().zip(pairs) {
+            self.clean(*frame, view);
+            view.iter_mut().zip(delta).for_each(|(v, d)| *v += d);
+        }
     }
 
-    fn backward(&mut self, _frame: usize, grad_view: &[f32], grad_delta: &mut [f32]) {
-        grad_delta
-            .iter_mut()
-            .zip(grad_view)
-            .for_each(|(d, g)| *d += g);
+    fn backward(&mut self, _frames: &[usize], grad_views: &[f32], grad_delta: &mut [f32]) {
+        grad_delta.copy_from_slice(grad_views);
     }
 }
 
@@ -114,11 +114,20 @@ impl Classifier for Linear {
         Ok(logits)
     }
 
-    fn backward(&mut self, cotangent: &[f32], grad_view: &mut [f32]) -> Result<(), Error> {
+    fn backward(
+        &mut self,
+        cotangent: &[f32],
+        frames: &[usize],
+        grad_view: &mut [f32],
+    ) -> Result<(), Error> {
         self.asked.borrow_mut().push(Asked::Backward {
             cotangent: cotangent.to_vec(),
         });
         grad_view.fill(0.0);
+        // What was not asked for must not be used.
+        for k in (0..T).filter(|k| !frames.contains(k)) {
+            grad_view[k * LEN..][..LEN].fill(f32::NAN);
+        }
         for (c, w) in cotangent.iter().zip(&self.weights) {
             grad_view.iter_mut().zip(w).for_each(|(g, w)| *g += c * w);
         }

@@ -52,7 +52,9 @@ fn input_gradient_by_finite_differences() {
         let cotangent = [1.0, -0.5, 0.25];
         model.forward(&view).unwrap();
         let mut gradient = vec![0.0; view.len()];
-        model.backward(&cotangent, &mut gradient).unwrap();
+        model
+            .backward(&cotangent, &[0, 1, 2, 3, 4], &mut gradient)
+            .unwrap();
         let mut value = |i: usize, h: f32| {
             let mut moved = view.clone();
             moved[i] += h;

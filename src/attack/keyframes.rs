@@ -206,7 +206,8 @@ pub(super) fn select(
                     let mut cotangent = vec![0.0; classifier.classes()];
                     cotangent[label] = 1.0;
                     let mut gradient = vec![0.0; view.len()];
-                    classifier.backward(&cotangent, &mut gradient)?;
+                    let all: Vec<usize> = (0..scene.frames()).collect();
+                    classifier.backward(&cotangent, &all, &mut gradient)?;
                     frame_means(&gradient, scene.frames())
                 }
             };

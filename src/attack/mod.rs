@@ -30,10 +30,10 @@ pub trait Scene {
     fn frame_len(&self) -> usize;
     /// The model's view of a clean frame.
     fn clean(&self, frame: usize, view: &mut [f32]);
-    /// The model's view of a frame with a perturbation rendered into it.
-    fn perturbed(&mut self, frame: usize, delta: &[f32], view: &mut [f32]);
-    /// Adds to `grad_delta` what `grad_view` makes of it, at the perturbation last given to [`Scene::perturbed`] for this frame.
-    fn backward(&mut self, frame: usize, grad_view: &[f32], grad_delta: &mut [f32]);
+    /// The model's view of `frames` with perturbations rendered into them. `delta` and `views` hold the frames one after the other.
+    fn perturbed(&mut self, frames: &[usize], delta: &[f32], views: &mut [f32]);
+    /// Writes to `grad_delta` what `grad_views` makes of it, at the perturbation last given to [`Scene::perturbed`] for these frames.
+    fn backward(&mut self, frames: &[usize], grad_views: &[f32], grad_delta: &mut [f32]);
 }
 
 /// The model under attack. Views are `[T, 3, height, width]` in grey levels.
@@ -41,8 +41,19 @@ pub trait Classifier {
     fn classes(&self) -> usize;
     /// The logits; one forward pass.
     fn forward(&mut self, view: &[f32]) -> Result<Vec<f32>, Error>;
-    /// The gradient of `sum_k cotangent[k] * logits[k]` of the last forward with respect to the view; one backward pass.
-    fn backward(&mut self, cotangent: &[f32], grad_view: &mut [f32]) -> Result<(), Error>;
+    /// The same for a view of which only the frames `changed` differ from the last forward's: less to copy.
+    fn forward_changed(&mut self, view: &[f32], changed: &[usize]) -> Result<Vec<f32>, Error> {
+        let _ = changed;
+        self.forward(view)
+    }
+    /// The gradient of `sum_k cotangent[k] * logits[k]` of the last forward with respect to the frames `frames` of the view; what
+    /// `grad_view` holds for other frames is not defined. One backward pass.
+    fn backward(
+        &mut self,
+        cotangent: &[f32],
+        frames: &[usize],
+        grad_view: &mut [f32],
+    ) -> Result<(), Error>;
     /// Eq. 3 and Eq. 4 at the last forward: each frame's weight from the gradient of logit `label` with respect to the model's feature
     /// map, not yet normalised; `None` where the model gives no feature map to weigh frames by. One backward pass.
     fn feature_weights(&mut self, label: usize) -> Result<Option<Vec<f64>>, Error>;

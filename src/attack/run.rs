@@ -40,10 +40,20 @@ impl<'a> Counted<'a> {
     }
 
     pub fn forward(&mut self, view: &[f32]) -> Result<Vec<f32>, Error> {
+        let logits = self.inner.forward(view)?;
+        self.passed(logits)
+    }
+
+    pub fn forward_changed(&mut self, view: &[f32], changed: &[usize]) -> Result<Vec<f32>, Error> {
+        let logits = self.inner.forward_changed(view, changed)?;
+        self.passed(logits)
+    }
+
+    fn passed(&mut self, logits: Vec<f32>) -> Result<Vec<f32>, Error> {
         self.calls.forwards += 1;
         self.calls.queries += 1;
         self.spent = false;
-        self.logits = self.inner.forward(view)?;
+        self.logits = logits;
         if self.logits.len() != self.classes() || self.logits.iter().any(|z| !z.is_finite()) {
             return Err(Error::NotFinite {
                 classes: self.classes(),
@@ -53,9 +63,14 @@ impl<'a> Counted<'a> {
         Ok(self.logits.clone())
     }
 
-    pub fn backward(&mut self, cotangent: &[f32], grad_view: &mut [f32]) -> Result<(), Error> {
+    pub fn backward(
+        &mut self,
+        cotangent: &[f32],
+        frames: &[usize],
+        grad_view: &mut [f32],
+    ) -> Result<(), Error> {
         self.count_backward();
-        self.inner.backward(cotangent, grad_view)
+        self.inner.backward(cotangent, frames, grad_view)
     }
 
     pub fn feature_weights(&mut self, label: usize) -> Result<Option<Vec<f64>>, Error> {

@@ -128,10 +128,17 @@ pub(super) fn attack(
             state.class_gradient(&mut gradient, found.iterations)?;
         }
         was_fooled = state.fooled();
+        // An earlier window stands on these: to change them would undo it.
+        if state.frames.len() > start.len() {
+            gradient[..start.len() * len].fill(0.0);
+        }
         if config.optimizer == Kind::Adam {
             unit_rms(&mut gradient);
         }
-        let frames = state.delta.chunks_exact_mut(len).zip(gradient.chunks_exact(len));
+        let frames = state
+            .delta
+            .chunks_exact_mut(len)
+            .zip(gradient.chunks_exact(len));
         for (optimizer, (delta, gradient)) in optimizers.iter_mut().zip(frames) {
             optimizer.descend(learning_rate, delta, gradient);
         }
@@ -154,7 +161,8 @@ fn carry_over(keyframes: &mut Keyframes, start: &[(usize, Vec<f32>)]) {
     let carried = |k: &usize| start.iter().any(|(frame, _)| frame == k);
     let new = keyframes.chosen().iter().filter(|k| !carried(k)).count();
     keyframes.order.sort_by_key(|k| !carried(k));
-    keyframes.count = start.len() + new;
+    // The carried ones stay as they are, so that at least one other is needed.
+    keyframes.count = (start.len() + new.max(1)).min(keyframes.order.len());
 }
 
 /// Both stages' gradients at one scale: Adam's moments are shared by two losses of unrelated units.
@@ -175,8 +183,12 @@ struct State<'a, 'b> {
     seen: Vec<f32>,
     view: Vec<f32>,
     grad_view: Vec<f32>,
+    /// Gradient of the keyframes' views, each with those that repeat it.
+    grad_shown: Vec<f32>,
     logits: Vec<f32>,
     len: usize,
+    /// Real frames, and frames of the model's window.
+    frame_counts: (usize, usize),
 }
 
 impl<'a, 'b> State<'a, 'b> {
@@ -191,11 +203,13 @@ impl<'a, 'b> State<'a, 'b> {
         Self {
             frames: frames.to_vec(),
             seen: vec![0.0; delta.len()],
+            grad_shown: vec![0.0; delta.len()],
             delta,
             view: problem.clean_view.to_vec(),
             grad_view: vec![0.0; problem.clean_view.len()],
             logits: problem.clean_logits.to_vec(),
             len,
+            frame_counts: (problem.scene.real_frames(), problem.scene.frames()),
             problem,
         }
     }
@@ -204,43 +218,36 @@ impl<'a, 'b> State<'a, 'b> {
         self.frames.push(frame);
         self.delta.resize(self.delta.len() + self.len, 0.0);
         self.seen.resize(self.delta.len(), 0.0);
+        self.grad_shown.resize(self.delta.len(), 0.0);
         self.observe();
     }
 
-    /// The frames of the model's window that show real frame `frame`: itself, and for the last one those that repeat it.
-    fn shown(&self, frame: usize) -> std::ops::Range<usize> {
-        let scene = &self.problem.scene;
-        if frame + 1 == scene.real_frames() {
-            frame..scene.frames()
-        } else {
-            frame..frame + 1
-        }
+    /// The frames of the model's window that show any keyframe.
+    fn all_shown(&self) -> Vec<usize> {
+        let counts = self.frame_counts;
+        self.frames.iter().flat_map(|k| shown(*k, counts)).collect()
     }
 
     /// Brings the view up to date with the perturbation.
     fn observe(&mut self) {
         let len = self.len;
-        for i in 0..self.frames.len() {
-            let frame = self.frames[i];
-            let delta = &self.delta[i * len..][..len];
-            let range = self.shown(frame);
-            let at = frame * len;
-            self.problem
-                .scene
-                .perturbed(frame, delta, &mut self.view[at..at + len]);
-            for k in range.skip(1) {
-                self.view.copy_within(at..at + len, k * len);
+        // `seen` holds the perturbed views first, and then what is left of them without the clean ones.
+        let scene = &mut self.problem.scene;
+        scene.perturbed(&self.frames, &self.delta, &mut self.seen);
+        for (i, frame) in self.frames.iter().enumerate() {
+            let seen = &mut self.seen[i * len..][..len];
+            for k in shown(*frame, self.frame_counts) {
+                self.view[k * len..][..len].copy_from_slice(seen);
             }
-            let clean = &self.problem.clean_view[at..][..len];
-            let pairs = self.view[at..at + len].iter().zip(clean);
-            for (s, (v, c)) in self.seen[i * len..][..len].iter_mut().zip(pairs) {
-                *s = v - c;
-            }
+            let clean = &self.problem.clean_view[frame * len..][..len];
+            seen.iter_mut().zip(clean).for_each(|(s, c)| *s -= c);
         }
     }
 
     fn query(&mut self) -> Result<(), Error> {
-        self.logits = self.problem.classifier.forward(&self.view)?;
+        let changed = self.all_shown();
+        let classifier = &mut self.problem.classifier;
+        self.logits = classifier.forward_changed(&self.view, &changed)?;
         Ok(())
     }
 
@@ -252,22 +259,20 @@ impl<'a, 'b> State<'a, 'b> {
     fn class_gradient(&mut self, gradient: &mut [f32], iteration: u32) -> Result<(), Error> {
         let (len, goal) = (self.len, self.problem.config.goal);
         let cotangent = loss::cotangent(&self.logits, goal, self.problem.label);
+        let wanted = self.all_shown();
         self.problem
             .classifier
-            .backward(&cotangent, &mut self.grad_view)?;
-        gradient.fill(0.0);
-        for i in 0..self.frames.len() {
-            let frame = self.frames[i];
-            let out = &mut gradient[i * len..][..len];
-            let shown = self.shown(frame);
-            for k in shown.skip(1) {
-                let (first, rest) = self.grad_view.split_at_mut(k * len);
-                let sum = first[frame * len..][..len].iter_mut();
-                sum.zip(&rest[..len]).for_each(|(a, b)| *a += b);
+            .backward(&cotangent, &wanted, &mut self.grad_view)?;
+        for (i, frame) in self.frames.iter().enumerate() {
+            let sum = &mut self.grad_shown[i * len..][..len];
+            sum.fill(0.0);
+            for k in shown(*frame, self.frame_counts) {
+                let grad = &self.grad_view[k * len..][..len];
+                sum.iter_mut().zip(grad).for_each(|(s, g)| *s += g);
             }
-            let grad = &self.grad_view[frame * len..][..len];
-            self.problem.scene.backward(frame, grad, out);
         }
+        let scene = &mut self.problem.scene;
+        scene.backward(&self.frames, &self.grad_shown, gradient);
         if gradient.iter().all(|g| g.is_finite()) {
             Ok(())
         } else {
@@ -276,12 +281,33 @@ impl<'a, 'b> State<'a, 'b> {
     }
 
     fn best(&self, l21: f64) -> Best {
-        let deltas = self.delta.chunks_exact(self.len).map(<[f32]>::to_vec);
+        let mut perturbation = Vec::new();
+        let mut seen = Vec::new();
+        let parts = self
+            .delta
+            .chunks_exact(self.len)
+            .zip(self.seen.chunks_exact(self.len));
+        for (frame, (delta, part)) in self.frames.iter().zip(parts) {
+            // What rounds to nothing leaves its frame clean.
+            if part.iter().any(|v| *v != 0.0) {
+                perturbation.push((*frame, delta.to_vec()));
+                seen.extend_from_slice(part);
+            }
+        }
         Best {
-            perturbation: self.frames.iter().copied().zip(deltas).collect(),
-            seen: self.seen.clone(),
+            perturbation,
+            seen,
             logits: self.logits.clone(),
             l21,
         }
+    }
+}
+
+/// The frames of the model's window that show real frame `frame`: itself, and for the last one those that repeat it.
+fn shown(frame: usize, (real, all): (usize, usize)) -> std::ops::Range<usize> {
+    if frame + 1 == real {
+        frame..all
+    } else {
+        frame..frame + 1
     }
 }

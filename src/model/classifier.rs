@@ -32,7 +32,8 @@ pub struct Model {
     /// Why features that the model returns are not used.
     features_unused: Option<String>,
     pass: Option<Pass>,
-    host: Vec<f32>,
+    /// The leaf of every pass, kept so that only what changes is copied.
+    input: Option<Tensor>,
 }
 
 /// The feature map the model returns and what it says of frames.
@@ -67,7 +68,7 @@ impl Model {
             features: None,
             features_unused: None,
             pass: None,
-            host: Vec::new(),
+            input: None,
         };
         let probed = probe::probe(&mut model)?;
         model.classes = probed.classes;
@@ -123,8 +124,8 @@ impl Model {
         }
     }
 
-    /// One forward pass over a window `[T, 3, height, width]` in grey levels.
-    pub(super) fn pass(&mut self, view: &[f32]) -> Result<&Pass, Error> {
+    /// One forward pass over a window `[T, 3, height, width]` in grey levels, of which the frames `changed` differ from the last one's.
+    pub(super) fn pass(&mut self, view: &[f32], changed: &[usize]) -> Result<&Pass, Error> {
         if view.len() != self.view_len() {
             return Err(Error::Run {
                 reason: format!(
@@ -134,25 +135,9 @@ impl Model {
                 ),
             });
         }
-        // The old graph is freed before the new one is built.
+        // The old graph is freed before the new one is built, and before its input changes.
         self.pass = None;
-        self.host.resize(view.len(), 0.0);
-        let (scale, bias) = self.metadata.scale_and_bias();
-        let mut host = std::mem::take(&mut self.host);
-        self.planes(|from, to, range, channel| {
-            let (s, b) = (scale[channel], bias[channel]);
-            for (o, v) in host[to..to + range].iter_mut().zip(&view[from..]) {
-                *o = s * v + b;
-            }
-        });
-        self.host = host;
-        let input = || -> Result<Tensor, tch::TchError> {
-            Tensor::f_from_slice(&self.host)?
-                .f_view(self.input_shape())?
-                .f_to_device(self.device)?
-                .f_set_requires_grad(true)
-        };
-        let input = input().map_err(run_error)?;
+        let input = self.fill(view, changed).map_err(run_error)?;
         let output = self
             .module
             .forward_is(&[IValue::Tensor(input.shallow_clone())])
@@ -184,44 +169,96 @@ impl Model {
         }))
     }
 
-    /// The gradient of `loss` with respect to the input of the last pass, as a view in grey levels.
+    /// The gradient of `loss` with respect to the frames `frames` of the last pass's input, as a view in grey levels.
     pub(super) fn input_gradient(
         &mut self,
         loss: &Tensor,
+        frames: &[usize],
         grad_view: &mut [f32],
     ) -> Result<(), Error> {
         let pass = self.pass.as_ref().ok_or_else(no_pass)?;
         let grad = gradient(loss, &pass.input)?.ok_or(Error::NoGradient)?;
-        let mut host = std::mem::take(&mut self.host);
-        let copied = copy_to(&grad, &mut host);
+        let len = self.frame_len();
+        let size = len / 3;
         let (scale, _) = self.metadata.scale_and_bias();
-        if copied.is_ok() {
-            self.planes(|to, from, range, channel| {
-                let s = scale[channel];
-                for (o, g) in grad_view[to..to + range].iter_mut().zip(&host[from..]) {
-                    *o = s * g;
-                }
-            });
-        }
-        self.host = host;
-        copied
-    }
-
-    /// Calls `f(offset in [T, 3, h, w], offset in the model's layout, length, colour channel)` for every plane of a window.
-    fn planes(&self, mut f: impl FnMut(usize, usize, usize, usize)) {
-        let m = &self.metadata;
-        let size = m.crop[0] * m.crop[1];
-        for t in 0..m.window {
-            for c in 0..3 {
-                let place = if m.channels == "BGR" { 2 - c } else { c };
-                let to = match m.layout {
-                    Layout::Bcthw => place * m.window + t,
-                    Layout::Btchw => t * 3 + place,
-                };
-                // Mean and deviation come in the model's own channel order.
-                f((t * 3 + c) * size, to * size, size, place);
+        let mut host = vec![0.0; len];
+        for k in frames {
+            let frame = self.frame_of(&grad, *k).map_err(run_error)?;
+            copy_to(&frame, &mut host)?;
+            let out = &mut grad_view[k * len..][..len];
+            for (c, out) in out.chunks_exact_mut(size).enumerate() {
+                let place = self.place(c);
+                let from = &host[place * size..][..size];
+                out.iter_mut()
+                    .zip(from)
+                    .for_each(|(o, g)| *o = scale[place] * g);
             }
         }
+        Ok(())
+    }
+
+    /// The input tensor with the frames `changed` of a view in it.
+    fn fill(&mut self, view: &[f32], changed: &[usize]) -> Result<Tensor, tch::TchError> {
+        let (len, [h, w]) = (self.frame_len(), self.metadata.crop);
+        let (scale, bias) = self.metadata.scale_and_bias();
+        let shape = self.input_shape();
+        let (input, all);
+        let frames = match &self.input {
+            Some(tensor) => {
+                input = tensor.shallow_clone();
+                changed
+            }
+            None => {
+                input = Tensor::f_zeros(shape, (Kind::Float, self.device))?;
+                all = (0..self.metadata.window).collect::<Vec<_>>();
+                &all
+            }
+        };
+        // Written to as data, not as a step of a graph.
+        let _ = input.f_set_requires_grad(false)?;
+        let mut host = vec![0.0; len];
+        for k in frames {
+            for c in 0..3 {
+                let place = self.place(c);
+                let (s, b) = (scale[place], bias[place]);
+                let from = &view[k * len + c * h * w..][..h * w];
+                let to = &mut host[place * h * w..][..h * w];
+                to.iter_mut().zip(from).for_each(|(o, v)| *o = s * v + b);
+            }
+            let frame = Tensor::f_from_slice(&host)?.f_view([3, h as i64, w as i64])?;
+            self.frame_of(&input, *k)?.f_copy_(&frame)?;
+        }
+        self.input = Some(input.shallow_clone());
+        input.f_set_requires_grad(true)
+    }
+
+    /// Frame `k` of a tensor in the model's layout, `[3, height, width]`.
+    fn frame_of(&self, tensor: &Tensor, k: usize) -> Result<Tensor, tch::TchError> {
+        let window = tensor.f_select(0, 0)?;
+        match self.metadata.layout {
+            Layout::Bcthw => window.f_select(1, k as i64),
+            Layout::Btchw => window.f_select(0, k as i64),
+        }
+    }
+
+    /// Where the model has colour channel `c` of R, G, B. Mean and deviation come in the model's own order.
+    fn place(&self, c: usize) -> usize {
+        if self.metadata.channels == "BGR" {
+            2 - c
+        } else {
+            c
+        }
+    }
+
+    fn frame_len(&self) -> usize {
+        3 * self.metadata.crop[0] * self.metadata.crop[1]
+    }
+
+    fn logits(&self, pass: &Pass) -> Result<Vec<f32>, Error> {
+        let mut logits = vec![0.0; pass.logits.numel()];
+        let tensor = pass.logits.f_detach().map_err(run_error)?;
+        copy_to(&tensor, &mut logits)?;
+        Ok(logits)
     }
 }
 
@@ -231,16 +268,24 @@ impl crate::attack::Classifier for Model {
     }
 
     fn forward(&mut self, view: &[f32]) -> Result<Vec<f32>, crate::attack::Error> {
-        let pass = self.pass(view)?;
-        let mut logits = vec![0.0; pass.logits.numel()];
-        let tensor = pass.logits.f_detach().map_err(run_error)?;
-        copy_to(&tensor, &mut logits)?;
-        Ok(logits)
+        let all: Vec<usize> = (0..self.metadata.window).collect();
+        self.forward_changed(view, &all)
+    }
+
+    fn forward_changed(
+        &mut self,
+        view: &[f32],
+        changed: &[usize],
+    ) -> Result<Vec<f32>, crate::attack::Error> {
+        self.pass(view, changed)?;
+        let pass = self.pass.as_ref().ok_or_else(no_pass)?;
+        Ok(self.logits(pass)?)
     }
 
     fn backward(
         &mut self,
         cotangent: &[f32],
+        frames: &[usize],
         grad_view: &mut [f32],
     ) -> Result<(), crate::attack::Error> {
         let pass = self.pass.as_ref().ok_or_else(no_pass)?;
@@ -251,7 +296,7 @@ impl crate::attack::Classifier for Model {
             pass.logits.f_mul(&cotangent)?.f_sum(Kind::Float)
         };
         let loss = loss().map_err(run_error)?;
-        Ok(self.input_gradient(&loss, grad_view)?)
+        Ok(self.input_gradient(&loss, frames, grad_view)?)
     }
 
     fn feature_weights(&mut self, label: usize) -> Result<Option<Vec<f64>>, crate::attack::Error> {

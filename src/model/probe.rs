@@ -20,7 +20,8 @@ pub(super) fn probe(model: &mut Model) -> Result<Probed, Error> {
     tch::jit::f_set_graph_executor_optimize(false).map_err(run_error)?;
     let shape = format!("{:?}", model.input_shape());
     let black = vec![0.0; model.view_len()];
-    let pass = model.pass(&black).map_err(|e| match e {
+    let all: Vec<usize> = (0..model.metadata().window).collect();
+    let pass = model.pass(&black, &all).map_err(|e| match e {
         Error::Run { reason } => Error::Input { shape, reason },
         other => other,
     })?;
@@ -58,7 +59,7 @@ pub(super) fn probe(model: &mut Model) -> Result<Probed, Error> {
         });
     }
     let mut grad_view = black;
-    if let Err(error) = model.input_gradient(&sum, &mut grad_view) {
+    if let Err(error) = model.input_gradient(&sum, &all, &mut grad_view) {
         match error {
             // cuDNN has no backward of recurrent layers in evaluation mode; libtorch's own kernels have.
             Error::Run { reason } if reason.contains("cudnn RNN backward") => {
@@ -82,7 +83,8 @@ fn probe_features(model: &mut Model) -> Result<(Option<Features>, Option<String>
     // Black frames may leave units dead that then seem to see nothing; any texture will do.
     let texture = (0..model.view_len()).map(|i| ((i * 2_654_435_761) >> 7 & 255) as f32);
     let texture: Vec<f32> = texture.collect();
-    let pass = model.pass(&texture)?;
+    let all: Vec<usize> = (0..frames).collect();
+    let pass = model.pass(&texture, &all)?;
     let Some(map) = &pass.features else {
         return Ok((None, None));
     };

@@ -52,6 +52,8 @@ pub(super) struct State {
     pub releasing: bool,
     /// The source pad's task is pushing.
     pub pushing: bool,
+    /// Downstream wants no more frames before a new segment or stream.
+    pub ended: bool,
     /// The attack failed for good: frames pass, and upstream is told.
     pub failed: bool,
     /// The format of the frames at the front of the queue, and of those that arrive.
@@ -82,6 +84,7 @@ impl State {
             queue: Queue::default(),
             releasing: false,
             pushing: false,
+            ended: false,
             failed: false,
             stream: None,
             incoming: None,
@@ -123,6 +126,14 @@ pub struct SparseAdv {
     worker: Mutex<Option<JoinHandle<Loaded>>>,
     metadata: Mutex<Option<Arc<Metadata>>>,
     pub(super) report: Mutex<Option<ReportFile>>,
+}
+
+/// Whether frames are wanted again from this event on.
+pub(super) fn begins(event: &gst::Event) -> bool {
+    matches!(
+        event.type_(),
+        gst::EventType::Segment | gst::EventType::StreamStart
+    )
 }
 
 /// A lock that a panic elsewhere does not poison: the data are consistent between statements, and pad functions must not panic.
@@ -171,6 +182,9 @@ impl SparseAdv {
         let capacity = state.windowing.span + state.windowing.stride;
         loop {
             state.flow?;
+            if state.ended {
+                return Err(gst::FlowError::Eos);
+            }
             if state.failed {
                 return Err(gst::FlowError::Error);
             }
@@ -232,9 +246,11 @@ impl SparseAdv {
                 Some(stream) => self.enqueue(Item::Caps(event, stream)),
                 None => false,
             },
-            EventView::Segment(_) | EventView::StreamStart(_) | EventView::Eos(_) => {
-                self.enqueue(Item::Event(event, true))
-            }
+            EventView::Segment(_)
+            | EventView::StreamStart(_)
+            | EventView::SegmentDone(_)
+            | EventView::StreamGroupDone(_)
+            | EventView::Eos(_) => self.enqueue(Item::Event(event, true)),
             _ if event.is_serialized() => self.enqueue(Item::Event(event, false)),
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
         }
@@ -242,6 +258,11 @@ impl SparseAdv {
 
     fn enqueue(&self, item: Item) -> bool {
         let mut state = self.state();
+        if let Item::Event(event, _) = &item {
+            if begins(event) {
+                state.ended = false;
+            }
+        }
         let eos = matches!(&item, Item::Event(e, _) if e.type_() == gst::EventType::Eos);
         if let (Err(error), false) = (state.flow, state.failed) {
             drop(state);
@@ -306,6 +327,7 @@ impl SparseAdv {
         if stream.is_some() {
             state.stream = stream;
         }
+        state.ended = false;
         state.skip = 0;
         state.job = None;
         state.open.clear();
@@ -392,15 +414,35 @@ impl SparseAdv {
         };
         let mut state = self.state();
         state.pushing = false;
+        // Upstream learns of an error by its next buffer; behind EOS there is none.
+        let mut unheard = None;
         if let Err(error) = result {
             gst::debug!(CAT, imp = self, "Downstream returned {error:?}");
             if state.flow.is_ok() {
-                state.flow = Err(error);
                 self.epoch.fetch_add(1, Ordering::SeqCst);
+                if error == gst::FlowError::Eos {
+                    // No more frames, but EOS, a new segment and a new stream still pass.
+                    state.ended = !state.queue.drop_frames();
+                    state.skip = 0;
+                    state.job = None;
+                    state.open.clear();
+                    state.released.clear();
+                } else {
+                    state.flow = Err(error);
+                    let fatal = error != gst::FlowError::Flushing;
+                    unheard = Some(error).filter(|_| fatal && state.queue.holds_eos());
+                }
             }
         }
         drop(state);
         self.changed.notify_all();
+        if let Some(error) = unheard {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Failed,
+                ("Pushing downstream failed: {error}")
+            );
+        }
     }
 
     pub(super) fn post(&self, structure: gst::Structure) {
@@ -452,7 +494,7 @@ impl SparseAdv {
     /// Loads the model and checks every setting against it.
     fn prepare(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings();
-        let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ["{text}"]);
+        let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
         let options = settings.model_options().map_err(wrong)?;
         let mut loaded = lock(&self.loaded);
         if loaded.as_ref().is_none_or(|l| l.options != options) {
@@ -460,12 +502,12 @@ impl SparseAdv {
             let started = Instant::now();
             let model = Model::load(&options).map_err(|e| match e {
                 model::Error::Unreadable { .. } => {
-                    gst::error_msg!(gst::ResourceError::NotFound, ["{e}"])
+                    gst::error_msg!(gst::ResourceError::NotFound, ("{e}"))
                 }
                 model::Error::DeviceName { .. } | model::Error::DeviceMissing { .. } => {
-                    gst::error_msg!(gst::LibraryError::Settings, ["{e}"])
+                    gst::error_msg!(gst::LibraryError::Settings, ("{e}"))
                 }
-                e => gst::error_msg!(gst::ResourceError::OpenRead, ["{e}"]),
+                e => gst::error_msg!(gst::ResourceError::OpenRead, ("{e}")),
             })?;
             gst::info!(
                 CAT,
@@ -522,10 +564,10 @@ impl SparseAdv {
         let file = ReportFile::create(&path).map_err(|e| {
             gst::error_msg!(
                 gst::ResourceError::OpenWrite,
-                [
+                (
                     "Expected a file that can be written as report-location, found {}: {e}. Choose another place.",
                     path.display()
-                ]
+                )
             )
         })?;
         *lock(&self.report) = Some(file);
@@ -549,7 +591,7 @@ impl SparseAdv {
             .name("sparseadv".into())
             .spawn(move || this.imp().work(loaded))
             .map_err(|e| {
-                gst::error_msg!(gst::CoreError::Thread, ["Cannot start the worker: {e}"])
+                gst::error_msg!(gst::CoreError::Thread, ("Cannot start the worker: {e}"))
             })?;
         *lock(&self.worker) = Some(thread);
         Ok(())
@@ -652,6 +694,14 @@ impl ObjectImpl for SparseAdv {
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         properties::set(&mut lock(&self.settings), pspec.name(), value);
         if matches!(pspec.name(), "enabled" | "time-budget") {
+            // Locked: not between a thread's look at the settings and its going to sleep.
+            let mut state = self.state();
+            // Frames shall not wait for an attack that nobody wants any more; a release under way is none, and must not be void.
+            if !self.settings().enabled && !state.releasing {
+                self.epoch.fetch_add(1, Ordering::SeqCst);
+                state.job = None;
+            }
+            drop(state);
             self.changed.notify_all();
             self.tell_latency();
         }
@@ -710,7 +760,10 @@ impl ElementImpl for SparseAdv {
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         let prepared = match transition {
             gst::StateChange::NullToReady => self.prepare().and_then(|()| self.open_report()),
-            gst::StateChange::ReadyToPaused => self.start_worker(),
+            // Anew, as the totals are, and where the property says by now.
+            gst::StateChange::ReadyToPaused => {
+                self.open_report().and_then(|()| self.start_worker())
+            }
             _ => Ok(()),
         };
         if let Err(message) = prepared {

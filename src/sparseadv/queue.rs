@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::imp::begins;
 use super::meta::FrameInfo;
 use super::stream::Stream;
 
@@ -148,6 +149,42 @@ impl Queue {
         let output = self.ready.pop_front()?;
         self.ready_frames -= usize::from(matches!(output, Output::Frame(_)));
         Some(output)
+    }
+
+    pub fn holds_eos(&self) -> bool {
+        let eos = |e: &gst::Event| e.type_() == gst::EventType::Eos;
+        self.waiting
+            .iter()
+            .any(|i| matches!(i, Item::Event(e, _) if eos(e)))
+            || self
+                .ready
+                .iter()
+                .any(|o| matches!(o, Output::Event(e) if eos(e)))
+    }
+
+    /// Drops the frames before the next segment or stream. Returns whether one begins.
+    pub fn drop_frames(&mut self) -> bool {
+        let mut begun = false;
+        self.ready.retain(|output| match output {
+            Output::Frame(_) => begun,
+            Output::Event(event) => {
+                begun |= begins(event);
+                true
+            }
+        });
+        self.waiting.retain(|item| match item {
+            Item::Frame(_) | Item::Drain => begun,
+            Item::Event(event, _) => {
+                begun |= begins(event);
+                true
+            }
+            Item::Caps(..) => true,
+        });
+        let frame = |o: &&Output| matches!(o, Output::Frame(_));
+        self.ready_frames = self.ready.iter().filter(frame).count();
+        let frame = |i: &&Item| matches!(i, Item::Frame(_));
+        self.waiting_frames = self.waiting.iter().filter(frame).count();
+        begun
     }
 
     /// Drops everything. Returns the sticky events that must outlive a flush, and the stream that the last caps event began.

@@ -125,7 +125,6 @@ impl SparseAdv {
         let items = state.queue.take(frames);
         let stream = state.stream.clone();
         let remember = state.windowing.overlaps();
-        let keep = state.windowing.span;
         drop(state);
 
         let mut all = true;
@@ -153,7 +152,10 @@ impl SparseAdv {
                 state.queue.push_ready(output);
             }
             state.released.extend(samples);
-            while state.released.len() > keep {
+            // Those of windows still to be judged; more than a stride may have left at once.
+            let oldest = state.open.front().and_then(|w| w.indices.first().copied());
+            let wanted = |index: u64| oldest.is_some_and(|oldest| index >= oldest);
+            while state.released.front().is_some_and(|(i, _)| !wanted(*i)) {
                 state.released.pop_front();
             }
         }

@@ -2,6 +2,8 @@
 
 //! A window of stream frames as the attack sees it.
 
+use rayon::prelude::*;
+
 use super::view::{Samples, Tape, View};
 use crate::attack::Scene;
 
@@ -54,14 +56,43 @@ impl Scene for StreamScene<'_> {
         self.view.observe(&self.samples[frame], view);
     }
 
-    fn perturbed(&mut self, frame: usize, delta: &[f32], view: &mut [f32]) {
-        let tape = &mut self.tapes[frame];
-        self.view
-            .observe_perturbed(&self.samples[frame], Some(delta), tape, view);
+    fn perturbed(&mut self, frames: &[usize], delta: &[f32], views: &mut [f32]) {
+        let (view, samples, len) = (self.view, &self.samples, self.view.len());
+        let mut work = take(&mut self.tapes, frames);
+        let deltas = delta.par_chunks_exact(len);
+        work.par_iter_mut()
+            .zip(frames)
+            .zip(deltas.zip(views.par_chunks_exact_mut(len)))
+            .for_each(|((tape, frame), (delta, out))| {
+                view.observe_perturbed(&samples[*frame], Some(delta), tape, out);
+            });
+        put_back(&mut self.tapes, frames, work);
     }
 
-    fn backward(&mut self, frame: usize, grad_view: &[f32], grad_delta: &mut [f32]) {
-        let tape = &mut self.tapes[frame];
-        self.view.backward(tape, grad_view, grad_delta);
+    fn backward(&mut self, frames: &[usize], grad_views: &[f32], grad_delta: &mut [f32]) {
+        let (view, len) = (self.view, self.view.len());
+        let mut work = take(&mut self.tapes, frames);
+        let grads = grad_views.par_chunks_exact(len);
+        work.par_iter_mut()
+            .zip(grads.zip(grad_delta.par_chunks_exact_mut(len)))
+            .for_each(|(tape, (grad, out))| {
+                out.fill(0.0);
+                view.backward(tape, grad, out);
+            });
+        put_back(&mut self.tapes, frames, work);
+    }
+}
+
+/// The tapes of some frames, which several threads can then write to.
+fn take(tapes: &mut [Tape], frames: &[usize]) -> Vec<Tape> {
+    frames
+        .iter()
+        .map(|k| std::mem::take(&mut tapes[*k]))
+        .collect()
+}
+
+fn put_back(tapes: &mut [Tape], frames: &[usize], taken: Vec<Tape>) {
+    for (k, tape) in frames.iter().zip(taken) {
+        tapes[*k] = tape;
     }
 }

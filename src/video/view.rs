@@ -6,6 +6,7 @@
 //! RGB is what common decoders make of the frame: chroma repeated over the pixels it covers, the caps' matrix and range, rounded and
 //! clipped to 8 bits. All values are grey levels 0..255.
 
+use super::kernels;
 use super::layout::{FrameLayout, Matrix, Planes, PlanesMut};
 use super::taps::{resample, resample_adjoint, Taps};
 
@@ -55,22 +56,16 @@ pub struct Samples(Vec<Vec<f32>>);
 /// What the derivative of an observation needs to know: where values were clipped.
 #[derive(Clone, Debug, Default)]
 pub struct Tape {
+    // As numbers 0 and 1, not as `bool`: so the loops over them use whole vector registers.
     /// A component sample followed the perturbation.
-    free: Vec<Vec<bool>>,
+    free: [Vec<f32>; 3],
     /// A colour value of a touched pixel was not clipped.
-    inside: [Vec<bool>; 3],
+    inside: [Vec<f32>; 3],
     /// Buffers reused between calls.
     scratch: Vec<f32>,
     mixed: [Vec<f32>; 3],
     values: [Vec<f32>; 3],
     rgb: [Vec<f32>; 3],
-}
-
-/// Rounds half to even, without the library call that baseline x86-64 makes of `f32::round`; exact for |x| < 2^22.
-#[inline]
-pub fn round_grey(x: f32) -> f32 {
-    const SHIFT: f32 = 12_582_912.0;
-    (x + SHIFT) - SHIFT
 }
 
 impl View {
@@ -157,11 +152,9 @@ impl View {
         tape: &mut Tape,
         out: &mut [f32],
     ) {
-        let n = self.components.len();
         if let Some(delta) = delta {
             self.mix(delta, &mut tape.mixed);
         }
-        tape.free.resize_with(n, Vec::new);
         for (c, axes) in self.components.iter().enumerate() {
             let base = &samples.0[c];
             let values = &mut tape.values[c];
@@ -174,11 +167,8 @@ impl View {
             }
             let (lo, hi) = (self.matrix.lo[c], self.matrix.hi[c]);
             let free = &mut tape.free[c];
-            free.clear();
-            free.resize(base.len(), true);
-            for ((v, b), f) in values.iter_mut().zip(base).zip(free.iter_mut()) {
-                (*v, *f) = quantise(*b, *v, lo, hi);
-            }
+            free.resize(base.len(), 1.0);
+            kernels::quantise_all(values, base, free, lo, hi);
         }
         self.to_rgb(tape);
         let width = self.observe_cols_input();
@@ -208,11 +198,7 @@ impl View {
                 &mut tape.scratch,
                 rgb,
             );
-            for (g, inside) in rgb.iter_mut().zip(&tape.inside[c]) {
-                if !inside {
-                    *g = 0.0;
-                }
-            }
+            kernels::multiply(rgb, &tape.inside[c]);
         }
         for (c, axes) in self.components.iter().enumerate() {
             let m = [0, 1, 2].map(|k| self.matrix.to_rgb[k][c]);
@@ -221,19 +207,21 @@ impl View {
             values.clear();
             values.resize(axes.rows.sites.len() * sites, 0.0);
             let [r, g, b] = &tape.rgb;
+            tape.scratch.resize(width, 0.0);
             for (y, site_y) in axes.rows.site_of_pixel.iter().enumerate() {
-                let row = &mut values[*site_y as usize * sites..][..sites];
                 let p = y * width..(y + 1) * width;
-                let colours = r[p.clone()].iter().zip(&g[p.clone()]).zip(&b[p]);
-                for (((r, g), b), site_x) in colours.zip(&axes.cols.site_of_pixel) {
-                    row[*site_x as usize] += m[0] * r + m[1] * g + m[2] * b;
+                let colours = [&r[p.clone()], &g[p.clone()], &b[p]];
+                kernels::mix(m, colours, &mut tape.scratch);
+                let row = &mut values[*site_y as usize * sites..][..sites];
+                if axes.cols.is_every_pixel() {
+                    row.iter_mut().zip(&tape.scratch).for_each(|(v, s)| *v += s);
+                } else {
+                    for (s, site_x) in tape.scratch.iter().zip(&axes.cols.site_of_pixel) {
+                        row[*site_x as usize] += s;
+                    }
                 }
             }
-            for (g, free) in values.iter_mut().zip(&tape.free[c]) {
-                if !free {
-                    *g = 0.0;
-                }
-            }
+            kernels::multiply(values, &tape.free[c]);
             let mixed = &mut tape.mixed[c];
             mixed.clear();
             mixed.resize(size, 0.0);
@@ -301,7 +289,7 @@ impl View {
                 let row = &mut data[y * *stride + component.offset..];
                 for (x, d) in cols.iter().zip(change) {
                     let byte = &mut row[x * component.pixel_stride];
-                    *byte = quantise(f32::from(*byte), *d, lo, hi).0 as u8;
+                    *byte = kernels::quantise(f32::from(*byte), *d, lo, hi).0 as u8;
                 }
             }
         }
@@ -314,9 +302,8 @@ impl View {
         let (g, b) = rest.split_at(size);
         for (c, mixed) in mixed.iter_mut().enumerate().take(self.components.len()) {
             let m = self.matrix.from_rgb[c];
-            mixed.clear();
-            let colours = r.iter().zip(g).zip(b);
-            mixed.extend(colours.map(|((r, g), b)| m[0] * r + m[1] * g + m[2] * b));
+            mixed.resize(size, 0.0);
+            kernels::mix(m, [r, g, b], mixed);
         }
     }
 
@@ -334,7 +321,7 @@ impl View {
         } = tape;
         for (rgb, inside) in rgb.iter_mut().zip(inside.iter_mut()) {
             rgb.resize(pixels, 0.0);
-            inside.resize(pixels, true);
+            inside.resize(pixels, 1.0);
         }
         // One row of each component, brought to the pixels' grid.
         scratch.clear();
@@ -344,24 +331,21 @@ impl View {
                 let sites = axes.cols.sites.len();
                 let row = &values[c][axes.rows.site_of_pixel[y] as usize * sites..][..sites];
                 let offset = self.matrix.offset[c];
-                let out = &mut scratch[c * width..][..width];
-                for (o, site) in out.iter_mut().zip(&axes.cols.site_of_pixel) {
-                    *o = row[*site as usize] - offset;
+                let out = scratch[c * width..][..width].iter_mut();
+                if axes.cols.is_every_pixel() {
+                    out.zip(row).for_each(|(o, v)| *o = v - offset);
+                } else {
+                    let sites = axes.cols.site_of_pixel.iter();
+                    out.zip(sites)
+                        .for_each(|(o, site)| *o = row[*site as usize] - offset);
                 }
             }
             let (first, rest) = scratch.split_at(width);
             let (second, third) = rest.split_at(width);
             for k in 0..3 {
-                let m = self.matrix.to_rgb[k];
-                let out = rgb[k][y * width..][..width].iter_mut();
-                let out = out.zip(&mut inside[k][y * width..][..width]);
-                let values = first.iter().zip(second).zip(third);
-                for ((o, inside), ((a, b), c)) in out.zip(values) {
-                    let v = m[0] * a + m[1] * b + m[2] * c;
-                    // Half a grey level of slack: a value that rounds to black or white is not clipped.
-                    *inside = (-0.5..=255.5).contains(&v);
-                    *o = round_grey(v.clamp(0.0, 255.0));
-                }
+                let out = &mut rgb[k][y * width..][..width];
+                let inside = &mut inside[k][y * width..][..width];
+                kernels::mix_and_clip(self.matrix.to_rgb[k], [first, second, third], out, inside);
             }
         }
     }
@@ -376,6 +360,11 @@ impl View {
 }
 
 impl Axis {
+    /// Whether each touched pixel has a sample of its own: no subsampling.
+    fn is_every_pixel(&self) -> bool {
+        self.sites.len() == self.site_of_pixel.len()
+    }
+
     fn touched(
         pixels: &[usize],
         shift: u32,
@@ -427,13 +416,4 @@ fn crop_offset(resized: usize, crop: usize) -> usize {
     } else {
         half
     }
-}
-
-/// A sample plus its perturbation as the stream can hold it, and whether it followed the perturbation. A sample outside the nominal range
-/// may stay where it was, but goes no further out.
-#[inline]
-fn quantise(base: f32, change: f32, lo: f32, hi: f32) -> (f32, bool) {
-    let value = base + change;
-    let (lo, hi) = (lo.min(base), hi.max(base));
-    (round_grey(value.clamp(lo, hi)), (lo..=hi).contains(&value))
 }

@@ -66,11 +66,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Runs the pipeline. Returns the windows' reports and the frames as pushed, in RGB.
 fn attack(arguments: &Arguments) -> anyhow::Result<(Vec<Row>, Clip)> {
-    // The appsink sees the very buffers that the encoder gets.
+    // The appsink sees the very buffers that the encoder gets. Its queue is unbounded: an encoder looks some dozen frames ahead before
+    // anything leaves it, and a full queue in the other branch would stop it from getting them.
     let pipeline = decode::parse(&format!(
         "filesrc name=source ! decodebin ! sparseadv name=attack {} ! tee name=pushed \
          pushed. ! queue ! {} ! {} ! filesink name=file \
-         pushed. ! queue ! videoconvert ! video/x-raw,format=RGB ! appsink name=frames sync=false",
+         pushed. ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 ! videoconvert ! video/x-raw,format=RGB ! appsink name=frames sync=false",
         arguments.properties, arguments.encoder, arguments.muxer
     ))?;
     let set = |element: &str, property: &str, path: &std::path::Path| -> anyhow::Result<()> {

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The inner loops over samples and pixels, without branches, so that they use whole vector registers. What the attack sees and what is
+//! written go through the same ones: they must agree to the bit.
+
+/// Rounds half to even, without the library call that baseline x86-64 makes of `f32::round`; exact for |x| < 2^22.
+#[inline]
+fn round_grey(x: f32) -> f32 {
+    const SHIFT: f32 = 12_582_912.0;
+    (x + SHIFT) - SHIFT
+}
+
+/// A sample plus its perturbation as the stream can hold it, and 1 if it followed the perturbation, 0 if it was clipped. A sample outside
+/// the nominal range may stay where it was, but goes no further out.
+#[inline]
+pub fn quantise(base: f32, change: f32, lo: f32, hi: f32) -> (f32, f32) {
+    let value = base + change;
+    let clipped = value.max(lo.min(base)).min(hi.max(base));
+    (
+        round_grey(clipped),
+        if clipped == value { 1.0 } else { 0.0 },
+    )
+}
+
+/// [`quantise`] of each of `values`, which are the changes of `base` and become the samples.
+pub fn quantise_all(values: &mut [f32], base: &[f32], free: &mut [f32], lo: f32, hi: f32) {
+    for ((v, b), f) in values.iter_mut().zip(base).zip(free) {
+        (*v, *f) = quantise(*b, *v, lo, hi);
+    }
+}
+
+/// `out = m[0] * a + m[1] * b + m[2] * c`.
+pub fn mix(m: [f32; 3], [a, b, c]: [&[f32]; 3], out: &mut [f32]) {
+    for (o, ((a, b), c)) in out.iter_mut().zip(a.iter().zip(b).zip(c)) {
+        *o = m[0] * a + m[1] * b + m[2] * c;
+    }
+}
+
+/// [`mix`], rounded and clipped to 8 bits; `inside` is 1 where nothing was clipped, 0 elsewhere.
+pub fn mix_and_clip(m: [f32; 3], [a, b, c]: [&[f32]; 3], out: &mut [f32], inside: &mut [f32]) {
+    let values = a.iter().zip(b).zip(c);
+    for ((o, inside), ((a, b), c)) in out.iter_mut().zip(inside).zip(values) {
+        let v = m[0] * a + m[1] * b + m[2] * c;
+        // Half a grey level of slack: a value that rounds to black or white is not clipped.
+        *inside = if (v >= -0.5) & (v <= 255.5) { 1.0 } else { 0.0 };
+        *o = round_grey(v.max(0.0).min(255.0));
+    }
+}
+
+pub fn multiply(values: &mut [f32], by: &[f32]) {
+    values.iter_mut().zip(by).for_each(|(v, b)| *v *= b);
+}

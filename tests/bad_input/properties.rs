@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Properties that do not fit the model or the machine.
+
+use crate::common::frames::{frame, rgb};
+use crate::common::guarded;
+use crate::common::models::{good, Good};
+use crate::common::rig::Rig;
+use crate::{linear, plain, refused, refused_by};
+
+#[test]
+fn no_model() {
+    guarded(60, || {
+        let rig = Rig::build(None, &[], None);
+        refused_by(
+            &rig,
+            &["expected", "model property", "found none", "set model="],
+        );
+    });
+}
+
+#[test]
+fn labels_that_are_none() {
+    guarded(60, || {
+        let model = good(Good::default());
+        for property in ["label", "target-label"] {
+            let words = [property, "expected", "below the model's 4", "found 4"];
+            refused(&model, &[(property, "4")], &words);
+            let words = [property, "expected", "walk, run, jump, wave", "found swim"];
+            refused(&model, &[(property, "swim")], &words);
+        }
+        let both = [("label", "walk"), ("target-label", "run")];
+        refused(
+            &model,
+            &both,
+            &["label", "target-label", "found both", "unset one"],
+        );
+        let nameless = plain(linear(|logits, _| vec![logits]));
+        refused(
+            &nameless,
+            &[("label", "walk")],
+            &["expected", "names no labels", "found walk"],
+        );
+    });
+}
+
+#[test]
+fn keyframes_that_are_none() {
+    guarded(60, || {
+        let model = good(Good::default());
+        for keyframes in [
+            "best",
+            "fixed:0",
+            "fixed:many",
+            "all:3",
+            "gradient:sideways",
+            "1,-2",
+            "",
+        ] {
+            let words = [
+                "keyframes property",
+                "expected",
+                "gradient:features",
+                "found",
+                keyframes,
+            ];
+            refused(&model, &[("keyframes", keyframes)], &words);
+        }
+        for (keyframes, found) in [("0,4", "4"), ("fixed:5", "5"), ("random:9", "9")] {
+            let words = [
+                "keyframes property",
+                "at most",
+                "window of 4",
+                "found",
+                found,
+            ];
+            refused(&model, &[("keyframes", keyframes)], &words);
+        }
+    });
+}
+
+#[test]
+fn a_report_that_cannot_be_written() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let nowhere = model.beside("missing/report.jsonl");
+        let words = [
+            "expected",
+            "report-location",
+            "missing",
+            "no such file",
+            "another place",
+        ];
+        refused(&model, &[("report-location", &nowhere)], &words);
+        // A disk that fills up is no reason to stop a stream.
+        let rig = Rig::new(&model, &[("report-location", "/dev/full")]);
+        rig.begin(&rgb());
+        rig.feed((0..9).map(|i| frame(&rgb(), i)));
+        rig.finish();
+        assert_eq!(rig.buffers().len(), 9);
+        let messages = rig.messages();
+        let warnings = messages
+            .iter()
+            .filter(|m| m.type_() == gst::MessageType::Warning);
+        assert_eq!(warnings.count(), 1);
+        assert!(!messages
+            .iter()
+            .any(|m| m.type_() == gst::MessageType::Error));
+    });
+}
+
+#[test]
+fn devices_that_are_not_there() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let words = [
+            "expected a device",
+            "auto, cpu, cuda",
+            "found gpu",
+            "device property",
+        ];
+        refused(&model, &[("device", "gpu")], &words);
+        let words = ["expected the device cuda:99", "found", "use device=auto"];
+        refused(&model, &[("device", "cuda:99")], &words);
+    });
+}
