@@ -21,7 +21,7 @@ use gstsparseadv::video::{Color, Component, FrameLayout, Geometry, StreamScene, 
 use tch::{CModule, IValue, Kind, Tensor};
 
 const ITERATIONS: u32 = 8;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -40,7 +40,7 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Medians of interleaved rounds, so that a busy machine slows both sides.
+/// The least disturbed of interleaved rounds on either side: a busy machine only ever adds time.
 fn iteration(path: &str, width: usize, height: usize) -> anyhow::Result<()> {
     let mut model = Model::load(&Options {
         path: path.into(),
@@ -72,7 +72,8 @@ fn iteration(path: &str, width: usize, height: usize) -> anyhow::Result<()> {
         theirs.push(bare / f64::from(ITERATIONS));
     }
     // The first round warms up.
-    let (ours, theirs) = (median(&mut ours[1..]), median(&mut theirs[1..]));
+    let least = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
+    let (ours, theirs) = (least(&ours[1..]), least(&theirs[1..]));
     println!(
         "{width}x{height}: iteration {:.1} ms, bare forward+backward {:.1} ms, ratio {:.3}",
         ours * 1e3,
@@ -139,11 +140,6 @@ impl Bare {
         }
         Ok(began.elapsed().as_secs_f64())
     }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 fn i420(width: usize, height: usize) -> FrameLayout {

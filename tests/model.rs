@@ -36,7 +36,7 @@ fn input_gradient_by_finite_differences() {
         (false, "BGR", [0.0, 255.0]),
         (true, "BGR", [-1.0, 1.0]),
     ] {
-        let span = f64::from(range[1] - range[0]);
+        let span: f64 = range[1] - range[0];
         let n = (T * FRAME) as i64;
         let linear = weights(3, &[n, 3], 0.05 / span as f32);
         // Smooth everywhere, and curved: a wrong scale or place cannot hide.

@@ -154,7 +154,7 @@ fn frames_that_are_not_reported_are_identical() {
         let source = format!("videotestsrc pattern=ball num-buffers=43 ! {RAW}");
         let coder = "avenc_ffv1 ! matroskamux ! filesink";
         let element = format!(
-            "sparseadv model={} report-location={report}",
+            "sparseadv model={} report-location={report} grow-after=0",
             model.location()
         );
         run(&format!("{source} ! {coder} location={clean}"));

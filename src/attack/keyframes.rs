@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::run::Counted;
-use super::{loss, Error, Scene};
+use super::{loss, Config, Error, Scene};
 
 /// Where the gradient of a [`Selection::Gradient`] is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,10 +181,7 @@ pub fn frame_means(gradient: &[f32], frames: usize) -> Vec<f64> {
 
 /// Chooses keyframes; the last forward pass of `classifier` must be that of the clean `view`, whose label is `label`.
 pub(super) fn select(
-    selection: &Selection,
-    boundary: f64,
-    targeted: bool,
-    seed: u64,
+    config: &Config,
     label: usize,
     scene: &dyn Scene,
     view: &[f32],
@@ -192,8 +189,9 @@ pub(super) fn select(
 ) -> Result<Keyframes, Error> {
     let real = scene.real_frames();
     let len = scene.frame_len();
-    let count = |n: &Option<usize>| n.unwrap_or_else(|| baseline_count(real, targeted));
-    Ok(match selection {
+    let count =
+        |n: &Option<usize>| n.unwrap_or_else(|| baseline_count(real, config.goal.is_targeted()));
+    Ok(match &config.selection {
         Selection::Gradient(source) => {
             let features = match source {
                 Source::Input => None,
@@ -214,7 +212,7 @@ pub(super) fn select(
             let weights = normalised(&folded(weights, real));
             let order = descending(&weights);
             Keyframes {
-                count: count_to_boundary(&weights, &order, boundary),
+                count: count_to_boundary(&weights, &order, config.boundary),
                 weights,
                 order,
                 fell_back,
@@ -252,7 +250,7 @@ pub(super) fn select(
             Keyframes::ranked(weights, count(n))
         }
         Selection::Random(n) => {
-            let mut state = seed;
+            let mut state = config.seed;
             let weights = (0..real).map(|_| splitmix(&mut state) as f64).collect();
             Keyframes::ranked(weights, count(n))
         }

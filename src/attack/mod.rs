@@ -41,7 +41,8 @@ pub trait Classifier {
     fn classes(&self) -> usize;
     /// The logits; one forward pass.
     fn forward(&mut self, view: &[f32]) -> Result<Vec<f32>, Error>;
-    /// The same for a view of which only the frames `changed` differ from the last forward's: less to copy.
+    /// The same for a view of which only the frames `changed` differ from the last forward's, and which gets one backward pass at the most:
+    /// less to copy and to keep.
     fn forward_changed(&mut self, view: &[f32], changed: &[usize]) -> Result<Vec<f32>, Error> {
         let _ = changed;
         self.forward(view)

@@ -203,16 +203,7 @@ pub fn run(
     if cancelled() {
         return Err(Error::Cancelled);
     }
-    outcome.keyframes = keyframes::select(
-        &config.selection,
-        config.boundary,
-        config.goal.is_targeted(),
-        config.seed,
-        label,
-        scene,
-        &view,
-        &mut classifier,
-    )?;
+    outcome.keyframes = keyframes::select(config, label, scene, &view, &mut classifier)?;
     let found = two_stage::attack(
         two_stage::Problem {
             scene,

@@ -90,7 +90,7 @@ fn probe_features(model: &mut Model) -> Result<(Option<Features>, Option<String>
     };
     let shape = map.size();
     let sum = pass.logits.f_sum(Kind::Float).map_err(run_error)?;
-    if gradient(&sum, map)?.is_none() {
+    if gradient(&sum, map, true)?.is_none() {
         return Err(Error::FeaturesOffPath);
     }
     let layout = match (metadata.feature_layout, shape.len()) {
@@ -154,7 +154,7 @@ fn measure_coverage(
             .f_select(layout.time_axis() as i64, step as i64)
             .and_then(|s: Tensor| s.f_sum(Kind::Float))
             .map_err(run_error)?;
-        let grad = gradient(&sum, &pass.input)?.ok_or(Error::FeaturesOffPath)?;
+        let grad = gradient(&sum, &pass.input, true)?.ok_or(Error::FeaturesOffPath)?;
         let sums = grad
             .f_abs()
             .and_then(|g| g.f_sum_dim_intlist(&others[..], false, Kind::Float))

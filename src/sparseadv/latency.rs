@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::imp::{SparseAdv, State, CAT};
+use super::imp::{SparseAdv, CAT};
+use super::state::State;
 
 impl SparseAdv {
     /// Gathering a window, and attacking it.

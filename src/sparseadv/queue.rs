@@ -6,9 +6,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::imp::begins;
 use super::meta::FrameInfo;
 use super::stream::Stream;
+
+/// Whether frames are wanted again from this event on.
+pub fn begins(event: &gst::Event) -> bool {
+    matches!(
+        event.type_(),
+        gst::EventType::Segment | gst::EventType::StreamStart
+    )
+}
 
 /// A frame whose window is not decided yet.
 pub struct Frame {

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use gst::subclass::prelude::*;
 
-use super::imp::{SparseAdv, State, CAT};
+use super::imp::{SparseAdv, CAT};
 use super::meta::{self, FrameInfo};
 use super::queue::{Frame, Item, Output};
 use super::report::WindowReport;
 use super::settings::Windowing;
+use super::state::State;
 use super::stream::Stream;
 use crate::attack::{Best, Calls, Goal};
 use crate::video::view::Samples;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use gst::subclass::prelude::*;
 
-use super::imp::{Loaded, SparseAdv, State, CAT};
+use super::imp::{Loaded, SparseAdv, CAT};
 use super::queue::{Item, Output};
 use super::report::WindowReport;
 use super::settings::{Settings, Tail};
+use super::state::State;
 use super::stream::Stream;
 use super::window::{model_frames, Decision, Job, OpenWindow};
 use crate::attack::{self, loss, Classifier as _, Outcome, Progress};

@@ -42,8 +42,8 @@ pub fn mix_and_clip(m: [f32; 3], [a, b, c]: [&[f32]; 3], out: &mut [f32], inside
     for ((o, inside), ((a, b), c)) in out.iter_mut().zip(inside).zip(values) {
         let v = m[0] * a + m[1] * b + m[2] * c;
         // Half a grey level of slack: a value that rounds to black or white is not clipped.
-        *inside = if (v >= -0.5) & (v <= 255.5) { 1.0 } else { 0.0 };
-        *o = round_grey(v.max(0.0).min(255.0));
+        *inside = f32::from(u8::from((-0.5..=255.5).contains(&v)));
+        *o = round_grey(v.clamp(0.0, 255.0));
     }
 }
 

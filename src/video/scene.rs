@@ -2,8 +2,6 @@
 
 //! A window of stream frames as the attack sees it.
 
-use rayon::prelude::*;
-
 use super::view::{Samples, Tape, View};
 use crate::attack::Scene;
 
@@ -57,42 +55,23 @@ impl Scene for StreamScene<'_> {
     }
 
     fn perturbed(&mut self, frames: &[usize], delta: &[f32], views: &mut [f32]) {
-        let (view, samples, len) = (self.view, &self.samples, self.view.len());
-        let mut work = take(&mut self.tapes, frames);
-        let deltas = delta.par_chunks_exact(len);
-        work.par_iter_mut()
-            .zip(frames)
-            .zip(deltas.zip(views.par_chunks_exact_mut(len)))
-            .for_each(|((tape, frame), (delta, out))| {
-                view.observe_perturbed(&samples[*frame], Some(delta), tape, out);
-            });
-        put_back(&mut self.tapes, frames, work);
+        // One after the other: a second thread would compete with libtorch's, which go on spinning for a while after each pass.
+        let len = self.view.len();
+        let pairs = delta.chunks_exact(len).zip(views.chunks_exact_mut(len));
+        for (frame, (delta, out)) in frames.iter().zip(pairs) {
+            let (samples, tape) = (&self.samples[*frame], &mut self.tapes[*frame]);
+            self.view.observe_perturbed(samples, Some(delta), tape, out);
+        }
     }
 
     fn backward(&mut self, frames: &[usize], grad_views: &[f32], grad_delta: &mut [f32]) {
-        let (view, len) = (self.view, self.view.len());
-        let mut work = take(&mut self.tapes, frames);
-        let grads = grad_views.par_chunks_exact(len);
-        work.par_iter_mut()
-            .zip(grads.zip(grad_delta.par_chunks_exact_mut(len)))
-            .for_each(|(tape, (grad, out))| {
-                out.fill(0.0);
-                view.backward(tape, grad, out);
-            });
-        put_back(&mut self.tapes, frames, work);
-    }
-}
-
-/// The tapes of some frames, which several threads can then write to.
-fn take(tapes: &mut [Tape], frames: &[usize]) -> Vec<Tape> {
-    frames
-        .iter()
-        .map(|k| std::mem::take(&mut tapes[*k]))
-        .collect()
-}
-
-fn put_back(tapes: &mut [Tape], frames: &[usize], taken: Vec<Tape>) {
-    for (k, tape) in frames.iter().zip(taken) {
-        tapes[*k] = tape;
+        grad_delta.fill(0.0);
+        let len = self.view.len();
+        let pairs = grad_views
+            .chunks_exact(len)
+            .zip(grad_delta.chunks_exact_mut(len));
+        for (frame, (grad, out)) in frames.iter().zip(pairs) {
+            self.view.backward(&mut self.tapes[*frame], grad, out);
+        }
     }
 }

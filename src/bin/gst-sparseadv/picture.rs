@@ -22,6 +22,9 @@ const RED: [u8; 3] = [214, 40, 40];
 const GREY: [u8; 3] = [150, 150, 150];
 const BLACK: [u8; 3] = [20, 20, 20];
 
+/// The colour at a place of an image.
+type Pixel<'a> = dyn Fn(usize, usize) -> [u8; 3] + 'a;
+
 /// An RGB image.
 struct Canvas {
     width: usize,
@@ -80,7 +83,7 @@ impl Canvas {
         w: usize,
         h: usize,
         size: (usize, usize),
-        pixel: &dyn Fn(usize, usize) -> [u8; 3],
+        pixel: &Pixel,
     ) {
         for row in 0..h {
             for column in 0..w {
@@ -150,7 +153,7 @@ pub fn write(path: &Path, clean: &Clip, attacked: &Clip, rows: &[Row]) -> anyhow
                 .map(|c| (128 + AMPLIFY * (i32::from(b[c]) - i32::from(a[c]))).clamp(0, 255) as u8)
         };
         let y = top + TEXT;
-        let panels: [(&dyn Fn(usize, usize) -> [u8; 3], String); 3] = [
+        let panels: [(&Pixel, String); 3] = [
             (
                 &|x, y| a.at(x, y),
                 format!("clean, frame {}", strongest.unwrap_or(0)),

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! From NULL to PAUSED and back: loading and checking, the report file, the worker's thread.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use gst::subclass::prelude::*;
+
+use super::imp::{lock, Loaded, SparseAdv, CAT};
+use super::report::ReportFile;
+use super::state::State;
+use crate::model::{self, Model};
+
+impl SparseAdv {
+    /// Loads the model and checks every setting against it.
+    pub(super) fn prepare(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = self.settings();
+        let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
+        let options = settings.model_options().map_err(wrong)?;
+        let mut loaded = lock(&self.loaded);
+        if loaded.as_ref().is_none_or(|l| l.options != options) {
+            *loaded = None;
+            let started = Instant::now();
+            let model = Model::load(&options).map_err(|e| match e {
+                model::Error::Unreadable { .. } => {
+                    gst::error_msg!(gst::ResourceError::NotFound, ("{e}"))
+                }
+                model::Error::DeviceName { .. } | model::Error::DeviceMissing { .. } => {
+                    gst::error_msg!(gst::LibraryError::Settings, ("{e}"))
+                }
+                e => gst::error_msg!(gst::ResourceError::OpenRead, ("{e}")),
+            })?;
+            gst::info!(
+                CAT,
+                imp = self,
+                "Loaded {} on {:?} in {:?}, metadata from {:?}: {:?}",
+                options.path.display(),
+                model.device(),
+                started.elapsed(),
+                model.metadata_origin(),
+                model.metadata()
+            );
+            if *model.metadata_origin() == model::Origin::Defaults {
+                gst::warning!(
+                    CAT,
+                    imp = self,
+                    "The model has no metadata (extra/sparseadv.json or {}.json): C3D's usual values are taken",
+                    options.path.display()
+                );
+            }
+            if let Some(reason) = model.features_unused() {
+                gst::warning!(CAT, imp = self, "{reason}");
+            }
+            *loaded = Some(Loaded { model, options });
+        }
+        let Some(loaded) = loaded.as_ref() else {
+            return Ok(());
+        };
+        let metadata = loaded.model.metadata();
+        let config = settings
+            .attack_config(metadata, loaded.model.classes())
+            .map_err(wrong)?;
+        let features = crate::attack::keyframes::Source::Features;
+        if config.selection == crate::attack::Selection::Gradient(features)
+            && loaded.model.feature_shape().is_none()
+        {
+            let why = loaded
+                .model
+                .features_unused()
+                .unwrap_or("the model returns logits alone");
+            return Err(wrong(format!(
+                "Expected a model with a feature map to weigh keyframes by (keyframes=gradient:features), but {why}. Use keyframes=gradient."
+            )));
+        }
+        self.state().windowing = settings.windowing(metadata);
+        *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
+        Ok(())
+    }
+
+    pub(super) fn open_report(&self) -> Result<(), gst::ErrorMessage> {
+        let Some(path) = self.settings().report_location else {
+            *lock(&self.report) = None;
+            return Ok(());
+        };
+        let file = ReportFile::create(&path).map_err(|e| {
+            gst::error_msg!(
+                gst::ResourceError::OpenWrite,
+                (
+                    "Expected a file that can be written as report-location, found {}: {e}. Choose another place.",
+                    path.display()
+                )
+            )
+        })?;
+        *lock(&self.report) = Some(file);
+        Ok(())
+    }
+
+    pub(super) fn start_worker(&self) -> Result<(), gst::ErrorMessage> {
+        self.prepare()?;
+        let Some(loaded) = lock(&self.loaded).take() else {
+            return Ok(());
+        };
+        let mut state = self.state();
+        *state = State {
+            windowing: state.windowing,
+            working: true,
+            ..State::new()
+        };
+        drop(state);
+        let this = self.obj().clone();
+        let thread = std::thread::Builder::new()
+            .name("sparseadv".into())
+            .spawn(move || this.imp().work(loaded))
+            .map_err(|e| {
+                gst::error_msg!(gst::CoreError::Thread, ("Cannot start the worker: {e}"))
+            })?;
+        *lock(&self.worker) = Some(thread);
+        Ok(())
+    }
+
+    /// Ends the worker and gets the model back. A thread inside libtorch at the process's exit would crash it.
+    pub(super) fn stop_worker(&self) {
+        self.state().working = false;
+        self.stop_flow();
+        let worker = lock(&self.worker).take();
+        if let Some(Ok(loaded)) = worker.map(JoinHandle::join) {
+            *lock(&self.loaded) = Some(loaded);
+        }
+        self.flush();
+        let mut state = self.state();
+        // The totals stay readable after the pipeline has stopped.
+        *state = State {
+            stats: std::mem::take(&mut state.stats),
+            windowing: state.windowing,
+            ..State::new()
+        };
+    }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the element's threads share.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::queue::Queue;
+use super::settings::Windowing;
+use super::stats::Stats;
+use super::stream::Stream;
+use super::window::{Job, OpenWindow};
+use crate::video::view::Samples;
+
+/// What the threads share. `epoch` names the state of the queue's front: a result that was computed for an older one is void.
+pub struct State {
+    pub flow: Result<gst::FlowSuccess, gst::FlowError>,
+    /// The worker shall go on.
+    pub working: bool,
+    pub queue: Queue,
+    /// Frames are on their way from the waiting to the ready part, outside the lock.
+    pub releasing: bool,
+    /// The source pad's task is pushing.
+    pub pushing: bool,
+    /// Downstream wants no more frames before a new segment or stream.
+    pub ended: bool,
+    /// The attack failed for good: frames pass, and upstream is told.
+    pub failed: bool,
+    /// The format of the frames at the front of the queue, and of those that arrive.
+    pub stream: Option<Arc<Stream>>,
+    pub incoming: Option<Arc<Stream>>,
+    /// Frames between windows that still have to pass.
+    pub skip: usize,
+    pub next_window: u64,
+    pub next_frame: u64,
+    pub live: Option<bool>,
+    pub windowing: Windowing,
+    /// The window under attack.
+    pub job: Option<Job>,
+    /// Overlapping windows that have not left whole, and what the model sees of the frames that left.
+    pub open: VecDeque<OpenWindow>,
+    pub released: VecDeque<(u64, Samples)>,
+    pub stats: Stats,
+    /// The latency last told, and the longest attack in a live pipeline without a budget.
+    pub told_latency: Option<gst::ClockTime>,
+    pub slowest: gst::ClockTime,
+}
+
+impl State {
+    pub fn new() -> Self {
+        Self {
+            flow: Err(gst::FlowError::Flushing),
+            working: false,
+            queue: Queue::default(),
+            releasing: false,
+            pushing: false,
+            ended: false,
+            failed: false,
+            stream: None,
+            incoming: None,
+            skip: 0,
+            next_window: 0,
+            next_frame: 0,
+            live: None,
+            windowing: Windowing {
+                frames: 1,
+                step: 1,
+                span: 1,
+                stride: 1,
+            },
+            job: None,
+            open: VecDeque::new(),
+            released: VecDeque::new(),
+            stats: Stats::default(),
+            told_latency: None,
+            slowest: gst::ClockTime::ZERO,
+        }
+    }
+}
