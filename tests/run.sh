@@ -5,7 +5,10 @@
 install_python_packages
 build
 check_plugin
-# Two libtorch pools on one machine slow each other down.
+# Several tests run at a time, and several libtorch pools on one machine slow each other down.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 say "Rust tests"
-cargo test --release --locked "$@"
+cargo test --release --locked
+cargo test --release --locked --example train
+say "The embedded models and clips, judged by a program that shares nothing with the plugin"
+.venv/bin/python tests/python/lossless_check.py --models examples/data --data examples/data --groups figures --windows 16

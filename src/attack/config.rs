@@ -82,7 +82,7 @@ impl Config {
             learning_rate_decay: 0.7,
             optimizer: Kind::Adam,
             epsilon: 0.0,
-            confidence: 0.3,
+            confidence: 0.5,
             seed: 0,
             time_budget: None,
         }

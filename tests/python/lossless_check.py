@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
 """Attacks test clips in real GStreamer pipelines and has independent_check.py judge the files that come out.
 
-    python weizmann_check.py --models /path/to/models --data /path/to/weizmann --windows 20
-    python weizmann_check.py --models c3d.pt --data /path/to/weizmann --encoder rgb --size 1280x720 --groups moshe
+    python lossless_check.py --models /path/to/models --data /path/to/weizmann --windows 20
+    python lossless_check.py --models c3d.pt --data /path/to/weizmann --encoder rgb --size 1280x720 --groups moshe
 
 For every model and clip: `filesrc ! decodebin ! sparseadv ! lossless encoder ! matroskamux ! filesink`, and the same without
 sparseadv as the clean file. Ends with a line of totals a model. Exit code 1 if a model misses --need or --windows, if a clip
