@@ -3,12 +3,14 @@
 //! Between the bytes of a video stream and the model's view of them: *observe* turns a frame's planes into the model's geometry, *render*
 //! turns a perturbation of the view into bytes of the planes. Knows neither GStreamer nor the model.
 
+pub mod geometry;
 mod kernels;
 pub mod layout;
 pub mod scene;
 pub mod taps;
 pub mod view;
 
+pub use geometry::Geometry;
 pub use layout::{Color, Component, FrameLayout, Planes, PlanesMut};
 pub use scene::StreamScene;
-pub use view::{Geometry, View};
+pub use view::View;

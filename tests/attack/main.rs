@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The attack's rules, on a classifier simple enough to know every answer: logits that are linear in the view.
+
+mod rules;
+mod selection;
+mod toy;

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The two stages, bounds, goals and what is returned.
+
+use std::cell::RefCell;
+
+use gstsparseadv::attack::{loss, norm, run, Config, Error, Goal};
+
+use super::toy::*;
+
+#[test]
+fn class_term_while_the_label_holds_and_norm_while_fooled() {
+    let mut model = Linear::new(RISING, 3.0);
+    let outcome = attack(&mut scene(), &mut model, &config(UNTARGETED));
+    assert!(outcome.iterations > 10, "both stages must have come up");
+    let asked = model.asked.borrow();
+    let first_step = asked
+        .iter()
+        .skip(1)
+        .position(|a| matches!(a, Asked::Backward { .. }));
+    // The selection's own backward comes first.
+    let mut last_label = None;
+    let mut switches = 0;
+    for (i, pair) in asked.windows(2).enumerate().skip(first_step.unwrap() + 2) {
+        if let Asked::Forward { label, .. } = &pair[0] {
+            let held = *label == 0;
+            let descends_class = matches!(pair[1], Asked::Backward { .. });
+            assert_eq!(held, descends_class, "query {i}");
+            switches += usize::from(last_label.is_some_and(|l| l != held));
+            last_label = Some(held);
+        }
+    }
+    assert!(
+        switches >= 2,
+        "fooled and not fooled must alternate near the boundary"
+    );
+    // In the class stage the gradient is that of minus the cross-entropy of the clean label: label 0 is left.
+    for a in asked.iter().skip(first_step.unwrap() + 2) {
+        if let Asked::Backward { cotangent } = a {
+            assert_eq!(cotangent[0], 1.0);
+            assert!(cotangent[1] <= 0.0 && cotangent[2] <= 0.0);
+            assert!(cotangent.iter().sum::<f32>().abs() < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn norm_stage_shrinks_along_the_perturbation() {
+    let mut model = Linear::new(RISING, 0.01);
+    let one = Config {
+        learning_rate: 0.01,
+        optimizer: gstsparseadv::attack::optimizer::Kind::Normalized,
+        patience: 3,
+        ..config(UNTARGETED)
+    };
+    attack(&mut scene(), &mut model, &one);
+    let views = model.views();
+    let fooled = views.iter().position(|(_, label)| *label != 0).unwrap();
+    let (before, after) = (&views[fooled].0, &views[fooled + 1].0);
+    for k in 4..T {
+        let (b, a) = (&before[k * LEN..][..LEN], &after[k * LEN..][..LEN]);
+        let ratio: Vec<f32> = b
+            .iter()
+            .zip(a)
+            .filter(|(b, _)| b.abs() > 1e-6)
+            .map(|(b, a)| a / b)
+            .collect();
+        // d/dx ||x|| = x / ||x||: every value of a frame shrinks in the same proportion.
+        assert!(
+            ratio
+                .iter()
+                .all(|r| *r < 1.0 && (r - ratio[0]).abs() < 1e-3),
+            "{ratio:?}"
+        );
+    }
+}
+
+#[test]
+fn the_smallest_success_is_kept() {
+    for patience in [0, 5] {
+        let mut model = Linear::new(RISING, 3.0);
+        let config = Config {
+            patience,
+            max_iterations: 120,
+            ..config(UNTARGETED)
+        };
+        let outcome = attack(&mut scene(), &mut model, &config);
+        let sizes = model.views().into_iter().filter(|(_, label)| *label != 0);
+        let smallest = sizes
+            .map(|(view, _)| norm::l21(&view, LEN))
+            .fold(f64::INFINITY, f64::min);
+        assert_eq!(outcome.size.l21, smallest);
+        // And it is what is returned: put back on the clean frames it fools.
+        let mut view = vec![0.0; T * LEN];
+        for (k, delta) in &outcome.perturbation {
+            view[k * LEN..][..LEN].copy_from_slice(delta);
+        }
+        assert_eq!(loss::top(&model.logits(&view)), outcome.final_label);
+        assert_ne!(outcome.final_label, outcome.clean_label);
+        if patience == 0 {
+            assert_eq!(outcome.iterations, 120, "patience 0 uses all iterations");
+        } else {
+            assert!(outcome.iterations < 120);
+        }
+    }
+}
+
+#[test]
+fn iterations_are_bounded() {
+    for bound in [0, 1, 7] {
+        let mut model = Linear::new(RISING, 1e6);
+        let config = Config {
+            max_iterations: bound,
+            ..config(UNTARGETED)
+        };
+        let outcome = attack(&mut scene(), &mut model, &config);
+        assert!(!outcome.success && outcome.perturbation.is_empty());
+        assert_eq!(outcome.final_label, outcome.clean_label);
+        assert_eq!(outcome.iterations, bound);
+        // The clean pass, and one after each update.
+        assert_eq!(outcome.calls.forwards, 1 + bound);
+        let selection = u32::from(bound > 0);
+        assert_eq!(outcome.calls.backwards, bound + selection);
+        // The first step's backward is a second one on the clean pass.
+        assert_eq!(outcome.calls.queries, 1 + bound + selection);
+    }
+}
+
+#[test]
+fn targeted_reaches_its_class_and_no_other() {
+    for target in [1, 2] {
+        let mut model = Linear::new(RISING, 2.0);
+        let outcome = attack(&mut scene(), &mut model, &config(Goal::Targeted { target }));
+        assert!(outcome.success);
+        assert_eq!(outcome.final_label, target);
+    }
+    let mut model = Linear::new(RISING, 2.0);
+    let trivial = attack(
+        &mut scene(),
+        &mut model,
+        &config(Goal::Targeted { target: 0 }),
+    );
+    assert!(trivial.trivial && trivial.success && trivial.perturbation.is_empty());
+    assert_eq!(trivial.calls.queries, 1);
+}
+
+#[test]
+fn a_label_given_is_the_one_to_leave() {
+    let mut model = Linear::new(RISING, 2.0);
+    let given = config(Goal::Untargeted { label: Some(1) });
+    assert!(attack(&mut scene(), &mut model, &given).trivial);
+    let given = config(Goal::Untargeted { label: Some(3) });
+    let error = run(
+        &mut scene(),
+        &mut model,
+        &given,
+        &[],
+        &|| false,
+        &mut |_| {},
+    )
+    .unwrap_err();
+    assert!(matches!(
+        error,
+        Error::LabelOutOfRange {
+            classes: 3,
+            found: 3
+        }
+    ));
+}
+
+#[test]
+fn epsilon_bounds_every_value() {
+    let mut model = Linear::new(RISING, 3.0);
+    let config = Config {
+        epsilon: 0.25,
+        max_iterations: 30,
+        grow_after: 0,
+        ..config(UNTARGETED)
+    };
+    attack(&mut scene(), &mut model, &config);
+    let largest = model
+        .views()
+        .iter()
+        .flat_map(|(v, _)| v.clone())
+        .fold(0.0f32, |m, v| m.max(v.abs()));
+    assert_eq!(largest, 0.25);
+}
+
+#[test]
+fn a_carried_perturbation_that_fools_is_left_alone() {
+    let mut model = Linear::new(RISING, 1.0);
+    let first = attack(&mut scene(), &mut model, &config(UNTARGETED));
+    let start = first.perturbation.clone();
+    let again = run(
+        &mut scene(),
+        &mut model,
+        &config(UNTARGETED),
+        &start,
+        &|| false,
+        &mut |_| {},
+    )
+    .unwrap();
+    assert!(again.success);
+    assert_eq!(again.iterations, 0);
+    assert_eq!(again.perturbation, start);
+}
+
+#[test]
+fn cancelled_at_once_and_in_the_middle() {
+    for after in [0, 3] {
+        let mut model = Linear::new(RISING, 1e6);
+        let left = RefCell::new(after);
+        let cancelled = || {
+            let mut left = left.borrow_mut();
+            *left -= 1;
+            *left < 0
+        };
+        let error = run(
+            &mut scene(),
+            &mut model,
+            &config(UNTARGETED),
+            &[],
+            &cancelled,
+            &mut |_| {},
+        )
+        .unwrap_err();
+        assert!(matches!(error, Error::Cancelled));
+        assert!(model.views().len() <= 3);
+    }
+}
+
+#[test]
+fn output_that_is_not_finite_is_an_error() {
+    let mut model = Linear::new(RISING, f32::NAN);
+    let error = run(
+        &mut scene(),
+        &mut model,
+        &config(UNTARGETED),
+        &[],
+        &|| false,
+        &mut |_| {},
+    )
+    .unwrap_err();
+    assert!(error.to_string().contains("not finite"), "{error}");
+}
+
+#[test]
+fn cotangent_is_the_cross_entropys_gradient_up_to_scale() {
+    let cross_entropy = |z: &[f64], y: usize| {
+        let max = z.iter().copied().fold(f64::MIN, f64::max);
+        z.iter().map(|v| (v - max).exp()).sum::<f64>().ln() + max - z[y]
+    };
+    let logits = [1.5f32, -0.3, 0.2, 2.1];
+    for (goal, y, sign) in [
+        (UNTARGETED, 0, -1.0),
+        (Goal::Targeted { target: 2 }, 2, 1.0),
+    ] {
+        let found = loss::cotangent(&logits, goal, 0);
+        let numeric: Vec<f64> = (0..4)
+            .map(|k| {
+                let at = |h: f64| {
+                    let mut z: Vec<f64> = logits.iter().map(|v| f64::from(*v)).collect();
+                    z[k] += h;
+                    sign * cross_entropy(&z, y)
+                };
+                (at(1e-5) - at(-1e-5)) / 2e-5
+            })
+            .collect();
+        let scale = numeric[y].abs();
+        for (f, n) in found.iter().zip(&numeric) {
+            // The cotangent is in single precision.
+            assert!(
+                (f64::from(*f) - n / scale).abs() < 1e-6,
+                "{found:?} {numeric:?}"
+            );
+        }
+    }
+    // A sure model still has a direction to leave by.
+    let sure = loss::cotangent(&[200.0, 0.0, -1.0], UNTARGETED, 0);
+    assert_eq!(sure[0], 1.0);
+    assert!(sure[1] < -0.5 && sure.iter().all(|v| v.is_finite()));
+}

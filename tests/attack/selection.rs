@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Which frames become keyframes.
+
+use gstsparseadv::attack::keyframes::Source;
+use gstsparseadv::attack::{Config, Selection};
+
+use super::toy::*;
+
+#[test]
+fn keyframes_by_descending_weight_to_the_boundary() {
+    let mut model = Linear::new(RISING, 3.0);
+    let outcome = attack(&mut scene(), &mut model, &config(UNTARGETED));
+    // Weights are in proportion to 1..6, up to the pattern's differences: the last frame has 6/21 < 0.3, the last two more.
+    let weights = &outcome.keyframes.weights;
+    assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+    assert!(weights.windows(2).all(|w| w[0] < w[1]), "{weights:?}");
+    assert_eq!(outcome.keyframes.chosen(), [5, 4]);
+    assert!(outcome.success);
+    let perturbed: Vec<usize> = outcome.perturbation.iter().map(|p| p.0).collect();
+    assert_eq!(perturbed, [4, 5]);
+    // Nothing but keyframes was ever touched, at any query.
+    for (view, _) in model.views() {
+        assert!(view[..4 * LEN].iter().all(|v| *v == 0.0));
+    }
+}
+
+#[test]
+fn features_weigh_where_there_are_any() {
+    let mut model = Linear::new(RISING, 3.0);
+    model.features = Some(vec![5.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+    let outcome = attack(&mut scene(), &mut model, &config(UNTARGETED));
+    assert_eq!(outcome.keyframes.chosen(), [0]);
+    assert_eq!(outcome.keyframes.weights[0], 0.5);
+
+    let by_input = Config {
+        selection: Selection::Gradient(Source::Input),
+        ..config(UNTARGETED)
+    };
+    assert_eq!(
+        attack(&mut scene(), &mut model, &by_input)
+            .keyframes
+            .chosen(),
+        [5, 4]
+    );
+}
+
+#[test]
+fn baselines_choose_as_published() {
+    let chosen = |selection: Selection, frames: Vec<f32>| {
+        let mut model = Linear::new([0.3; T], 1.0);
+        let config = Config {
+            selection,
+            ..config(UNTARGETED)
+        };
+        let mut scene = Exact { frames, real: T };
+        let mut chosen = attack(&mut scene, &mut model, &config)
+            .keyframes
+            .chosen()
+            .to_vec();
+        chosen.sort_unstable();
+        chosen
+    };
+    let black = vec![0.0; T * LEN];
+    assert_eq!(chosen(Selection::Fixed(Some(2)), black.clone()), [0, 1]);
+    // 4/16 of six frames, rounded.
+    assert_eq!(chosen(Selection::Fixed(None), black.clone()), [0, 1]);
+    assert_eq!(chosen(Selection::All, black.clone()), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(chosen(Selection::List(vec![1, 3]), black.clone()), [1, 3]);
+    // Frame 4 differs from both neighbours: it and its successor move most.
+    let mut flash = black.clone();
+    flash[4 * LEN..5 * LEN].fill(-0.5);
+    assert_eq!(
+        chosen(Selection::InterFrameDifference(Some(2)), flash),
+        [4, 5]
+    );
+    let random = Selection::Random(Some(3));
+    assert_eq!(chosen(random.clone(), black.clone()), chosen(random, black));
+}
+
+#[test]
+fn heuristic_weighs_by_the_drop_in_probability() {
+    // Only frame 2 speaks for class 0, so only its removal lowers it.
+    let mut model = Linear::new([0.0, 0.0, -1.0, 0.0, 0.0, 0.0], 0.5);
+    let mut frames = vec![0.0; T * LEN];
+    frames[2 * LEN..3 * LEN].fill(1.0);
+    let config = Config {
+        selection: Selection::Heuristic(Some(1)),
+        max_iterations: 1,
+        ..config(UNTARGETED)
+    };
+    let outcome = attack(&mut Exact { frames, real: T }, &mut model, &config);
+    assert_eq!(outcome.keyframes.chosen(), [2]);
+    // One query a frame, beside the clean pass before, its repetition after, and the one update.
+    assert_eq!(outcome.calls.forwards, 1 + T as u32 + 1 + 1);
+}
+
+#[test]
+fn a_stalled_attack_takes_one_frame_more() {
+    let stalled = |grow_after| {
+        let mut model = Linear::new(RISING, 3.0);
+        let config = Config {
+            epsilon: 1.5,
+            grow_after,
+            max_iterations: 60,
+            ..config(UNTARGETED)
+        };
+        attack(&mut scene(), &mut model, &config)
+    };
+    let never = stalled(0);
+    assert!(!never.success && never.keyframes.count == 2);
+    let grown = stalled(5);
+    assert!(grown.success && grown.keyframes.count > 2);
+    let perturbed: Vec<usize> = grown.perturbation.iter().map(|p| p.0).collect();
+    assert_eq!(perturbed.last(), Some(&5));
+}
+
+#[test]
+fn repeated_last_frame_carries_its_perturbation() {
+    let mut model = Linear::new(RISING, 1.0);
+    let mut short = Exact {
+        frames: vec![0.0; T * LEN],
+        real: 3,
+    };
+    let outcome = attack(&mut short, &mut model, &config(UNTARGETED));
+    assert!(outcome.success);
+    assert_eq!(outcome.keyframes.weights.len(), 3);
+    assert_eq!(
+        outcome.perturbation[0].0, 2,
+        "the last real frame stands for four of six"
+    );
+    for (view, _) in model.views().iter().skip(1) {
+        let last = &view[2 * LEN..3 * LEN];
+        assert!((3..T).all(|k| view[k * LEN..][..LEN] == *last));
+    }
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Observing and rendering against per-pixel references.
+
+mod reference;
+
+use gstsparseadv::video::view::Tape;
+use gstsparseadv::video::{FrameLayout, Geometry, View};
+use proptest::prelude::*;
+use reference::*;
+
+/// Most values agree closely; where a value lies on the edge between two roundings, single and double precision may fall to either side,
+/// which moves a view value by at most one grey level. Such edges are rare.
+fn assert_close(found: &[f32], expected: &[f64]) -> Result<(), TestCaseError> {
+    let far = |(f, e): (&f32, &f64)| (f64::from(*f) - e).abs();
+    let edges = found
+        .iter()
+        .zip(expected)
+        .filter(|p| far(*p) > 1e-3)
+        .count();
+    let worst = found.iter().zip(expected).map(far).fold(0.0, f64::max);
+    prop_assert!(worst <= 1.001, "worst difference {worst}");
+    prop_assert!(
+        edges * 50 <= found.len(),
+        "{edges} of {} values differ",
+        found.len()
+    );
+    Ok(())
+}
+
+fn geometry() -> impl Strategy<Value = Geometry> {
+    (4usize..40, 4usize..40, 0usize..12, 0usize..12).prop_map(|(rh, rw, ch, cw)| Geometry {
+        resized: [rh, rw],
+        crop: [rh - ch.min(rh - 2), rw - cw.min(rw - 2)],
+        antialias: false,
+    })
+}
+
+/// Bytes and perturbations without a pattern, from a seed.
+fn noise(seed: u64) -> impl FnMut() -> u8 {
+    let mut state = seed | 1;
+    move || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 56) as u8
+    }
+}
+
+fn perturbation(view: &View, strength: f32, byte: &mut impl FnMut() -> u8) -> Vec<f32> {
+    (0..view.len())
+        .map(|_| (f32::from(byte()) / 127.5 - 1.0) * strength)
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn observe_agrees_with_the_definition(
+        kind in 0usize..8, w in 16usize..50, h in 16usize..50, pad in 0usize..9, g in geometry(), seed: u64,
+    ) {
+        let mut byte = noise(seed);
+        let frame = Frame::new(layout(kind, w, h), pad, &mut byte);
+        let view = View::new(&frame.layout, g);
+        let mut found = vec![0.0; view.len()];
+        view.observe(&view.sample(&frame.refs()), &mut found);
+        let rgb = |x: usize, y: usize| {
+            pixel(&frame, &|_, _, _| 0.0, x, y).map(|v| v.round_ties_even().clamp(0.0, 255.0))
+        };
+        assert_close(&found, &naive_view(&rgb, w, h, g))?;
+    }
+
+    #[test]
+    fn render_agrees_with_the_definition(
+        kind in 0usize..8, w in 16usize..40, h in 16usize..40, pad in 0usize..9, g in geometry(), seed: u64, strength in 0.0f32..60.0,
+    ) {
+        let mut byte = noise(seed);
+        let frame = Frame::new(layout(kind, w, h), pad, &mut byte);
+        let view = View::new(&frame.layout, g);
+        let delta = perturbation(&view, strength, &mut byte);
+        let mut rendered = frame.planes.clone();
+        let mut planes: Vec<(&mut [u8], usize)> =
+            rendered.iter_mut().map(|(d, s)| (d.as_mut_slice(), *s)).collect();
+        view.render(&mut planes, &delta);
+
+        let mut edges = 0;
+        let mut touched = std::collections::HashSet::new();
+        for (c, k) in frame.layout.components.iter().enumerate() {
+            let m = frame.layout.color.matrix();
+            for y in 0..subsampled(h, k.shift_y) {
+                for x in 0..subsampled(w, k.shift_x) {
+                    let base = frame.sample(c, x, y);
+                    let (lo, hi) = (f64::from(m.lo[c]).min(base), f64::from(m.hi[c]).max(base));
+                    let value = base + naive_change(&frame.layout, g, &delta, c, x, y);
+                    let expected = value.clamp(lo, hi).round_ties_even();
+                    let (data, stride) = &rendered[k.plane];
+                    let at = y * stride + k.offset + x * k.pixel_stride;
+                    touched.insert((k.plane, at));
+                    let error = (f64::from(data[at]) - expected).abs();
+                    // On the edge between two roundings the precisions may part.
+                    let edge = ((value - value.floor()) - 0.5).abs() < 1e-3;
+                    prop_assert!(error == 0.0 || (edge && error <= 1.0), "{value} became {}", data[at]);
+                    edges += usize::from(error > 0.0);
+                }
+            }
+        }
+        prop_assert!(edges * 20 <= touched.len());
+        // Alpha and what lies between the rows stay.
+        for (p, (data, _)) in rendered.iter().enumerate() {
+            for (at, byte) in data.iter().enumerate() {
+                prop_assert!(touched.contains(&(p, at)) || *byte == frame.planes[p].0[at]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_attack_sees_is_what_the_bytes_show(
+        kind in 0usize..8, w in 16usize..70, h in 16usize..70, g in geometry(), seed: u64, strength in 0.0f32..60.0, antialias: bool,
+    ) {
+        let g = Geometry { antialias, ..g };
+        let mut byte = noise(seed);
+        let frame = Frame::new(layout(kind, w, h), 0, &mut byte);
+        let view = View::new(&frame.layout, g);
+        let delta = perturbation(&view, strength, &mut byte);
+        let mut expected = vec![0.0; view.len()];
+        view.observe_perturbed(&view.sample(&frame.refs()), Some(&delta), &mut Tape::default(), &mut expected);
+        let mut rendered = frame;
+        let mut planes: Vec<(&mut [u8], usize)> =
+            rendered.planes.iter_mut().map(|(d, s)| (d.as_mut_slice(), *s)).collect();
+        view.render(&mut planes, &delta);
+        let mut found = vec![0.0; view.len()];
+        view.observe(&view.sample(&rendered.refs()), &mut found);
+        prop_assert_eq!(expected, found);
+    }
+
+    /// `backward` is the adjoint of the map without rounding, which is linear as long as nothing clips: <L d, g> = <d, L^T g>.
+    #[test]
+    fn backward_is_the_adjoint(
+        kind in 0usize..8, w in 16usize..34, h in 16usize..34, g in geometry(), seed: u64,
+    ) {
+        let mut byte = noise(seed);
+        // Mid-grey, so that no colour is near its bounds.
+        let frame = Frame::new(layout(kind, w, h), 0, &mut || 126);
+        let view = View::new(&frame.layout, g);
+        let delta = perturbation(&view, 4.0, &mut byte);
+        let grad: Vec<f32> = perturbation(&view, 1.0, &mut byte);
+        let mut tape = Tape::default();
+        let mut seen = vec![0.0; view.len()];
+        view.observe_perturbed(&view.sample(&frame.refs()), Some(&delta), &mut tape, &mut seen);
+        let mut adjoint = vec![0.0; view.len()];
+        view.backward(&mut tape, &grad, &mut adjoint);
+
+        let changed = |x: usize, y: usize| {
+            pixel(&frame, &|c, x, y| naive_change(&frame.layout, g, &delta, c, x, y), x, y)
+        };
+        let clean = |x: usize, y: usize| pixel(&frame, &|_, _, _| 0.0, x, y);
+        let with = naive_view(&changed, w, h, g);
+        let without = naive_view(&clean, w, h, g);
+        let left: f64 = with.iter().zip(&without).zip(&grad).map(|((a, b), g)| (a - b) * f64::from(*g)).sum();
+        let right: f64 = delta.iter().zip(&adjoint).map(|(d, a)| f64::from(*d) * f64::from(*a)).sum();
+        let scale: f64 = adjoint.iter().zip(&delta).map(|(a, d)| f64::from((a * d).abs())).sum();
+        // Single precision over some thousand terms of either sign.
+        prop_assert!((left - right).abs() <= 1e-4 * scale + 1e-6, "{left} {right} of {scale}");
+    }
+}
+
+#[test]
+fn rgb_of_the_views_own_size_is_the_papers_case() {
+    let mut byte = noise(5);
+    let frame = Frame::new(FrameLayout::rgb(24, 20), 0, &mut byte);
+    let g = Geometry {
+        resized: [20, 24],
+        crop: [20, 24],
+        antialias: false,
+    };
+    let view = View::new(&frame.layout, g);
+    let delta = perturbation(&view, 3.0, &mut byte);
+    let mut seen = vec![0.0; view.len()];
+    let samples = view.sample(&frame.refs());
+    view.observe_perturbed(&samples, Some(&delta), &mut Tape::default(), &mut seen);
+    for c in 0..3 {
+        for y in 0..20 {
+            for x in 0..24 {
+                let i = (c * 20 + y) * 24 + x;
+                let expected = (frame.sample(c, x, y) as f32 + delta[i]).clamp(0.0, 255.0);
+                assert_eq!(seen[i], expected.round_ties_even());
+            }
+        }
+    }
+}
