@@ -76,7 +76,7 @@ impl Config {
             selection: Selection::default(),
             boundary: goal.default_boundary(),
             max_iterations: goal.default_max_iterations(),
-            patience: 6,
+            patience: 10,
             grow_after: 5,
             learning_rate: 2.0,
             learning_rate_decay: 0.7,

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What a machine without a GPU can check of the CUDA path: that the libraries which register it are linked at all, and that the libtorch
+//! beside the build is found without LD_LIBRARY_PATH. Both fail silently otherwise.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The dynamic section of the built plugin.
+fn dynamic_section() -> String {
+    let exe = std::env::current_exe().expect("this program's path");
+    let deps = exe.parent().expect("its folder");
+    let places = [deps.parent().expect("the profile's folder"), deps];
+    let plugin: Vec<PathBuf> = places
+        .iter()
+        .map(|folder| folder.join("libgstsparseadv.so"))
+        .filter(|path| path.exists())
+        .collect();
+    let plugin = plugin
+        .first()
+        .expect("expected a built plugin; run `cargo build --release` first");
+    let output = Command::new("readelf").arg("-d").arg(plugin).output();
+    let output = output.expect("expected readelf, of the package binutils");
+    assert!(output.status.success());
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn libtorch_is_found_by_the_run_path() {
+    let section = dynamic_section();
+    let line = section
+        .lines()
+        .find(|l| l.contains("RUNPATH") || l.contains("RPATH"));
+    let line = line.expect("a run path");
+    let path = line
+        .split(['[', ']'])
+        .nth(1)
+        .expect("a path")
+        .split(':')
+        .next();
+    let lib = PathBuf::from(path.expect("a path"));
+    assert!(lib.join("libtorch_cpu.so").exists(), "{line}");
+    // A wheel with CUDA registers it from a library of which no symbol is called.
+    assert_eq!(
+        lib.join("libtorch_cuda.so").exists(),
+        section.contains("[libtorch_cuda.so]"),
+        "{section}"
+    );
+}
