@@ -17,7 +17,7 @@ use gstsparseadv::attack::{self, Config, Goal};
 use gstsparseadv::model::metadata::Layout;
 use gstsparseadv::model::{DeviceChoice, Model, Options};
 use gstsparseadv::video::layout::BT709;
-use gstsparseadv::video::{Color, Component, FrameLayout, Geometry, StreamScene, View};
+use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, Geometry, StreamScene, View};
 use tch::{CModule, IValue, Kind, Tensor};
 
 const ITERATIONS: u32 = 8;
@@ -55,12 +55,12 @@ fn iteration(path: &str, width: usize, height: usize) -> anyhow::Result<()> {
         crop: metadata.crop,
         antialias: metadata.antialias,
     };
-    let view = View::new(&layout, geometry);
+    let view = View::new(&layout, geometry, Chroma::default());
     let mut scene = StreamScene::new(&view);
     for k in 0..metadata.window {
         let frame = textured(&layout, k);
         let planes: Vec<(&[u8], usize)> = frame.iter().map(|(d, s)| (d.as_slice(), *s)).collect();
-        scene.push(view.sample(&planes));
+        scene.push(&planes);
     }
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..=ROUNDS {

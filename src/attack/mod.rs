@@ -28,6 +28,10 @@ pub trait Scene {
     }
     /// Values a frame, 3 * height * width.
     fn frame_len(&self) -> usize;
+    /// The same frames as another program may read them; a success has to hold there too.
+    fn second_reading(&mut self) -> Option<&mut dyn Scene> {
+        None
+    }
     /// The model's view of a clean frame.
     fn clean(&self, frame: usize, view: &mut [f32]);
     /// The model's view of `frames` with perturbations rendered into them. `delta` and `views` hold the frames one after the other.

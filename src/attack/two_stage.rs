@@ -67,6 +67,7 @@ pub(super) fn attack(
     let mut since_fooled = 0;
     let mut gradient = vec![0.0; state.delta.len()];
     let mut longest = std::time::Duration::ZERO;
+    let mut began = Instant::now();
     state.observe();
     if state.delta.iter().any(|d| *d != 0.0) {
         // A perturbation carried over: its own logits, not the clean window's, say which stage is on.
@@ -74,33 +75,32 @@ pub(super) fn attack(
     }
     let carried = !start.is_empty();
     loop {
-        if state.fooled() {
-            since_fooled = 0;
-            since_better += 1;
-            let l21 = norm::l21(&state.seen, len);
-            let record = found.best.as_ref().map_or(f64::INFINITY, |best| best.l21);
-            if l21 < record {
+        let l21 = norm::l21(&state.seen, len);
+        let record = found.best.as_ref().map_or(f64::INFINITY, |best| best.l21);
+        since_better += 1;
+        if state.fooled() && l21 < record {
+            let logits = state.logits.clone();
+            if state.confirm()? {
                 if l21 < record * WORTH_WAITING {
                     since_better = 0;
                 }
-                let best = state.best(l21);
+                let best = state.best(l21, logits);
                 progress(Progress::Improved(&best, state.problem.classifier.calls()));
                 found.best = Some(best);
                 found
                     .queries_first_success
                     .get_or_insert(state.problem.classifier.calls().queries);
             }
-        } else {
-            since_fooled += 1;
-            since_better += 1;
         }
+        since_fooled = if state.fooled() { 0 } else { since_fooled + 1 };
+        longest = longest.max(began.elapsed());
         let enough = config.patience > 0 && since_better >= config.patience;
         // Shrinking what an earlier window stands on could undo it.
         let kept = carried && found.iterations == 0;
         if found.best.is_some() && (enough || kept) || found.iterations >= config.max_iterations {
             return Ok(found);
         }
-        let began = Instant::now();
+        began = Instant::now();
         // Not begun if it would not be finished in time, going by the slowest so far.
         if state.problem.deadline.is_some_and(|d| began + longest > d) {
             found.out_of_time = true;
@@ -115,7 +115,7 @@ pub(super) fn attack(
             keyframes.count += 1;
             optimizers.push(new_optimizer());
             gradient.resize(state.delta.len(), 0.0);
-            since_fooled = 0;
+            since_fooled = 1;
         }
         found.iterations += 1;
         if state.fooled() {
@@ -149,7 +149,6 @@ pub(super) fn attack(
         }
         state.observe();
         state.query()?;
-        longest = longest.max(began.elapsed());
     }
 }
 
@@ -186,6 +185,9 @@ struct State<'a, 'b> {
     /// Gradient of the keyframes' views, each with those that repeat it.
     grad_shown: Vec<f32>,
     logits: Vec<f32>,
+    /// The last query was of the second reading; its view, empty before the first.
+    on_second: bool,
+    second_view: Vec<f32>,
     len: usize,
     /// Real frames, and frames of the model's window.
     frame_counts: (usize, usize),
@@ -208,6 +210,8 @@ impl<'a, 'b> State<'a, 'b> {
             view: problem.clean_view.to_vec(),
             grad_view: vec![0.0; problem.clean_view.len()],
             logits: problem.clean_logits.to_vec(),
+            on_second: false,
+            second_view: Vec::new(),
             len,
             frame_counts: (problem.scene.real_frames(), problem.scene.frames()),
             problem,
@@ -247,8 +251,36 @@ impl<'a, 'b> State<'a, 'b> {
     fn query(&mut self) -> Result<(), Error> {
         let changed = self.all_shown();
         let classifier = &mut self.problem.classifier;
-        self.logits = classifier.forward_changed(&self.view, &changed)?;
+        self.logits = if self.on_second {
+            classifier.forward(&self.view)?
+        } else {
+            classifier.forward_changed(&self.view, &changed)?
+        };
+        self.on_second = false;
         Ok(())
+    }
+
+    /// Whether the window is fooled in the second reading of its frames too, if there is one. If not, it is that reading's logits, and
+    /// gradient, by which the attack goes on.
+    fn confirm(&mut self) -> Result<bool, Error> {
+        let (len, counts) = (self.len, self.frame_counts);
+        let Some(second) = self.problem.scene.second_reading() else {
+            return Ok(true);
+        };
+        // All frames anew: the keyframes may have been others at the last time.
+        self.second_view.resize(self.view.len(), 0.0);
+        for (k, view) in self.second_view.chunks_exact_mut(len).enumerate() {
+            second.clean(k, view);
+        }
+        second.perturbed(&self.frames, &self.delta, &mut self.grad_shown);
+        for (frame, perturbed) in self.frames.iter().zip(self.grad_shown.chunks_exact(len)) {
+            for k in shown(*frame, counts) {
+                self.second_view[k * len..][..len].copy_from_slice(perturbed);
+            }
+        }
+        self.logits = self.problem.classifier.forward(&self.second_view)?;
+        self.on_second = true;
+        Ok(self.fooled())
     }
 
     fn fooled(&self) -> bool {
@@ -272,7 +304,15 @@ impl<'a, 'b> State<'a, 'b> {
             }
         }
         let scene = &mut self.problem.scene;
-        scene.backward(&self.frames, &self.grad_shown, gradient);
+        match scene.second_reading().filter(|_| self.on_second) {
+            Some(second) => {
+                // A frame that has just joined was not in the confirmation.
+                let mut views = vec![0.0; self.delta.len()];
+                second.perturbed(&self.frames, &self.delta, &mut views);
+                second.backward(&self.frames, &self.grad_shown, gradient);
+            }
+            None => scene.backward(&self.frames, &self.grad_shown, gradient),
+        }
         if gradient.iter().all(|g| g.is_finite()) {
             Ok(())
         } else {
@@ -280,7 +320,7 @@ impl<'a, 'b> State<'a, 'b> {
         }
     }
 
-    fn best(&self, l21: f64) -> Best {
+    fn best(&self, l21: f64, logits: Vec<f32>) -> Best {
         let mut perturbation = Vec::new();
         let mut seen = Vec::new();
         let parts = self
@@ -297,7 +337,7 @@ impl<'a, 'b> State<'a, 'b> {
         Best {
             perturbation,
             seen,
-            logits: self.logits.clone(),
+            logits,
             l21,
         }
     }

@@ -6,7 +6,7 @@ use gst::prelude::*;
 
 use crate::model::Metadata;
 use crate::video::view::{Samples, Tape};
-use crate::video::{Geometry, View};
+use crate::video::{Chroma, Geometry, StreamScene, View};
 
 use super::format;
 
@@ -14,6 +14,8 @@ use super::format;
 pub struct Stream {
     pub info: gst_video::VideoInfo,
     pub view: View,
+    /// The model's view through another reader's chroma, where there can be one.
+    pub second_view: Option<View>,
     /// From the caps, or one 25th of a second where the rate is variable.
     pub frame_duration: gst::ClockTime,
 }
@@ -33,10 +35,26 @@ impl Stream {
             None
         };
         Self {
-            view: View::new(&layout, geometry),
+            view: View::new(&layout, geometry, Chroma::Repeated),
+            second_view: layout
+                .is_subsampled()
+                .then(|| View::new(&layout, geometry, Chroma::Interpolated)),
             info,
             frame_duration: frame_duration.unwrap_or(40 * gst::ClockTime::MSECOND),
         }
+    }
+
+    /// The window that some frames make up.
+    pub fn scene(&self, buffers: &[gst::Buffer]) -> Result<StreamScene<'_>, glib::BoolError> {
+        let mut scene = match &self.second_view {
+            Some(second) => StreamScene::with_second(&self.view, second),
+            None => StreamScene::new(&self.view),
+        };
+        for buffer in buffers {
+            let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
+            scene.push(&format::planes(&frame)?);
+        }
+        Ok(scene)
     }
 
     /// Reads what the model sees of a frame.

@@ -18,7 +18,6 @@ use super::window::{model_frames, Decision, Job, OpenWindow};
 use crate::attack::{self, loss, Classifier as _, Outcome, Progress};
 use crate::model::Model;
 use crate::video::view::Samples;
-use crate::video::StreamScene;
 
 /// Share of a deadline's time that an attack may plan with; the rest is for rendering and for being wrong about a pass's time.
 const PLANNED: f64 = 0.85;
@@ -240,11 +239,8 @@ impl SparseAdv {
                 budget.map(Duration::from)
             }
         };
-        let mut scene = StreamScene::new(&task.stream.view);
-        for buffer in &task.buffers {
-            let samples = task.stream.sample(buffer);
-            scene.push(samples.map_err(|e| failed(e.to_string()))?);
-        }
+        let scene = task.stream.scene(&task.buffers);
+        let mut scene = scene.map_err(|e| failed(e.to_string()))?;
         scene.pad_to(model.metadata().window);
         let cancelled = || self.epoch.load(Ordering::SeqCst) != task.epoch;
         let mut progress = |news: Progress| {

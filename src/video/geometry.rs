@@ -14,42 +14,64 @@ pub struct Geometry {
     pub antialias: bool,
 }
 
+/// How a reader of the stream brings subsampled chroma to the pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Chroma {
+    /// Each sample repeated over the pixels it covers: what swscale, and so most programs, do by default.
+    #[default]
+    Repeated,
+    /// Linear interpolation, samples on the left luma column and between the rows: what H.264 and MPEG-2 mean.
+    Interpolated,
+}
+
 /// One axis of one component: which of its samples the view touches, and how a perturbation reaches them.
 #[derive(Clone, Debug)]
 pub struct Axis {
     /// Sample positions in the component, ascending.
     pub sites: Vec<usize>,
-    /// For each touched pixel, its sample's place in `sites`.
-    pub site_of_pixel: Vec<u32>,
+    /// The touched pixels from the samples at `sites`.
+    pub upsample: Taps,
     /// Perturbation at the sites from the view's samples.
     pub render: Taps,
+    shift: u32,
 }
 
 impl Axis {
     /// Whether each touched pixel has a sample of its own: no subsampling.
     pub fn is_every_pixel(&self) -> bool {
-        self.sites.len() == self.site_of_pixel.len()
+        self.shift == 0
     }
 
+    /// `first` is the position of the first sample in pixels, where chroma is interpolated.
     pub fn touched(
         pixels: &[usize],
         shift: u32,
+        first: Option<f64>,
         size: usize,
-        resized: usize,
-        start: usize,
-        crop: usize,
+        (resized, start, crop): (usize, usize, usize),
     ) -> Self {
-        let mut sites: Vec<usize> = pixels.iter().map(|p| p >> shift).collect();
-        sites.dedup();
-        let site_of_pixel = pixels
-            .iter()
-            .map(|p| sites.partition_point(|s| *s < p >> shift) as u32)
-            .collect();
+        let last = ((size + (1 << shift) - 1) >> shift) - 1;
+        let of_pixel = |p: &usize| match first.filter(|_| shift > 0) {
+            None => vec![(p >> shift, 1.0)],
+            Some(first) => {
+                let position = (*p as f64 - first) / f64::from(1u32 << shift);
+                let position = position.clamp(0.0, last as f64);
+                let low = position as usize;
+                let weight = (position - low as f64) as f32;
+                if weight > 0.0 {
+                    vec![(low, 1.0 - weight), ((low + 1).min(last), weight)]
+                } else {
+                    vec![(low, 1.0)]
+                }
+            }
+        };
+        let (sites, upsample) = Taps::from_rows(pixels.iter().map(of_pixel)).compact();
         let render = render_taps(&sites, shift, size, resized, start, crop);
         Self {
             sites,
-            site_of_pixel,
+            upsample,
             render,
+            shift,
         }
     }
 }

@@ -43,6 +43,11 @@ pub struct FrameLayout {
 }
 
 impl FrameLayout {
+    /// Whether chroma has fewer samples than luma, so that readers differ in what they make of it.
+    pub fn is_subsampled(&self) -> bool {
+        self.components.iter().any(|c| c.shift_x + c.shift_y > 0)
+    }
+
     /// Packed RGB without padding, as tests and tools use it.
     pub fn rgb(width: usize, height: usize) -> Self {
         let component = |offset| Component {

@@ -10,7 +10,7 @@ pub mod scene;
 pub mod taps;
 pub mod view;
 
-pub use geometry::Geometry;
+pub use geometry::{Chroma, Geometry};
 pub use layout::{Color, Component, FrameLayout, Planes, PlanesMut};
 pub use scene::StreamScene;
 pub use view::View;

@@ -2,6 +2,7 @@
 
 //! A window of stream frames as the attack sees it.
 
+use super::layout::Planes;
 use super::view::{Samples, Tape, View};
 use crate::attack::Scene;
 
@@ -11,6 +12,7 @@ pub struct StreamScene<'a> {
     samples: Vec<Samples>,
     tapes: Vec<Tape>,
     frames: usize,
+    second: Option<Box<StreamScene<'a>>>,
 }
 
 impl<'a> StreamScene<'a> {
@@ -20,19 +22,34 @@ impl<'a> StreamScene<'a> {
             samples: Vec::new(),
             tapes: Vec::new(),
             frames: 0,
+            second: None,
         }
     }
 
-    /// Adds a frame, as [`View::sample`] read it.
-    pub fn push(&mut self, samples: Samples) {
-        self.samples.push(samples);
+    /// The same with a second reading of the same frames, in which a success has to hold too.
+    pub fn with_second(view: &'a View, second: &'a View) -> Self {
+        Self {
+            second: Some(Box::new(Self::new(second))),
+            ..Self::new(view)
+        }
+    }
+
+    /// Adds a frame by its planes.
+    pub fn push(&mut self, planes: &Planes) {
+        self.samples.push(self.view.sample(planes));
         self.tapes.push(Tape::default());
         self.frames = self.frames.max(self.samples.len());
+        if let Some(second) = &mut self.second {
+            second.push(planes);
+        }
     }
 
     /// Repeats the last frame until there are `frames`: the model's eyes need a whole window, the stream has no more.
     pub fn pad_to(&mut self, frames: usize) {
         self.frames = frames.max(self.samples.len());
+        if let Some(second) = &mut self.second {
+            second.pad_to(frames);
+        }
     }
 }
 
@@ -47,6 +64,10 @@ impl Scene for StreamScene<'_> {
 
     fn frame_len(&self) -> usize {
         self.view.len()
+    }
+
+    fn second_reading(&mut self) -> Option<&mut dyn Scene> {
+        self.second.as_deref_mut().map(|s| s as &mut dyn Scene)
     }
 
     fn clean(&self, frame: usize, view: &mut [f32]) {

@@ -20,7 +20,8 @@ struct Pair {
 }
 
 impl Taps {
-    fn from_rows<R: IntoIterator<Item = (usize, f32)>>(rows: impl IntoIterator<Item = R>) -> Self {
+    /// From the positions and weights of each output.
+    pub fn from_rows<R: IntoIterator<Item = (usize, f32)>>(rows: impl IntoIterator<Item = R>) -> Self {
         let mut taps = Self {
             starts: vec![0],
             index: Vec::new(),
@@ -55,7 +56,7 @@ impl Taps {
 
     /// Resamples one row of samples.
     #[inline]
-    fn gather(&self, from: &[f32], out: &mut [f32]) {
+    pub fn gather(&self, from: &[f32], out: &mut [f32]) {
         if let Some(pairs) = &self.pairs {
             for (o, Pair { index, weight }) in out.iter_mut().zip(pairs) {
                 *o = weight[0] * from[index[0] as usize] + weight[1] * from[index[1] as usize];
@@ -74,7 +75,7 @@ impl Taps {
 
     /// The adjoint of [`Taps::gather`], added to `out`.
     #[inline]
-    fn scatter(&self, grad: &[f32], out: &mut [f32]) {
+    pub fn scatter(&self, grad: &[f32], out: &mut [f32]) {
         if let Some(pairs) = &self.pairs {
             for (g, Pair { index, weight }) in grad.iter().zip(pairs) {
                 out[index[0] as usize] += weight[0] * g;

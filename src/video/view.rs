@@ -6,7 +6,7 @@
 //! RGB is what common decoders make of the frame: chroma repeated over the pixels it covers, the caps' matrix and range, rounded and
 //! clipped to 8 bits. All values are grey levels 0..255.
 
-use super::geometry::{crop_offset, render_taps, Axis, Geometry};
+use super::geometry::{crop_offset, render_taps, Axis, Chroma, Geometry};
 use super::kernels;
 use super::layout::{FrameLayout, Matrix, Planes, PlanesMut};
 use super::taps::{resample, resample_adjoint, Taps};
@@ -43,13 +43,14 @@ pub struct Tape {
     inside: [Vec<f32>; 3],
     /// Buffers reused between calls.
     scratch: Vec<f32>,
+    row: Vec<f32>,
     mixed: [Vec<f32>; 3],
     values: [Vec<f32>; 3],
     rgb: [Vec<f32>; 3],
 }
 
 impl View {
-    pub fn new(layout: &FrameLayout, geometry: Geometry) -> Self {
+    pub fn new(layout: &FrameLayout, geometry: Geometry, chroma: Chroma) -> Self {
         let [rh, rw] = geometry.resized;
         let [h, w] = geometry.crop;
         let top = crop_offset(rh, h);
@@ -59,12 +60,25 @@ impl View {
         };
         let (pixel_rows, observe_rows) = taps(layout.height, rh, top, h);
         let (pixel_cols, observe_cols) = taps(layout.width, rw, left, w);
+        let first = |at| (chroma == Chroma::Interpolated).then_some(at);
         let components = layout
             .components
             .iter()
             .map(|c| ComponentAxes {
-                rows: Axis::touched(&pixel_rows, c.shift_y, layout.height, rh, top, h),
-                cols: Axis::touched(&pixel_cols, c.shift_x, layout.width, rw, left, w),
+                rows: Axis::touched(
+                    &pixel_rows,
+                    c.shift_y,
+                    first(0.5),
+                    layout.height,
+                    (rh, top, h),
+                ),
+                cols: Axis::touched(
+                    &pixel_cols,
+                    c.shift_x,
+                    first(0.0),
+                    layout.width,
+                    (rw, left, w),
+                ),
             })
             .collect();
         Self {
@@ -188,17 +202,21 @@ impl View {
             values.resize(axes.rows.sites.len() * sites, 0.0);
             let [r, g, b] = &tape.rgb;
             tape.scratch.resize(width, 0.0);
-            for (y, site_y) in axes.rows.site_of_pixel.iter().enumerate() {
+            for y in 0..axes.rows.upsample.outputs() {
                 let p = y * width..(y + 1) * width;
                 let colours = [&r[p.clone()], &g[p.clone()], &b[p]];
                 kernels::mix(m, colours, &mut tape.scratch);
-                let row = &mut values[*site_y as usize * sites..][..sites];
                 if axes.cols.is_every_pixel() {
-                    row.iter_mut().zip(&tape.scratch).for_each(|(v, s)| *v += s);
+                    tape.row.clone_from(&tape.scratch);
                 } else {
-                    for (s, site_x) in tape.scratch.iter().zip(&axes.cols.site_of_pixel) {
-                        row[*site_x as usize] += s;
-                    }
+                    tape.row.clear();
+                    tape.row.resize(sites, 0.0);
+                    axes.cols.upsample.scatter(&tape.scratch, &mut tape.row);
+                }
+                let (index, weight) = axes.rows.upsample.row(y);
+                for (site_y, w) in index.iter().zip(weight) {
+                    let row = &mut values[*site_y as usize * sites..][..sites];
+                    row.iter_mut().zip(&tape.row).for_each(|(v, s)| *v += w * s);
                 }
             }
             kernels::multiply(values, &tape.free[c]);
@@ -291,12 +309,13 @@ impl View {
     fn to_rgb(&self, tape: &mut Tape) {
         let width = self.observe_cols_input();
         let pixels = self.pixel_count();
-        let rows = self.components[0].rows.site_of_pixel.len();
+        let rows = self.components[0].rows.upsample.outputs();
         let Tape {
             rgb,
             inside,
             values,
             scratch,
+            row,
             ..
         } = tape;
         for (rgb, inside) in rgb.iter_mut().zip(inside.iter_mut()) {
@@ -309,16 +328,29 @@ impl View {
         for y in 0..rows {
             for (c, axes) in self.components.iter().enumerate() {
                 let sites = axes.cols.sites.len();
-                let row = &values[c][axes.rows.site_of_pixel[y] as usize * sites..][..sites];
+                let site_row = |site: u32| &values[c][site as usize * sites..][..sites];
                 let offset = self.matrix.offset[c];
-                let out = scratch[c * width..][..width].iter_mut();
-                if axes.cols.is_every_pixel() {
-                    out.zip(row).for_each(|(o, v)| *o = v - offset);
-                } else {
-                    let sites = axes.cols.site_of_pixel.iter();
-                    out.zip(sites)
-                        .for_each(|(o, site)| *o = row[*site as usize] - offset);
+                let out = &mut scratch[c * width..][..width];
+                match axes.rows.upsample.row(y) {
+                    (&[site], _) if axes.cols.is_every_pixel() => {
+                        out.copy_from_slice(site_row(site));
+                    }
+                    (&[site], _) => axes.cols.upsample.gather(site_row(site), out),
+                    (index, weight) => {
+                        row.clear();
+                        row.resize(sites, 0.0);
+                        for (site, w) in index.iter().zip(weight) {
+                            let from = site_row(*site);
+                            row.iter_mut().zip(from).for_each(|(r, v)| *r += w * v);
+                        }
+                        if axes.cols.is_every_pixel() {
+                            out.copy_from_slice(row);
+                        } else {
+                            axes.cols.upsample.gather(row, out);
+                        }
+                    }
                 }
+                out.iter_mut().for_each(|o| *o -= offset);
             }
             let (first, rest) = scratch.split_at(width);
             let (second, third) = rest.split_at(width);
@@ -331,10 +363,10 @@ impl View {
     }
 
     fn observe_cols_input(&self) -> usize {
-        self.components[0].cols.site_of_pixel.len()
+        self.components[0].cols.upsample.outputs()
     }
 
     fn pixel_count(&self) -> usize {
-        self.components[0].rows.site_of_pixel.len() * self.observe_cols_input()
+        self.components[0].rows.upsample.outputs() * self.observe_cols_input()
     }
 }

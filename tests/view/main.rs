@@ -5,7 +5,7 @@
 mod reference;
 
 use gstsparseadv::video::view::Tape;
-use gstsparseadv::video::{FrameLayout, Geometry, View};
+use gstsparseadv::video::{Chroma, FrameLayout, Geometry, View};
 use proptest::prelude::*;
 use reference::*;
 
@@ -26,6 +26,10 @@ fn assert_close(found: &[f32], expected: &[f64]) -> Result<(), TestCaseError> {
         found.len()
     );
     Ok(())
+}
+
+fn chroma() -> impl Strategy<Value = Chroma> {
+    prop_oneof![Just(Chroma::Repeated), Just(Chroma::Interpolated)]
 }
 
 fn geometry() -> impl Strategy<Value = Geometry> {
@@ -58,15 +62,16 @@ proptest! {
 
     #[test]
     fn observe_agrees_with_the_definition(
+        chroma in chroma(),
         kind in 0usize..8, w in 16usize..50, h in 16usize..50, pad in 0usize..9, g in geometry(), seed: u64,
     ) {
         let mut byte = noise(seed);
         let frame = Frame::new(layout(kind, w, h), pad, &mut byte);
-        let view = View::new(&frame.layout, g);
+        let view = View::new(&frame.layout, g, chroma);
         let mut found = vec![0.0; view.len()];
         view.observe(&view.sample(&frame.refs()), &mut found);
         let rgb = |x: usize, y: usize| {
-            pixel(&frame, &|_, _, _| 0.0, x, y).map(|v| v.round_ties_even().clamp(0.0, 255.0))
+            pixel(&frame, chroma, &|_, _, _| 0.0, x, y).map(|v| v.round_ties_even().clamp(0.0, 255.0))
         };
         assert_close(&found, &naive_view(&rgb, w, h, g))?;
     }
@@ -77,7 +82,7 @@ proptest! {
     ) {
         let mut byte = noise(seed);
         let frame = Frame::new(layout(kind, w, h), pad, &mut byte);
-        let view = View::new(&frame.layout, g);
+        let view = View::new(&frame.layout, g, Chroma::Repeated);
         let delta = perturbation(&view, strength, &mut byte);
         let mut rendered = frame.planes.clone();
         let mut planes: Vec<(&mut [u8], usize)> =
@@ -116,12 +121,13 @@ proptest! {
 
     #[test]
     fn what_the_attack_sees_is_what_the_bytes_show(
+        chroma in chroma(),
         kind in 0usize..8, w in 16usize..70, h in 16usize..70, g in geometry(), seed: u64, strength in 0.0f32..60.0, antialias: bool,
     ) {
         let g = Geometry { antialias, ..g };
         let mut byte = noise(seed);
         let frame = Frame::new(layout(kind, w, h), 0, &mut byte);
-        let view = View::new(&frame.layout, g);
+        let view = View::new(&frame.layout, g, chroma);
         let delta = perturbation(&view, strength, &mut byte);
         let mut expected = vec![0.0; view.len()];
         view.observe_perturbed(&view.sample(&frame.refs()), Some(&delta), &mut Tape::default(), &mut expected);
@@ -137,12 +143,13 @@ proptest! {
     /// `backward` is the adjoint of the map without rounding, which is linear as long as nothing clips: <L d, g> = <d, L^T g>.
     #[test]
     fn backward_is_the_adjoint(
+        chroma in chroma(),
         kind in 0usize..8, w in 16usize..34, h in 16usize..34, g in geometry(), seed: u64,
     ) {
         let mut byte = noise(seed);
         // Mid-grey, so that no colour is near its bounds.
         let frame = Frame::new(layout(kind, w, h), 0, &mut || 126);
-        let view = View::new(&frame.layout, g);
+        let view = View::new(&frame.layout, g, chroma);
         let delta = perturbation(&view, 4.0, &mut byte);
         let grad: Vec<f32> = perturbation(&view, 1.0, &mut byte);
         let mut tape = Tape::default();
@@ -152,9 +159,9 @@ proptest! {
         view.backward(&mut tape, &grad, &mut adjoint);
 
         let changed = |x: usize, y: usize| {
-            pixel(&frame, &|c, x, y| naive_change(&frame.layout, g, &delta, c, x, y), x, y)
+            pixel(&frame, chroma, &|c, x, y| naive_change(&frame.layout, g, &delta, c, x, y), x, y)
         };
-        let clean = |x: usize, y: usize| pixel(&frame, &|_, _, _| 0.0, x, y);
+        let clean = |x: usize, y: usize| pixel(&frame, chroma, &|_, _, _| 0.0, x, y);
         let with = naive_view(&changed, w, h, g);
         let without = naive_view(&clean, w, h, g);
         let left: f64 = with.iter().zip(&without).zip(&grad).map(|((a, b), g)| (a - b) * f64::from(*g)).sum();
@@ -174,7 +181,7 @@ fn rgb_of_the_views_own_size_is_the_papers_case() {
         crop: [20, 24],
         antialias: false,
     };
-    let view = View::new(&frame.layout, g);
+    let view = View::new(&frame.layout, g, Chroma::Repeated);
     let delta = perturbation(&view, 3.0, &mut byte);
     let mut seen = vec![0.0; view.len()];
     let samples = view.sample(&frame.refs());

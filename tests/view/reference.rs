@@ -4,7 +4,7 @@
 //! with the code under test.
 
 use gstsparseadv::video::layout::{BT601, BT709};
-use gstsparseadv::video::{Color, Component, FrameLayout, Geometry};
+use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, Geometry};
 
 /// A frame with a stride of its own for every plane.
 pub struct Frame {
@@ -240,17 +240,39 @@ pub fn naive_change(
     naive_components(layout.color, d)[c]
 }
 
+/// Samples of an axis that pixel `p` is made of, with their weights: the one that covers it, or the two around it where the first lies at
+/// pixel `first` and each stands for two.
+fn around(p: usize, shift: u32, first: Option<f64>, size: usize) -> [(usize, f64); 2] {
+    let last = subsampled(size, shift) - 1;
+    match first.filter(|_| shift > 0) {
+        None => [(p >> shift, 1.0), (0, 0.0)],
+        Some(first) => {
+            let position = ((p as f64 - first) / 2.0).clamp(0.0, last as f64);
+            let low = position.floor();
+            let high = (low as usize + 1).min(last);
+            [(low as usize, 1.0 - position + low), (high, position - low)]
+        }
+    }
+}
+
 /// RGB of pixel (x, y) with every component changed by `change`.
 pub fn pixel(
     frame: &Frame,
+    chroma: Chroma,
     change: &dyn Fn(usize, usize, usize) -> f64,
     x: usize,
     y: usize,
 ) -> [f64; 3] {
+    let first = |at| (chroma == Chroma::Interpolated).then_some(at);
     let mut v = [0.0; 3];
     for (c, k) in frame.layout.components.iter().enumerate() {
-        let (sx, sy) = (x >> k.shift_x, y >> k.shift_y);
-        v[c] = frame.sample(c, sx, sy) + change(c, sx, sy);
+        for (sx, wx) in around(x, k.shift_x, first(0.0), frame.layout.width) {
+            for (sy, wy) in around(y, k.shift_y, first(0.5), frame.layout.height) {
+                if wx * wy > 0.0 {
+                    v[c] += wx * wy * (frame.sample(c, sx, sy) + change(c, sx, sy));
+                }
+            }
+        }
     }
     naive_rgb(frame.layout.color, v)
 }

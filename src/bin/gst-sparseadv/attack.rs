@@ -9,7 +9,7 @@ use gst::prelude::*;
 use gstsparseadv::attack::{loss, Classifier};
 use gstsparseadv::model::{Model, Options};
 use gstsparseadv::sparseadv::format;
-use gstsparseadv::video::{Geometry, View};
+use gstsparseadv::video::{Chroma, Geometry, View};
 
 use super::decode::{self, Clip};
 use super::picture;
@@ -111,7 +111,7 @@ fn after_codec(model: &mut Model, mut rows: Vec<Row>, clip: &Clip) -> anyhow::Re
         crop: metadata.crop,
         antialias: metadata.antialias,
     };
-    let view = View::new(&layout, geometry);
+    let view = View::new(&layout, geometry, Chroma::default());
     for row in &mut rows {
         let last = row.first_frame + row.frames.max(1) - 1;
         let mut window = Vec::new();
