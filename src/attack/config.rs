@@ -69,7 +69,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults for a goal: the paper's, but for the step size, `patience` and `grow_after` (README, "Defaults").
+    /// The defaults for a goal: the paper's, but for those that README.md gives reasons for ("Defaults that are not the paper's").
     pub fn new(goal: Goal) -> Self {
         Self {
             goal,

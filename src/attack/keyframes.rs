@@ -265,8 +265,11 @@ pub(super) fn select(
             // A shorter window at the end of a stream may not have all of them.
             let listed = |k: &usize| frames.contains(k);
             let weights: Vec<f64> = (0..real).map(|k| f64::from(u8::from(listed(&k)))).collect();
-            let count = weights.iter().filter(|w| **w > 0.0).count();
-            Keyframes::ranked(weights, count)
+            let mut keyframes = Keyframes::ranked(weights, frames.len());
+            // No other frame may join, and a short window may have none of them.
+            keyframes.order = frames.iter().copied().filter(|k| *k < real).collect();
+            keyframes.count = keyframes.order.len();
+            keyframes
         }
     })
 }

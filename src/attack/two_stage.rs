@@ -51,6 +51,14 @@ pub(super) fn attack(
     let config = problem.config;
     let len = problem.scene.frame_len();
     carry_over(keyframes, start);
+    if keyframes.count == 0 {
+        return Ok(Found {
+            best: None,
+            queries_first_success: None,
+            iterations: 0,
+            out_of_time: false,
+        });
+    }
     let mut state = State::new(problem, keyframes.chosen(), start);
     // One a frame, since frames may join.
     let new_optimizer = || Optimizer::new(config.optimizer, len);
@@ -159,7 +167,9 @@ const WORTH_WAITING: f64 = 0.99;
 fn carry_over(keyframes: &mut Keyframes, start: &[(usize, Vec<f32>)]) {
     let carried = |k: &usize| start.iter().any(|(frame, _)| frame == k);
     let new = keyframes.chosen().iter().filter(|k| !carried(k)).count();
-    keyframes.order.sort_by_key(|k| !carried(k));
+    let mut order: Vec<usize> = start.iter().map(|(frame, _)| *frame).collect();
+    order.extend(keyframes.order.iter().filter(|k| !carried(k)));
+    keyframes.order = order;
     // The carried ones stay as they are, so that at least one other is needed.
     keyframes.count = (start.len() + new.max(1)).min(keyframes.order.len());
 }

@@ -168,8 +168,11 @@ impl Metadata {
                 self.window
             ));
         }
-        if self.frame_step == 0 {
-            return Err("expected a frame_step of at least 1, found 0".into());
+        if !(1..=256).contains(&self.frame_step) {
+            return Err(format!(
+                "expected a frame_step of 1 to 256, found {}",
+                self.frame_step
+            ));
         }
         if ch == 0 || cw == 0 || ch > 4096 || cw > 4096 {
             return Err(format!(

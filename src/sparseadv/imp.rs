@@ -51,7 +51,7 @@ pub struct SparseAdv {
     pub(super) epoch: AtomicU64,
     /// Here between READY and PAUSED, with the worker while it runs.
     pub(super) loaded: Mutex<Option<Loaded>>,
-    pub(super) worker: Mutex<Option<JoinHandle<Loaded>>>,
+    pub(super) worker: Mutex<Option<JoinHandle<Option<Loaded>>>>,
     pub(super) model_metadata: Mutex<Option<Arc<Metadata>>>,
     pub(super) report: Mutex<Option<ReportFile>>,
 }
@@ -260,6 +260,7 @@ impl ElementImpl for SparseAdv {
         }
         let result = self.parent_change_state(transition);
         match transition {
+            gst::StateChange::ReadyToPaused if result.is_err() => self.stop_worker(),
             gst::StateChange::PausedToReady => self.stop_worker(),
             gst::StateChange::ReadyToNull => {
                 *lock(&self.loaded) = None;

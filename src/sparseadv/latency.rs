@@ -10,6 +10,9 @@ use gst::subclass::prelude::*;
 use super::imp::{SparseAdv, CAT};
 use super::state::State;
 
+/// Share of the time budget after which a window leaves with what has been found.
+const TO_FIND: f64 = 0.93;
+
 impl SparseAdv {
     /// Gathering a window, and attacking it.
     fn own_latency(&self, state: &State) -> gst::ClockTime {
@@ -18,13 +21,13 @@ impl SparseAdv {
             return gst::ClockTime::ZERO;
         };
         let live = state.live == Some(true);
-        let window = stream.frame_duration * (state.windowing.span as u64 - 1);
+        let window = times(stream.frame_duration, state.windowing.span as u64 - 1);
         let budget = settings.budget(live, stream.frame_duration, state.windowing);
         let processing = match budget {
             Some(budget) => gst::ClockTime::try_from(budget).unwrap_or(gst::ClockTime::ZERO),
             None => state.slowest,
         };
-        window + processing
+        window.saturating_add(processing)
     }
 
     pub(super) fn answer_latency(&self, query: &mut gst::query::Latency) -> bool {
@@ -39,12 +42,16 @@ impl SparseAdv {
         state.told_latency = Some(own);
         let held = (state.windowing.span + state.windowing.stride) as u64;
         let holds = match &state.incoming {
-            Some(stream) => own.max(stream.frame_duration * held),
+            Some(stream) => own.max(times(stream.frame_duration, held)),
             None => own,
         };
         drop(state);
         gst::debug!(CAT, imp = self, "Own latency {own}, live {live}");
-        query.set(live, min + own, max.map(|max| max + holds));
+        query.set(
+            live,
+            min.saturating_add(own),
+            max.map(|max| max.saturating_add(holds)),
+        );
         true
     }
 
@@ -85,7 +92,12 @@ impl SparseAdv {
     /// When the window at the front of the queue has to leave, in a live pipeline, finished or not.
     pub(super) fn deadline(&self, state: &State) -> Option<Instant> {
         let settings = self.settings();
-        if state.live != Some(true) || state.releasing || state.failed || !settings.enabled {
+        if !settings.enabled
+            || state.live != Some(true)
+            || state.releasing
+            || state.failed
+            || state.skip > 0
+        {
             return None;
         }
         let stream = state.stream.as_ref()?;
@@ -94,6 +106,13 @@ impl SparseAdv {
             return None;
         }
         let budget = settings.budget(true, stream.frame_duration, state.windowing)?;
+        // The rest is for rendering what has been found.
+        let budget = budget.mul_f64(TO_FIND);
         front.complete.map(|complete| complete + budget)
     }
+}
+
+/// A duration many times over, bounded.
+fn times(duration: gst::ClockTime, n: u64) -> gst::ClockTime {
+    gst::ClockTime::from_nseconds(duration.nseconds().saturating_mul(n).min(u64::MAX - 1))
 }

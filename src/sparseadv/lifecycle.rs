@@ -112,7 +112,7 @@ impl SparseAdv {
         let this = self.obj().clone();
         let thread = std::thread::Builder::new()
             .name("sparseadv".into())
-            .spawn(move || this.imp().work(loaded))
+            .spawn(move || this.imp().work_guarded(loaded))
             .map_err(|e| {
                 gst::error_msg!(gst::CoreError::Thread, ("Cannot start the worker: {e}"))
             })?;
@@ -125,7 +125,7 @@ impl SparseAdv {
         self.state().working = false;
         self.stop_flow();
         let worker = lock(&self.worker).take();
-        if let Some(Ok(loaded)) = worker.map(JoinHandle::join) {
+        if let Some(Ok(Some(loaded))) = worker.map(JoinHandle::join) {
             *lock(&self.loaded) = Some(loaded);
         }
         self.flush();

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
+use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::imp::{SparseAdv, CAT};
@@ -23,6 +24,8 @@ pub struct Job {
     pub window: u64,
     pub frames: usize,
     pub began: Instant,
+    /// Known once the worker has begun.
+    pub goal: Option<Goal>,
     pub clean_label: Option<usize>,
     pub best: Option<(Best, Calls)>,
 }
@@ -148,7 +151,17 @@ impl SparseAdv {
         let mut state = self.state();
         state.releasing = false;
         // A flush meanwhile has made these frames the past.
-        if self.epoch.load(Ordering::SeqCst) == epoch {
+        if self.epoch.load(Ordering::SeqCst) != epoch {
+            for output in outputs {
+                match output {
+                    // Upstream will not send these again.
+                    Output::Event(event) if event.is_sticky() => {
+                        let _ = self.srcpad.store_sticky_event(&event);
+                    }
+                    _ => {}
+                }
+            }
+        } else {
             for output in outputs {
                 state.queue.push_ready(output);
             }
@@ -219,6 +232,9 @@ impl SparseAdv {
         let mut report = WindowReport::clean(state.next_window, real);
         report.overrun = true;
         let mut perturbation = Vec::new();
+        let goal = job.as_ref().and_then(|job| job.goal);
+        let goal = goal.unwrap_or(Goal::Untargeted { label: None });
+        report.set_goal(goal);
         let metadata = self.metadata();
         if let (Some(job), Some(metadata)) = (job.filter(|j| j.window == report.window), metadata) {
             report.seconds = job.began.elapsed().as_secs_f64();
@@ -238,7 +254,6 @@ impl SparseAdv {
             "Window {} leaves at its deadline",
             report.window
         );
-        let goal = Goal::Untargeted { label: None };
         let decision = Decision {
             report,
             perturbation,

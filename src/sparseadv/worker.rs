@@ -25,6 +25,7 @@ const PLANNED: f64 = 0.85;
 /// A window to be attacked.
 struct Task {
     epoch: u64,
+    window: u64,
     stream: Arc<Stream>,
     /// Stream frames in the window, and those of them that the model sees.
     frames: usize,
@@ -42,8 +43,26 @@ enum Work {
 }
 
 impl SparseAdv {
-    /// The worker's life.
-    pub(super) fn work(&self, mut loaded: Loaded) -> Loaded {
+    /// The worker's life. Should it panic, the pipeline must hear of it instead of waiting for ever; the model is lost then.
+    pub(super) fn work_guarded(&self, loaded: Loaded) -> Option<Loaded> {
+        let work = std::panic::AssertUnwindSafe(|| self.work(loaded));
+        let result = std::panic::catch_unwind(work);
+        if result.is_err() {
+            let mut state = self.state();
+            state.flow = Err(gst::FlowError::Error);
+            state.releasing = false;
+            drop(state);
+            self.changed.notify_all();
+            gst::element_imp_error!(
+                self,
+                gst::LibraryError::Failed,
+                ("The attack's thread panicked, which is an error of this plugin. Please report it.")
+            );
+        }
+        result.ok()
+    }
+
+    fn work(&self, mut loaded: Loaded) -> Loaded {
         // Per thread; without it every module's second call takes ten times as long.
         if let Err(error) = tch::jit::f_set_graph_executor_optimize(false) {
             gst::warning!(CAT, imp = self, "{error}");
@@ -111,6 +130,10 @@ impl SparseAdv {
         let settings = self.settings();
         match state.queue.pop_event() {
             Some(item) => {
+                if !matches!(item, Item::Event(_, false)) {
+                    // Windows start anew behind a barrier.
+                    state.skip = 0;
+                }
                 if let Item::Caps(_, stream) = &item {
                     state.stream = Some(stream.clone());
                     state.released.clear();
@@ -168,11 +191,13 @@ impl SparseAdv {
             window: state.next_window,
             frames: buffers.len(),
             began: Instant::now(),
+            goal: None,
             clean_label: None,
             best: None,
         });
         let task = Task {
             epoch: self.epoch.load(Ordering::SeqCst),
+            window: state.next_window,
             stream,
             frames: front.frames,
             buffers,
@@ -228,6 +253,13 @@ impl SparseAdv {
             .settings
             .attack_config(model.metadata(), model.classes())
             .map_err(failed)?;
+        // One seed, and other frames in every window.
+        config.seed = config.seed.wrapping_add(task.window);
+        if let Some(job) = self.state().job.as_mut() {
+            if job.window == task.window {
+                job.goal = Some(config.goal);
+            }
+        }
         config.time_budget = match task.deadline {
             Some(deadline) => Some(
                 deadline

@@ -21,7 +21,9 @@ struct Pair {
 
 impl Taps {
     /// From the positions and weights of each output.
-    pub fn from_rows<R: IntoIterator<Item = (usize, f32)>>(rows: impl IntoIterator<Item = R>) -> Self {
+    pub fn from_rows<R: IntoIterator<Item = (usize, f32)>>(
+        rows: impl IntoIterator<Item = R>,
+    ) -> Self {
         let mut taps = Self {
             starts: vec![0],
             index: Vec::new(),

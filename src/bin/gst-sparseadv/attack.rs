@@ -47,25 +47,30 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
-    let (rows, pushed) = attack(arguments)?;
+    let (rows, pushed, window_size, frame_step) = attack(arguments)?;
     let decoded = decode::read(&arguments.output, "")?;
     let mut model = Model::load(&Options {
         path: arguments.model.clone(),
+        window: Some(window_size as usize).filter(|n| *n > 0),
         ..Options::default()
     })?;
-    let rows = after_codec(&mut model, rows, &decoded)?;
+    let step = match frame_step {
+        0 => model.metadata().frame_step,
+        n => n as usize,
+    };
+    let rows = after_codec(&mut model, rows, &decoded, step)?;
     print::table(&rows, &arguments.encoder);
     println!("wrote {}", arguments.output.display());
     if let Some(path) = &arguments.picture {
         let clean = decode::read(&arguments.input, "videoconvert ! video/x-raw,format=RGB !")?;
-        picture::write(path, &clean, &pushed, &rows)?;
+        picture::write(path, &clean, &pushed, &rows, step)?;
         println!("wrote {}", path.display());
     }
     Ok(())
 }
 
-/// Runs the pipeline. Returns the windows' reports and the frames as pushed, in RGB.
-fn attack(arguments: &Arguments) -> anyhow::Result<(Vec<Row>, Clip)> {
+/// Runs the pipeline. Returns the windows' reports, the frames as pushed, in RGB, and the element's window-size and frame-step.
+fn attack(arguments: &Arguments) -> anyhow::Result<(Vec<Row>, Clip, u32, u32)> {
     // The appsink sees the very buffers that the encoder gets. Its queue is unbounded: an encoder looks some dozen frames ahead before
     // anything leaves it, and a full queue in the other branch would stop it from getting them.
     let pipeline = decode::parse(&format!(
@@ -85,6 +90,11 @@ fn attack(arguments: &Arguments) -> anyhow::Result<(Vec<Row>, Clip)> {
     if let Some(report) = &arguments.report {
         set("attack", "report-location", report)?;
     }
+    let element = pipeline.by_name("attack").context("an element of ours")?;
+    let (window_size, frame_step) = (
+        element.property("window-size"),
+        element.property("frame-step"),
+    );
     let frames = decode::collect(&decode::sink(&pipeline, "frames")?);
     let mut rows = Vec::new();
     decode::run(&pipeline, |structure| {
@@ -96,14 +106,17 @@ fn attack(arguments: &Arguments) -> anyhow::Result<(Vec<Row>, Clip)> {
         .lock()
         .map_err(|_| anyhow!("the reader failed"))?
         .take();
-    Ok((
-        rows,
-        frames.context("expected frames, found an empty video")?,
-    ))
+    let frames = frames.context("expected frames, found an empty video")?;
+    Ok((rows, frames, window_size, frame_step))
 }
 
 /// Classifies the windows of the encoded file, once decoded again.
-fn after_codec(model: &mut Model, mut rows: Vec<Row>, clip: &Clip) -> anyhow::Result<Vec<Row>> {
+fn after_codec(
+    model: &mut Model,
+    mut rows: Vec<Row>,
+    clip: &Clip,
+    step: usize,
+) -> anyhow::Result<Vec<Row>> {
     let metadata = model.metadata().clone();
     let layout = format::layout(&clip.info);
     let geometry = Geometry {
@@ -113,11 +126,11 @@ fn after_codec(model: &mut Model, mut rows: Vec<Row>, clip: &Clip) -> anyhow::Re
     };
     let view = View::new(&layout, geometry, Chroma::default());
     for row in &mut rows {
-        let last = row.first_frame + row.frames.max(1) - 1;
+        let last = row.first_frame + (row.frames.max(1) - 1) * step;
         let mut window = Vec::new();
         let mut values = vec![0.0; view.len()];
         for k in 0..metadata.window {
-            let place = (row.first_frame + k * metadata.frame_step).min(last);
+            let place = (row.first_frame + k * step).min(last);
             let buffer = clip.frames.get(place).with_context(|| {
                 format!(
                     "expected frame {place} in the encoded file, found {} frames",

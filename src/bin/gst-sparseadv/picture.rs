@@ -114,8 +114,14 @@ impl<'a> Pixels<'a> {
     }
 }
 
-/// Writes the picture. Both clips are RGB and hold the same frames.
-pub fn write(path: &Path, clean: &Clip, attacked: &Clip, rows: &[Row]) -> anyhow::Result<()> {
+/// Writes the picture. Both clips are RGB and hold the same frames; the model sees every `step`-th.
+pub fn write(
+    path: &Path,
+    clean: &Clip,
+    attacked: &Clip,
+    rows: &[Row],
+    step: usize,
+) -> anyhow::Result<()> {
     let size = (clean.info.width() as usize, clean.info.height() as usize);
     let scaled = |width: usize| (width * size.1 / size.0).max(1);
     let (big, small) = (scaled(BIG), scaled(THUMBNAIL));
@@ -145,7 +151,7 @@ pub fn write(path: &Path, clean: &Clip, attacked: &Clip, rows: &[Row]) -> anyhow
             .iter()
             .copied()
             .max_by(|a, b| weight(a).total_cmp(&weight(b)));
-        let shown = row.first_frame + strongest.unwrap_or(0);
+        let shown = row.first_frame + strongest.unwrap_or(0) * step;
         let (a, b) = (Pixels::new(clean, shown)?, Pixels::new(attacked, shown)?);
         let difference = |x: usize, y: usize| {
             let (a, b) = (a.at(x, y), b.at(x, y));
@@ -171,7 +177,7 @@ pub fn write(path: &Path, clean: &Clip, attacked: &Clip, rows: &[Row]) -> anyhow
         let largest = row.weights.iter().copied().fold(1e-12, f64::max);
         for k in 0..row.frames {
             let x = GAP + k * (THUMBNAIL + 4);
-            let pixels = Pixels::new(attacked, row.first_frame + k)?;
+            let pixels = Pixels::new(attacked, row.first_frame + k * step)?;
             canvas.image(x, y, THUMBNAIL, small, size, &|x, y| pixels.at(x, y));
             let chosen = row.keyframes.contains(&k);
             let colour = if chosen { RED } else { GREY };
