@@ -11,4 +11,4 @@ say "Rust tests"
 cargo test --release --locked
 cargo test --release --locked --example train
 say "The embedded models and clips, judged by a program that shares nothing with the plugin"
-.venv/bin/python tests/python/lossless_check.py --models examples/data --data examples/data --groups figures --windows 16
+.venv/bin/python tests/python/lossless_check.py --models examples/data --data examples/data --groups figures --windows 8
