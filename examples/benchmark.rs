@@ -20,8 +20,8 @@ use gstsparseadv::video::layout::BT709;
 use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, Geometry, StreamScene, View};
 use tch::{CModule, IValue, Kind, Tensor};
 
-const ITERATIONS: u32 = 8;
-const ROUNDS: usize = 15;
+const ITERATIONS: u32 = 24;
+const ROUNDS: usize = 6;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
