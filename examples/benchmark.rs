@@ -14,10 +14,9 @@ use std::time::Instant;
 use anyhow::Context;
 use gst::prelude::*;
 use gstsparseadv::attack::{self, Config, Goal};
-use gstsparseadv::model::metadata::Layout;
 use gstsparseadv::model::{DeviceChoice, Model, Options};
 use gstsparseadv::video::layout::BT709;
-use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, Geometry, StreamScene, View};
+use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, StreamScene, View};
 use tch::{CModule, IValue, Kind, Tensor};
 
 const ITERATIONS: u32 = 24;
@@ -50,11 +49,7 @@ fn iteration(path: &str, width: usize, height: usize) -> anyhow::Result<()> {
     let bare = Bare::new(path, &model)?;
     let metadata = model.metadata().clone();
     let layout = i420(width, height);
-    let geometry = Geometry {
-        resized: metadata.resized(height, width),
-        crop: metadata.crop,
-        antialias: metadata.antialias,
-    };
+    let geometry = metadata.geometry(height, width);
     let view = View::new(&layout, geometry, Chroma::default());
     let mut scene = StreamScene::new(&view);
     for k in 0..metadata.window {
@@ -110,10 +105,6 @@ impl Bare {
         for (_, parameter) in module.named_parameters()? {
             let _ = parameter.f_set_requires_grad(false)?;
         }
-        debug_assert!(matches!(
-            model.metadata().layout,
-            Layout::Bcthw | Layout::Btchw
-        ));
         let input = Tensor::f_rand(model.input_shape(), (Kind::Float, tch::Device::Cpu))?;
         Ok(Self {
             module,

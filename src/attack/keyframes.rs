@@ -117,8 +117,6 @@ pub struct Keyframes {
     pub order: Vec<usize>,
     /// How many of `order` are keyframes.
     pub count: usize,
-    /// The features asked for could not weigh the frames, the input did.
-    pub fell_back: bool,
 }
 
 impl Keyframes {
@@ -132,7 +130,6 @@ impl Keyframes {
             count: count.clamp(1, order.len()),
             order,
             weights: normalised(&weights),
-            fell_back: false,
         }
     }
 }
@@ -197,7 +194,6 @@ pub(super) fn select(
                 Source::Input => None,
                 _ => classifier.feature_weights(label)?,
             };
-            let fell_back = features.is_none() && *source == Source::Features;
             let weights = match features {
                 Some(weights) => weights,
                 None => {
@@ -215,7 +211,6 @@ pub(super) fn select(
                 count: count_to_boundary(&weights, &order, config.boundary),
                 weights,
                 order,
-                fell_back,
             }
         }
         Selection::Fixed(n) => {

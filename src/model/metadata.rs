@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::video::Geometry;
 
 /// Order of the axes of the model's input. B is the batch, always 1 here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +139,15 @@ impl Metadata {
             // The rounding down of torchvision's `resize`.
             Resize::ShortSide(side) if height <= width => [side, side * width / height.max(1)],
             Resize::ShortSide(side) => [side * height / width.max(1), side],
+        }
+    }
+
+    /// Where the model's view lies in frames of `height` x `width`.
+    pub fn geometry(&self, height: usize, width: usize) -> Geometry {
+        Geometry {
+            resized: self.resized(height, width),
+            crop: self.crop,
+            antialias: self.antialias,
         }
     }
 

@@ -6,7 +6,7 @@ use gst::prelude::*;
 
 use crate::model::Metadata;
 use crate::video::view::{Samples, Tape};
-use crate::video::{Chroma, Geometry, StreamScene, View};
+use crate::video::{Chroma, StreamScene, View};
 
 use super::format;
 
@@ -23,11 +23,7 @@ pub struct Stream {
 impl Stream {
     pub fn new(info: gst_video::VideoInfo, metadata: &Metadata) -> Self {
         let layout = format::layout(&info);
-        let geometry = Geometry {
-            resized: metadata.resized(layout.height, layout.width),
-            crop: metadata.crop,
-            antialias: metadata.antialias,
-        };
+        let geometry = metadata.geometry(layout.height, layout.width);
         let fps = info.fps();
         let frame_duration = if fps.numer() > 0 {
             gst::ClockTime::SECOND.mul_div_round(fps.denom() as u64, fps.numer() as u64)

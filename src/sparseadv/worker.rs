@@ -220,9 +220,6 @@ impl SparseAdv {
             Ok((outcome, goal)) => {
                 report.set_outcome(&outcome, model.metadata());
                 report.set_goal(goal);
-                if outcome.keyframes.fell_back {
-                    gst::warning!(CAT, imp = self, "Keyframes weighed by the input gradient");
-                }
                 let decision = Decision {
                     report,
                     perturbation: outcome.perturbation,

@@ -9,7 +9,7 @@ use gst::prelude::*;
 use gstsparseadv::attack::{loss, Classifier};
 use gstsparseadv::model::{Model, Options};
 use gstsparseadv::sparseadv::format;
-use gstsparseadv::video::{Chroma, Geometry, View};
+use gstsparseadv::video::{Chroma, View};
 
 use super::decode::{self, Clip};
 use super::picture;
@@ -119,11 +119,7 @@ fn after_codec(
 ) -> anyhow::Result<Vec<Row>> {
     let metadata = model.metadata().clone();
     let layout = format::layout(&clip.info);
-    let geometry = Geometry {
-        resized: metadata.resized(layout.height, layout.width),
-        crop: metadata.crop,
-        antialias: metadata.antialias,
-    };
+    let geometry = metadata.geometry(layout.height, layout.width);
     let view = View::new(&layout, geometry, Chroma::default());
     for row in &mut rows {
         let last = row.first_frame + (row.frames.max(1) - 1) * step;
