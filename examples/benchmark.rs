@@ -20,7 +20,7 @@ use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, StreamScene, Vi
 use tch::{CModule, IValue, Kind, Tensor};
 
 const ITERATIONS: u32 = 24;
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 10;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);

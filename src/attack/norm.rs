@@ -21,15 +21,23 @@ pub fn l21_gradient(delta: &[f32], len: usize, grad: &mut [f32]) {
 
 /// Euclidean norm, summed in double precision.
 pub fn l2(values: &[f32]) -> f64 {
-    values
-        .iter()
-        .map(|v| f64::from(*v).powi(2))
-        .sum::<f64>()
-        .sqrt()
+    sum(values, |v| v * v).sqrt()
 }
 
 /// Mean absolute value, 0 for no values.
 pub fn mean_abs(values: &[f32]) -> f64 {
-    let sum: f64 = values.iter().map(|v| f64::from(v.abs())).sum();
-    sum / values.len().max(1) as f64
+    sum(values, f64::abs) / values.len().max(1) as f64
+}
+
+/// In several sums side by side: one alone waits for each addition before the next.
+fn sum(values: &[f32], of: impl Fn(f64) -> f64) -> f64 {
+    let mut sums = [0.0; 8];
+    let chunks = values.chunks_exact(sums.len());
+    let rest: f64 = chunks.remainder().iter().map(|v| of(f64::from(*v))).sum();
+    for chunk in chunks {
+        for (s, v) in sums.iter_mut().zip(chunk) {
+            *s += of(f64::from(*v));
+        }
+    }
+    sums.iter().sum::<f64>() + rest
 }

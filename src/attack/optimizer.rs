@@ -64,12 +64,12 @@ impl Optimizer {
                 self.step += 1;
                 // In double precision for the same reason.
                 let correction1 = (1.0 - 0.9f64.powi(self.step)) as f32;
-                let correction2 = (1.0 - 0.999f64.powi(self.step)).sqrt() as f32;
+                let scale2 = (1.0 / (1.0 - 0.999f64.powi(self.step)).sqrt()) as f32;
                 let state = self.mean.iter_mut().zip(self.variance.iter_mut());
                 for ((v, g), (m, s)) in values.iter_mut().zip(gradient).zip(state) {
                     *m = BETA1 * *m + REST1 * g;
                     *s = BETA2 * *s + REST2 * g * g;
-                    *v -= lr / correction1 * *m / (s.sqrt() / correction2 + EPSILON);
+                    *v -= lr / correction1 * *m / (s.sqrt() * scale2 + EPSILON);
                 }
             }
             Kind::Sign => {

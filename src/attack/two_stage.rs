@@ -307,8 +307,8 @@ impl<'a, 'b> State<'a, 'b> {
             .backward(&cotangent, &wanted, &mut self.grad_view)?;
         for (i, frame) in self.frames.iter().enumerate() {
             let sum = &mut self.grad_shown[i * len..][..len];
-            sum.fill(0.0);
-            for k in shown(*frame, self.frame_counts) {
+            sum.copy_from_slice(&self.grad_view[frame * len..][..len]);
+            for k in shown(*frame, self.frame_counts).skip(1) {
                 let grad = &self.grad_view[k * len..][..len];
                 sum.iter_mut().zip(grad).for_each(|(s, g)| *s += g);
             }
@@ -323,7 +323,8 @@ impl<'a, 'b> State<'a, 'b> {
             }
             None => scene.backward(&self.frames, &self.grad_shown, gradient),
         }
-        if gradient.iter().all(|g| g.is_finite()) {
+        // Not finite as soon as any of them is not.
+        if norm::l2(gradient).is_finite() {
             Ok(())
         } else {
             Err(Error::GradientNotFinite { iteration })

@@ -5,7 +5,8 @@
 use gst::prelude::*;
 
 use crate::model::Metadata;
-use crate::video::view::{Samples, Tape};
+use crate::video::observe::{Scratch, Tape};
+use crate::video::view::Samples;
 use crate::video::{Chroma, StreamScene, View};
 
 use super::format;
@@ -74,8 +75,9 @@ impl Stream {
         let rendered = self.sample(buffer)?;
         let mut expected = vec![0.0; self.view.len()];
         let mut found = vec![0.0; self.view.len()];
+        let (tape, scratch) = (&mut Tape::default(), &mut Scratch::default());
         self.view
-            .observe_perturbed(&clean, Some(delta), &mut Tape::default(), &mut expected);
+            .observe_perturbed(&clean, Some(delta), tape, scratch, &mut expected);
         self.view.observe(&rendered, &mut found);
         if expected != found {
             return Err(glib::bool_error!(

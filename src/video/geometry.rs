@@ -27,21 +27,15 @@ pub enum Chroma {
 /// One axis of one component: which of its samples the view touches, and how a perturbation reaches them.
 #[derive(Clone, Debug)]
 pub struct Axis {
-    /// Sample positions in the component, ascending.
+    /// Sample positions in the component.
     pub sites: Vec<usize>,
-    /// The touched pixels from the samples at `sites`.
-    pub upsample: Taps,
+    /// The touched pixels from the samples at `sites`; `None` where each has its own.
+    pub upsample: Option<Taps>,
     /// Perturbation at the sites from the view's samples.
     pub render: Taps,
-    shift: u32,
 }
 
 impl Axis {
-    /// Whether each touched pixel has a sample of its own: no subsampling.
-    pub fn is_every_pixel(&self) -> bool {
-        self.shift == 0
-    }
-
     /// `first` is the position of the first sample in pixels, where chroma is interpolated.
     pub fn touched(
         pixels: &[usize],
@@ -51,7 +45,7 @@ impl Axis {
         (resized, start, crop): (usize, usize, usize),
     ) -> Self {
         let last = ((size + (1 << shift) - 1) >> shift) - 1;
-        let of_pixel = |p: &usize| match first.filter(|_| shift > 0) {
+        let of_pixel = |p: &usize| match first {
             None => vec![(p >> shift, 1.0)],
             Some(first) => {
                 let position = (*p as f64 - first) / f64::from(1u32 << shift);
@@ -65,13 +59,32 @@ impl Axis {
                 }
             }
         };
-        let (sites, upsample) = Taps::from_rows(pixels.iter().map(of_pixel)).compact();
-        let render = render_taps(&sites, shift, size, resized, start, crop);
+        let (sites, upsample) = if shift == 0 {
+            (pixels.to_vec(), None)
+        } else {
+            let (sites, taps) = Taps::from_rows(pixels.iter().map(of_pixel)).compact();
+            (sites, Some(taps))
+        };
         Self {
+            render: render_taps(&sites, shift, size, resized, start, crop),
             sites,
             upsample,
-            render,
-            shift,
+        }
+    }
+
+    /// The same where every pixel gets its sample for itself, repeated where pixels share one: more samples to compute, but in the
+    /// pixels' own order, which costs less than to bring them there.
+    pub fn repeated(
+        pixels: &[usize],
+        shift: u32,
+        size: usize,
+        (resized, start, crop): (usize, usize, usize),
+    ) -> Self {
+        let sites: Vec<usize> = pixels.iter().map(|p| p >> shift).collect();
+        Self {
+            render: render_taps(&sites, shift, size, resized, start, crop),
+            sites,
+            upsample: None,
         }
     }
 }

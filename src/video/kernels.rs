@@ -10,22 +10,21 @@ fn round_grey(x: f32) -> f32 {
     (x + SHIFT) - SHIFT
 }
 
-/// A sample plus its perturbation as the stream can hold it, and 1 if it followed the perturbation, 0 if it was clipped. A sample outside
-/// the nominal range may stay where it was, but goes no further out.
+/// A sample plus its perturbation as the stream can hold it, and whether it followed the perturbation or was clipped. A sample outside the
+/// nominal range may stay where it was, but goes no further out.
 #[inline]
-pub fn quantise(base: f32, change: f32, lo: f32, hi: f32) -> (f32, f32) {
+pub fn quantise(base: f32, change: f32, lo: f32, hi: f32) -> (f32, bool) {
     let value = base + change;
     let clipped = value.max(lo.min(base)).min(hi.max(base));
-    (
-        round_grey(clipped),
-        if clipped == value { 1.0 } else { 0.0 },
-    )
+    (round_grey(clipped), clipped == value)
 }
 
-/// [`quantise`] of each of `values`, which are the changes of `base` and become the samples.
-pub fn quantise_all(values: &mut [f32], base: &[f32], free: &mut [f32], lo: f32, hi: f32) {
+/// [`quantise`] of each of `values`, which are the changes of `base` and become the samples; `free` is 1 where nothing was clipped, else 0.
+pub fn quantise_all(values: &mut [f32], base: &[u8], free: &mut [u8], (lo, hi): (f32, f32)) {
     for ((v, b), f) in values.iter_mut().zip(base).zip(free) {
-        (*v, *f) = quantise(*b, *v, lo, hi);
+        let (value, follows) = quantise(f32::from(*b), *v, lo, hi);
+        *v = value;
+        *f = u8::from(follows);
     }
 }
 
@@ -36,17 +35,31 @@ pub fn mix(m: [f32; 3], [a, b, c]: [&[f32]; 3], out: &mut [f32]) {
     }
 }
 
-/// [`mix`], rounded and clipped to 8 bits; `inside` is 1 where nothing was clipped, 0 elsewhere.
-pub fn mix_and_clip(m: [f32; 3], [a, b, c]: [&[f32]; 3], out: &mut [f32], inside: &mut [f32]) {
+/// [`mix`] of samples without their offsets, rounded and clipped to 8 bits; `inside` is 1 where nothing was clipped, 0 elsewhere.
+pub fn mix_and_clip(
+    m: [f32; 3],
+    offset: [f32; 3],
+    [a, b, c]: [&[f32]; 3],
+    out: &mut [f32],
+    inside: &mut [u8],
+) {
     let values = a.iter().zip(b).zip(c);
     for ((o, inside), ((a, b), c)) in out.iter_mut().zip(inside).zip(values) {
-        let v = m[0] * a + m[1] * b + m[2] * c;
+        let v = m[0] * (a - offset[0]) + m[1] * (b - offset[1]) + m[2] * (c - offset[2]);
         // Half a grey level of slack: a value that rounds to black or white is not clipped.
-        *inside = f32::from(u8::from((-0.5..=255.5).contains(&v)));
+        *inside = u8::from((v >= -0.5) & (v <= 255.5));
         *o = round_grey(v.clamp(0.0, 255.0));
     }
 }
 
-pub fn multiply(values: &mut [f32], by: &[f32]) {
-    values.iter_mut().zip(by).for_each(|(v, b)| *v *= b);
+/// Keeps the values whose `keep` is 1.
+pub fn mask(values: &mut [f32], keep: &[u8]) {
+    for (v, k) in values.iter_mut().zip(keep) {
+        *v *= f32::from(*k);
+    }
+}
+
+/// `out += by * values`.
+pub fn add(out: &mut [f32], by: f32, values: &[f32]) {
+    out.iter_mut().zip(values).for_each(|(o, v)| *o += by * v);
 }

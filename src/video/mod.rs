@@ -6,6 +6,7 @@
 pub mod geometry;
 mod kernels;
 pub mod layout;
+pub mod observe;
 pub mod scene;
 pub mod taps;
 pub mod view;

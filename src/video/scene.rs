@@ -3,7 +3,8 @@
 //! A window of stream frames as the attack sees it.
 
 use super::layout::Planes;
-use super::view::{Samples, Tape, View};
+use super::observe::{Scratch, Tape};
+use super::view::{Samples, View};
 use crate::attack::Scene;
 
 /// The frames of a window, reduced to what the model sees of them.
@@ -11,6 +12,7 @@ pub struct StreamScene<'a> {
     view: &'a View,
     samples: Vec<Samples>,
     tapes: Vec<Tape>,
+    scratch: Scratch,
     frames: usize,
     second: Option<Box<StreamScene<'a>>>,
 }
@@ -21,6 +23,7 @@ impl<'a> StreamScene<'a> {
             view,
             samples: Vec::new(),
             tapes: Vec::new(),
+            scratch: Scratch::default(),
             frames: 0,
             second: None,
         }
@@ -81,18 +84,19 @@ impl Scene for StreamScene<'_> {
         let pairs = delta.chunks_exact(len).zip(views.chunks_exact_mut(len));
         for (frame, (delta, out)) in frames.iter().zip(pairs) {
             let (samples, tape) = (&self.samples[*frame], &mut self.tapes[*frame]);
-            self.view.observe_perturbed(samples, Some(delta), tape, out);
+            self.view
+                .observe_perturbed(samples, Some(delta), tape, &mut self.scratch, out);
         }
     }
 
     fn backward(&mut self, frames: &[usize], grad_views: &[f32], grad_delta: &mut [f32]) {
-        grad_delta.fill(0.0);
         let len = self.view.len();
         let pairs = grad_views
             .chunks_exact(len)
             .zip(grad_delta.chunks_exact_mut(len));
         for (frame, (grad, out)) in frames.iter().zip(pairs) {
-            self.view.backward(&mut self.tapes[*frame], grad, out);
+            let tape = &self.tapes[*frame];
+            self.view.backward(tape, &mut self.scratch, grad, out);
         }
     }
 }

@@ -3,20 +3,77 @@
 //! One-dimensional linear resampling as a short list of weighted source positions per output position. Two of them, one an axis, resample
 //! a plane; both the model's view of a frame and the rendering of a perturbation are made of these.
 
+use std::collections::{HashMap, HashSet};
+
 /// A sparse matrix of one row per output position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Taps {
     starts: Vec<u32>,
     index: Vec<u32>,
     weight: Vec<f32>,
-    /// The same rows as pairs, where none has more than two positions: the common case, and a much faster inner loop.
-    pairs: Option<Vec<Pair>>,
+    /// The same rows in runs, where none has more than two positions: the common case, and loops that fill whole vector registers.
+    runs: Option<Runs>,
 }
 
+#[derive(Clone, Debug, PartialEq)]
+struct Runs {
+    runs: Vec<Run>,
+    /// First and second weight of each output; a second weight of zero where there is one position only.
+    weight: [Vec<f32>; 2],
+}
+
+/// Outputs whose positions each lie one beyond those of the output before.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Pair {
-    index: [u32; 2],
-    weight: [f32; 2],
+struct Run {
+    start: usize,
+    len: usize,
+    index: [usize; 2],
+}
+
+impl Runs {
+    fn of(taps: &Taps) -> Option<Self> {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut weights = [Vec::new(), Vec::new()];
+        for i in 0..taps.outputs() {
+            let (index, weight) = match taps.row(i) {
+                // A weight of zero changes no sum, wherever it points.
+                ([], []) => continue,
+                (&[a], &[v]) => ([a as usize; 2], [v, 0.0]),
+                (&[a, b], &[v, w]) => ([a as usize, b as usize], [v, w]),
+                _ => return None,
+            };
+            for (to, w) in weights.iter_mut().zip(weight) {
+                to.resize(i, 0.0);
+                to.push(w);
+            }
+            match runs.last_mut() {
+                Some(run)
+                    if run.start + run.len == i && index == run.index.map(|k| k + run.len) =>
+                {
+                    run.len += 1;
+                }
+                _ => runs.push(Run {
+                    start: i,
+                    len: 1,
+                    index,
+                }),
+            }
+        }
+        Some(Self {
+            runs,
+            weight: weights,
+        })
+    }
+}
+
+impl Run {
+    fn outputs(&self) -> std::ops::Range<usize> {
+        self.start..self.start + self.len
+    }
+
+    fn inputs(&self, tap: usize) -> std::ops::Range<usize> {
+        self.index[tap]..self.index[tap] + self.len
+    }
 }
 
 impl Taps {
@@ -28,7 +85,7 @@ impl Taps {
             starts: vec![0],
             index: Vec::new(),
             weight: Vec::new(),
-            pairs: None,
+            runs: None,
         };
         for row in rows {
             for (i, w) in row {
@@ -37,33 +94,14 @@ impl Taps {
             }
             taps.starts.push(taps.index.len() as u32);
         }
-        taps.pair_up();
+        taps.runs = Runs::of(&taps);
         taps
-    }
-
-    fn pair_up(&mut self) {
-        let pair = |i: usize| {
-            let (index, weight) = self.row(i);
-            match (index, weight) {
-                // A weight of zero changes no sum, wherever it points.
-                ([], []) => Some(([0, 0], [0.0, 0.0])),
-                (&[a], &[v]) => Some(([a, a], [v, 0.0])),
-                (&[a, b], &[v, w]) => Some(([a, b], [v, w])),
-                _ => None,
-            }
-            .map(|(index, weight)| Pair { index, weight })
-        };
-        self.pairs = (0..self.outputs()).map(pair).collect();
     }
 
     /// Resamples one row of samples.
     #[inline]
     pub fn gather(&self, from: &[f32], out: &mut [f32]) {
-        if let Some(pairs) = &self.pairs {
-            for (o, Pair { index, weight }) in out.iter_mut().zip(pairs) {
-                *o = weight[0] * from[index[0] as usize] + weight[1] * from[index[1] as usize];
-            }
-        } else {
+        let Some(Runs { runs, weight }) = &self.runs else {
             for (x, o) in out.iter_mut().enumerate() {
                 let (index, weight) = self.row(x);
                 *o = index
@@ -72,24 +110,65 @@ impl Taps {
                     .map(|(i, w)| w * from[*i as usize])
                     .sum();
             }
+            return;
+        };
+        let mut end = 0;
+        for run in runs {
+            out[end..run.start].fill(0.0);
+            end = run.start + run.len;
+            let [v, w] = [0, 1].map(|k| &weight[k][run.outputs()]);
+            let [a, b] = [0, 1].map(|k| &from[run.inputs(k)]);
+            let taps = v.iter().zip(a).zip(w.iter().zip(b));
+            for (o, ((v, a), (w, b))) in out[run.outputs()].iter_mut().zip(taps) {
+                *o = v * a + w * b;
+            }
         }
+        out[end..].fill(0.0);
     }
 
     /// The adjoint of [`Taps::gather`], added to `out`.
     #[inline]
     pub fn scatter(&self, grad: &[f32], out: &mut [f32]) {
-        if let Some(pairs) = &self.pairs {
-            for (g, Pair { index, weight }) in grad.iter().zip(pairs) {
-                out[index[0] as usize] += weight[0] * g;
-                out[index[1] as usize] += weight[1] * g;
-            }
-        } else {
+        let Some(Runs { runs, weight }) = &self.runs else {
             for (x, g) in grad.iter().enumerate() {
                 let (index, weight) = self.row(x);
                 for (i, w) in index.iter().zip(weight) {
                     out[*i as usize] += w * g;
                 }
             }
+            return;
+        };
+        for run in runs {
+            for (k, weight) in weight.iter().enumerate() {
+                let grad = grad[run.outputs()].iter().zip(&weight[run.outputs()]);
+                for (o, (g, w)) in out[run.inputs(k)].iter_mut().zip(grad) {
+                    *o += w * g;
+                }
+            }
+        }
+    }
+
+    /// The weighted sum of rows of a plane that makes output row `y` of it.
+    #[inline]
+    pub fn blend<'p>(&self, y: usize, row: impl Fn(usize) -> &'p [f32], out: &mut [f32]) {
+        match self.row(y) {
+            ([], _) => out.fill(0.0),
+            (&[a], &[v]) => {
+                let a = row(a as usize);
+                out.iter_mut().zip(a).for_each(|(o, a)| *o = v * a);
+            }
+            (&[a, b, ..], &[v, w, ..]) => {
+                let pairs = row(a as usize).iter().zip(row(b as usize));
+                for (o, (a, b)) in out.iter_mut().zip(pairs) {
+                    *o = v * a + w * b;
+                }
+            }
+            _ => unreachable!("a weight a position"),
+        }
+        let (index, weight) = self.row(y);
+        for (i, w) in index.iter().zip(weight).skip(2) {
+            let add = row(*i as usize);
+            out.iter_mut().zip(add).for_each(|(o, a)| *o += w * a);
         }
     }
 
@@ -152,15 +231,60 @@ impl Taps {
     }
 
     /// Every source position in use, ascending, and the same taps counting in that list.
-    pub fn compact(mut self) -> (Vec<usize>, Self) {
+    pub fn compact(self) -> (Vec<usize>, Self) {
         let mut used: Vec<usize> = self.index.iter().map(|i| *i as usize).collect();
         used.sort_unstable();
         used.dedup();
-        for i in &mut self.index {
-            *i = used.partition_point(|u| u < &(*i as usize)) as u32;
+        self.renumbered(used)
+    }
+
+    /// The same with the positions in another order: first those that come first in an output, then the others. A resize to less than
+    /// half reads every second one of an ascending list; in this one it reads two stretches.
+    pub fn compact_by_tap(self) -> (Vec<usize>, Self) {
+        let mut used: Vec<usize> = Vec::new();
+        for tap in 0.. {
+            let nth = |i| self.row(i).0.get(tap).map(|i| *i as usize);
+            let mut more: Vec<usize> = (0..self.outputs()).filter_map(nth).collect();
+            if more.is_empty() {
+                break;
+            }
+            more.sort_unstable();
+            more.dedup();
+            let known: HashSet<usize> = used.iter().copied().collect();
+            used.extend(more.into_iter().filter(|i| !known.contains(i)));
         }
-        self.pair_up();
+        self.renumbered(used)
+    }
+
+    fn renumbered(mut self, used: Vec<usize>) -> (Vec<usize>, Self) {
+        let place: HashMap<usize, u32> = used.iter().copied().zip(0..).collect();
+        for i in &mut self.index {
+            *i = place[&(*i as usize)];
+        }
+        self.runs = Runs::of(&self);
         (used, self)
+    }
+
+    /// The transposed matrix, over `inputs` source positions.
+    pub fn transposed(&self, inputs: usize) -> Self {
+        let mut rows = vec![Vec::new(); inputs];
+        for i in 0..self.outputs() {
+            let (index, weight) = self.row(i);
+            for (k, w) in index.iter().zip(weight) {
+                rows[*k as usize].push((i, *w));
+            }
+        }
+        Self::from_rows(rows)
+    }
+
+    /// The most source positions from the first to the last of any one output.
+    pub fn span(&self) -> usize {
+        let span = |i| {
+            let (index, _) = self.row(i);
+            let ends = index.iter().min().zip(index.iter().max());
+            ends.map_or(0, |(first, last)| (last - first) as usize + 1)
+        };
+        (0..self.outputs()).map(span).max().unwrap_or(0)
     }
 }
 
@@ -199,49 +323,10 @@ pub fn resample(
     scratch: &mut Vec<f32>,
     out: &mut [f32],
 ) {
-    scratch.clear();
     scratch.resize(width, 0.0);
-    for (y, out_row) in out
-        .chunks_exact_mut(cols.outputs().max(1))
-        .enumerate()
-        .take(rows.outputs())
-    {
-        scratch.fill(0.0);
-        let (index, weight) = rows.row(y);
-        for (i, w) in index.iter().zip(weight) {
-            let row = &plane[*i as usize * width..][..width];
-            for (s, v) in scratch.iter_mut().zip(row) {
-                *s += w * v;
-            }
-        }
+    let out_rows = out.chunks_exact_mut(cols.outputs().max(1));
+    for (y, out_row) in out_rows.enumerate().take(rows.outputs()) {
+        rows.blend(y, |i| &plane[i * width..][..width], scratch);
         cols.gather(scratch, out_row);
-    }
-}
-
-/// The adjoint of [`resample`]: adds to `plane` what `grad`, the gradient of its output, makes of it.
-pub fn resample_adjoint(
-    grad: &[f32],
-    width: usize,
-    rows: &Taps,
-    cols: &Taps,
-    scratch: &mut Vec<f32>,
-    plane: &mut [f32],
-) {
-    scratch.clear();
-    scratch.resize(width, 0.0);
-    for (y, grad_row) in grad
-        .chunks_exact(cols.outputs().max(1))
-        .enumerate()
-        .take(rows.outputs())
-    {
-        scratch.fill(0.0);
-        cols.scatter(grad_row, scratch);
-        let (index, weight) = rows.row(y);
-        for (i, w) in index.iter().zip(weight) {
-            let row = &mut plane[*i as usize * width..][..width];
-            for (p, s) in row.iter_mut().zip(scratch.iter()) {
-                *p += w * s;
-            }
-        }
     }
 }

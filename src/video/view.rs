@@ -9,45 +9,36 @@
 use super::geometry::{crop_offset, render_taps, Axis, Chroma, Geometry};
 use super::kernels;
 use super::layout::{FrameLayout, Matrix, Planes, PlanesMut};
-use super::taps::{resample, resample_adjoint, Taps};
+use super::taps::{resample, Taps};
 
 #[derive(Clone, Debug)]
-struct ComponentAxes {
-    rows: Axis,
-    cols: Axis,
+pub(super) struct ComponentAxes {
+    pub rows: Axis,
+    pub cols: Axis,
+    /// Rows of samples that any one row of pixels is made of, at most.
+    pub live_rows: usize,
 }
 
 /// The view of one stream by one model.
 #[derive(Clone, Debug)]
 pub struct View {
     layout: FrameLayout,
-    geometry: Geometry,
-    matrix: Matrix,
+    pub(super) geometry: Geometry,
+    pub(super) matrix: Matrix,
     /// View rows and columns from the touched pixels.
-    observe_rows: Taps,
-    observe_cols: Taps,
-    components: Vec<ComponentAxes>,
+    pub(super) observe_rows: Taps,
+    pub(super) observe_rows_transposed: Taps,
+    pub(super) observe_cols: Taps,
+    pub(super) components: Vec<ComponentAxes>,
+    /// Rows and columns of touched pixels.
+    pub(super) touched: (usize, usize),
+    /// Rows of pixels that any one row of the view is made of, at most, and the other way round.
+    pub(super) live_rows: (usize, usize),
 }
 
 /// The samples of one frame that the view touches, a plane a component.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Samples(Vec<Vec<f32>>);
-
-/// What the derivative of an observation needs to know: where values were clipped.
-#[derive(Clone, Debug, Default)]
-pub struct Tape {
-    // As numbers 0 and 1, not as `bool`: so the loops over them use whole vector registers.
-    /// A component sample followed the perturbation.
-    free: [Vec<f32>; 3],
-    /// A colour value of a touched pixel was not clipped.
-    inside: [Vec<f32>; 3],
-    /// Buffers reused between calls.
-    scratch: Vec<f32>,
-    row: Vec<f32>,
-    mixed: [Vec<f32>; 3],
-    values: [Vec<f32>; 3],
-    rgb: [Vec<f32>; 3],
-}
+pub struct Samples(pub(super) Vec<Vec<u8>>);
 
 impl View {
     pub fn new(layout: &FrameLayout, geometry: Geometry, chroma: Chroma) -> Self {
@@ -55,39 +46,38 @@ impl View {
         let [h, w] = geometry.crop;
         let top = crop_offset(rh, h);
         let left = crop_offset(rw, w);
-        let taps = |input, output, start, len| {
-            Taps::resize(input, output, start..start + len, geometry.antialias).compact()
+        let resize = |input, output, start, len| {
+            Taps::resize(input, output, start..start + len, geometry.antialias)
         };
-        let (pixel_rows, observe_rows) = taps(layout.height, rh, top, h);
-        let (pixel_cols, observe_cols) = taps(layout.width, rw, left, w);
-        let first = |at| (chroma == Chroma::Interpolated).then_some(at);
-        let components = layout
-            .components
-            .iter()
-            .map(|c| ComponentAxes {
-                rows: Axis::touched(
-                    &pixel_rows,
-                    c.shift_y,
-                    first(0.5),
-                    layout.height,
-                    (rh, top, h),
-                ),
-                cols: Axis::touched(
-                    &pixel_cols,
-                    c.shift_x,
-                    first(0.0),
-                    layout.width,
-                    (rw, left, w),
-                ),
-            })
-            .collect();
+        let (pixel_rows, observe_rows) = resize(layout.height, rh, top, h).compact();
+        let (pixel_cols, observe_cols) = resize(layout.width, rw, left, w).compact_by_tap();
+        let observe_rows_transposed = observe_rows.transposed(pixel_rows.len());
+        let components = layout.components.iter().map(|c| {
+            let interpolated = chroma == Chroma::Interpolated;
+            let first = interpolated.then_some(0.5);
+            let (height, width) = ((rh, top, h), (rw, left, w));
+            let rows = Axis::touched(&pixel_rows, c.shift_y, first, layout.height, height);
+            let cols = if interpolated {
+                Axis::touched(&pixel_cols, c.shift_x, Some(0.0), layout.width, width)
+            } else {
+                Axis::repeated(&pixel_cols, c.shift_x, layout.width, width)
+            };
+            ComponentAxes {
+                live_rows: rows.upsample.as_ref().map_or(1, Taps::span),
+                rows,
+                cols,
+            }
+        });
         Self {
+            components: components.collect(),
             layout: layout.clone(),
             geometry,
             matrix: layout.color.matrix(),
+            touched: (pixel_rows.len(), pixel_cols.len()),
+            live_rows: (observe_rows.span(), observe_rows_transposed.span()),
             observe_rows,
+            observe_rows_transposed,
             observe_cols,
-            components,
         }
     }
 
@@ -123,7 +113,7 @@ impl View {
                             axes.cols
                                 .sites
                                 .iter()
-                                .map(|x| f32::from(row[x * component.pixel_stride])),
+                                .map(|x| row[x * component.pixel_stride]),
                         );
                     }
                     values
@@ -132,117 +122,11 @@ impl View {
         )
     }
 
-    /// The view of a frame: `out` is `[3, height, width]`.
-    pub fn observe(&self, samples: &Samples, out: &mut [f32]) {
-        self.observe_perturbed(samples, None, &mut Tape::default(), out);
-    }
-
-    /// The view of a frame after `delta`, `[3, height, width]` in grey levels, is rendered into its planes, and on `tape` what
-    /// [`View::backward`] needs.
-    pub fn observe_perturbed(
-        &self,
-        samples: &Samples,
-        delta: Option<&[f32]>,
-        tape: &mut Tape,
-        out: &mut [f32],
-    ) {
-        if let Some(delta) = delta {
-            self.mix(delta, &mut tape.mixed);
-        }
-        for (c, axes) in self.components.iter().enumerate() {
-            let base = &samples.0[c];
-            let values = &mut tape.values[c];
-            values.clear();
-            values.resize(base.len(), 0.0);
-            if delta.is_some() {
-                let width = self.geometry.crop[1];
-                let (rows, cols) = (&axes.rows.render, &axes.cols.render);
-                resample(&tape.mixed[c], width, rows, cols, &mut tape.scratch, values);
-            }
-            let (lo, hi) = (self.matrix.lo[c], self.matrix.hi[c]);
-            let free = &mut tape.free[c];
-            free.resize(base.len(), 1.0);
-            kernels::quantise_all(values, base, free, lo, hi);
-        }
-        self.to_rgb(tape);
-        let width = self.observe_cols_input();
-        let size = self.geometry.crop[0] * self.geometry.crop[1];
-        for (rgb, out) in tape.rgb.iter().zip(out.chunks_exact_mut(size)) {
-            let (rows, cols) = (&self.observe_rows, &self.observe_cols);
-            resample(rgb, width, rows, cols, &mut tape.scratch, out);
-        }
-    }
-
-    /// The gradient with respect to the perturbation, added to `grad_delta`, from the one with respect to the view. Rounding counts as the
-    /// identity (straight-through), clipping as what it is.
-    pub fn backward(&self, tape: &mut Tape, grad_view: &[f32], grad_delta: &mut [f32]) {
-        let n = self.components.len();
-        let pixels = self.pixel_count();
-        let width = self.observe_cols_input();
-        let size = self.geometry.crop[0] * self.geometry.crop[1];
-        for c in 0..3 {
-            let rgb = &mut tape.rgb[c];
-            rgb.clear();
-            rgb.resize(pixels, 0.0);
-            resample_adjoint(
-                &grad_view[c * size..][..size],
-                width,
-                &self.observe_rows,
-                &self.observe_cols,
-                &mut tape.scratch,
-                rgb,
-            );
-            kernels::multiply(rgb, &tape.inside[c]);
-        }
-        for (c, axes) in self.components.iter().enumerate() {
-            let m = [0, 1, 2].map(|k| self.matrix.to_rgb[k][c]);
-            let sites = axes.cols.sites.len();
-            let values = &mut tape.values[c];
-            values.clear();
-            values.resize(axes.rows.sites.len() * sites, 0.0);
-            let [r, g, b] = &tape.rgb;
-            tape.scratch.resize(width, 0.0);
-            for y in 0..axes.rows.upsample.outputs() {
-                let p = y * width..(y + 1) * width;
-                let colours = [&r[p.clone()], &g[p.clone()], &b[p]];
-                kernels::mix(m, colours, &mut tape.scratch);
-                if axes.cols.is_every_pixel() {
-                    tape.row.clone_from(&tape.scratch);
-                } else {
-                    tape.row.clear();
-                    tape.row.resize(sites, 0.0);
-                    axes.cols.upsample.scatter(&tape.scratch, &mut tape.row);
-                }
-                let (index, weight) = axes.rows.upsample.row(y);
-                for (site_y, w) in index.iter().zip(weight) {
-                    let row = &mut values[*site_y as usize * sites..][..sites];
-                    row.iter_mut().zip(&tape.row).for_each(|(v, s)| *v += w * s);
-                }
-            }
-            kernels::multiply(values, &tape.free[c]);
-            let mixed = &mut tape.mixed[c];
-            mixed.clear();
-            mixed.resize(size, 0.0);
-            let width = self.geometry.crop[1];
-            let (rows, cols) = (&axes.rows.render, &axes.cols.render);
-            resample_adjoint(&tape.values[c], width, rows, cols, &mut tape.scratch, mixed);
-        }
-        for (k, grad) in grad_delta.chunks_exact_mut(size).enumerate() {
-            for c in 0..n {
-                let m = self.matrix.from_rgb[c][k];
-                for (d, g) in grad.iter_mut().zip(&tape.mixed[c]) {
-                    *d += m * g;
-                }
-            }
-        }
-    }
-
     /// Writes `delta` into a frame's planes; everything outside the crop, and any alpha, stays as it is.
     pub fn render(&self, planes: &mut PlanesMut, delta: &[f32]) {
         let [rh, rw] = self.geometry.resized;
         let [h, w] = self.geometry.crop;
-        let mut tape = Tape::default();
-        self.mix(delta, &mut tape.mixed);
+        let (mut mixed, mut scratch) = (Vec::new(), Vec::new());
         for (c, component) in self.layout.components.iter().enumerate() {
             let whole = |size: usize, shift: u32, resized, crop| {
                 let count = (size + (1 << shift) - 1) >> shift;
@@ -273,14 +157,8 @@ impl View {
             let (rows, row_taps) = whole(self.layout.height, component.shift_y, rh, h);
             let (cols, col_taps) = whole(self.layout.width, component.shift_x, rw, w);
             let mut change = vec![0.0; rows.len() * cols.len()];
-            resample(
-                &tape.mixed[c],
-                w,
-                &row_taps,
-                &col_taps,
-                &mut tape.scratch,
-                &mut change,
-            );
+            self.mix(c, delta, &mut mixed);
+            resample(&mixed, w, &row_taps, &col_taps, &mut scratch, &mut change);
             let (lo, hi) = (self.matrix.lo[c], self.matrix.hi[c]);
             let (data, stride) = &mut planes[component.plane];
             for (y, change) in rows.iter().zip(change.chunks_exact(cols.len().max(1))) {
@@ -293,80 +171,12 @@ impl View {
         }
     }
 
-    /// The perturbation in the components' own units, at the view's resolution.
-    fn mix(&self, delta: &[f32], mixed: &mut [Vec<f32>; 3]) {
+    /// The perturbation in a component's own unit, at the view's resolution.
+    pub(super) fn mix(&self, component: usize, delta: &[f32], mixed: &mut Vec<f32>) {
         let size = self.geometry.crop[0] * self.geometry.crop[1];
         let (r, rest) = delta.split_at(size);
         let (g, b) = rest.split_at(size);
-        for (c, mixed) in mixed.iter_mut().enumerate().take(self.components.len()) {
-            let m = self.matrix.from_rgb[c];
-            mixed.resize(size, 0.0);
-            kernels::mix(m, [r, g, b], mixed);
-        }
-    }
-
-    /// Turns the component values on the tape into the 8-bit RGB of the touched pixels.
-    fn to_rgb(&self, tape: &mut Tape) {
-        let width = self.observe_cols_input();
-        let pixels = self.pixel_count();
-        let rows = self.components[0].rows.upsample.outputs();
-        let Tape {
-            rgb,
-            inside,
-            values,
-            scratch,
-            row,
-            ..
-        } = tape;
-        for (rgb, inside) in rgb.iter_mut().zip(inside.iter_mut()) {
-            rgb.resize(pixels, 0.0);
-            inside.resize(pixels, 1.0);
-        }
-        // One row of each component, brought to the pixels' grid.
-        scratch.clear();
-        scratch.resize(3 * width, 0.0);
-        for y in 0..rows {
-            for (c, axes) in self.components.iter().enumerate() {
-                let sites = axes.cols.sites.len();
-                let site_row = |site: u32| &values[c][site as usize * sites..][..sites];
-                let offset = self.matrix.offset[c];
-                let out = &mut scratch[c * width..][..width];
-                match axes.rows.upsample.row(y) {
-                    (&[site], _) if axes.cols.is_every_pixel() => {
-                        out.copy_from_slice(site_row(site));
-                    }
-                    (&[site], _) => axes.cols.upsample.gather(site_row(site), out),
-                    (index, weight) => {
-                        row.clear();
-                        row.resize(sites, 0.0);
-                        for (site, w) in index.iter().zip(weight) {
-                            let from = site_row(*site);
-                            row.iter_mut().zip(from).for_each(|(r, v)| *r += w * v);
-                        }
-                        if axes.cols.is_every_pixel() {
-                            out.copy_from_slice(row);
-                        } else {
-                            axes.cols.upsample.gather(row, out);
-                        }
-                    }
-                }
-                out.iter_mut().for_each(|o| *o -= offset);
-            }
-            let (first, rest) = scratch.split_at(width);
-            let (second, third) = rest.split_at(width);
-            for k in 0..3 {
-                let out = &mut rgb[k][y * width..][..width];
-                let inside = &mut inside[k][y * width..][..width];
-                kernels::mix_and_clip(self.matrix.to_rgb[k], [first, second, third], out, inside);
-            }
-        }
-    }
-
-    fn observe_cols_input(&self) -> usize {
-        self.components[0].cols.upsample.outputs()
-    }
-
-    fn pixel_count(&self) -> usize {
-        self.components[0].rows.upsample.outputs() * self.observe_cols_input()
+        mixed.resize(size, 0.0);
+        kernels::mix(self.matrix.from_rgb[component], [r, g, b], mixed);
     }
 }

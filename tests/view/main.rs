@@ -4,7 +4,7 @@
 
 mod reference;
 
-use gstsparseadv::video::view::Tape;
+use gstsparseadv::video::observe::{Scratch, Tape};
 use gstsparseadv::video::{Chroma, FrameLayout, Geometry, View};
 use proptest::prelude::*;
 use reference::*;
@@ -130,7 +130,7 @@ proptest! {
         let view = View::new(&frame.layout, g, chroma);
         let delta = perturbation(&view, strength, &mut byte);
         let mut expected = vec![0.0; view.len()];
-        view.observe_perturbed(&view.sample(&frame.refs()), Some(&delta), &mut Tape::default(), &mut expected);
+        view.observe_perturbed(&view.sample(&frame.refs()), Some(&delta), &mut Tape::default(), &mut Scratch::default(), &mut expected);
         let mut rendered = frame;
         let mut planes: Vec<(&mut [u8], usize)> =
             rendered.planes.iter_mut().map(|(d, s)| (d.as_mut_slice(), *s)).collect();
@@ -154,9 +154,9 @@ proptest! {
         let grad: Vec<f32> = perturbation(&view, 1.0, &mut byte);
         let mut tape = Tape::default();
         let mut seen = vec![0.0; view.len()];
-        view.observe_perturbed(&view.sample(&frame.refs()), Some(&delta), &mut tape, &mut seen);
+        view.observe_perturbed(&view.sample(&frame.refs()), Some(&delta), &mut tape, &mut Scratch::default(), &mut seen);
         let mut adjoint = vec![0.0; view.len()];
-        view.backward(&mut tape, &grad, &mut adjoint);
+        view.backward(&tape, &mut Scratch::default(), &grad, &mut adjoint);
 
         let changed = |x: usize, y: usize| {
             pixel(&frame, chroma, &|c, x, y| naive_change(&frame.layout, g, &delta, c, x, y), x, y)
@@ -185,7 +185,13 @@ fn rgb_of_the_views_own_size_is_the_papers_case() {
     let delta = perturbation(&view, 3.0, &mut byte);
     let mut seen = vec![0.0; view.len()];
     let samples = view.sample(&frame.refs());
-    view.observe_perturbed(&samples, Some(&delta), &mut Tape::default(), &mut seen);
+    view.observe_perturbed(
+        &samples,
+        Some(&delta),
+        &mut Tape::default(),
+        &mut Scratch::default(),
+        &mut seen,
+    );
     for c in 0..3 {
         for y in 0..20 {
             for x in 0..24 {
