@@ -35,6 +35,11 @@ fn check_version(lib_dir: &Path) {
             let line = text.lines().find(|l| l.starts_with("__version__"))?;
             line.split(['\'', '"']).nth(1).map(str::to_string)
         });
+    // For records of what made a result.
+    println!(
+        "cargo:rustc-env=LIBTORCH_VERSION={}",
+        found.as_deref().unwrap_or(LIBTORCH_VERSION)
+    );
     match found {
         Some(v) if v.split('+').next() == Some(LIBTORCH_VERSION) => {}
         Some(v) => panic!(

@@ -6,8 +6,10 @@
 //! - [`model`]: TorchScript classifiers.
 //! - [`video`]: what a model sees of a stream's bytes, and how a perturbation gets into them.
 //! - [`mod@sparseadv`]: the GStreamer element around the three.
+//! - [`dataset`]: the folders that action recognition sets come in.
 
 pub mod attack;
+pub mod dataset;
 pub mod model;
 pub mod sparseadv;
 pub mod video;

@@ -10,8 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::{rngs::StdRng, Rng};
 use tch::{Kind, Tensor};
 
-use crate::layout::Clip;
 use crate::video;
+use gstsparseadv::dataset::Clip;
 
 /// How frames become the model's input.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,6 @@ mod dataset;
 mod export;
 mod fit;
 mod layers;
-mod layout;
 mod lrcn;
 mod network;
 mod score;
@@ -23,12 +22,12 @@ use std::time::Instant;
 
 use anyhow::{ensure, Context, Result};
 use clap::{Parser, ValueEnum};
+use gstsparseadv::dataset::{Clip, DataSet};
 use gstsparseadv::model::metadata::{Layout as Axes, Metadata, Resize};
 use rand::{rngs::StdRng, SeedableRng};
 use tch::{nn, Device};
 
 use dataset::{Cached, Geometry, Skipped, DEVIATION, MEAN};
-use layout::{Clip, DataSet};
 use network::Network;
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -187,15 +186,16 @@ fn open(args: &Args) -> Result<DataSet> {
         "auto" => None,
         name => Some(name.parse().map_err(anyhow::Error::msg)?),
     };
-    let data = layout::open(
+    let data = gstsparseadv::dataset::open(
         &args.data,
-        &layout::Options {
+        &gstsparseadv::dataset::Options {
             layout,
             split: args.split,
             splits: args.splits.clone(),
             test_groups: args.test_groups.clone(),
         },
     )?;
+    data.require_both_sides()?;
     println!(
         "{} as {:?}: {} classes, {} clips",
         args.data.display(),

@@ -40,10 +40,22 @@ impl Goal {
     }
 }
 
+/// What is descended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Objective {
+    /// The class term while the window keeps its label, the norm while it is fooled (Section 3.1).
+    #[default]
+    TwoStage,
+    /// Both at once with constant weights, as SA's published program does (Wei et al., AAAI 2019): `-log(1 - p_y)`, or `-log p_target`, plus
+    /// the sum over frames of the root mean square of the perturbation in 0..1, from an initial value of 0.01 grey level.
+    Sparse,
+}
+
 /// Settings of one attack.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub goal: Goal,
+    pub objective: Objective,
     pub selection: Selection,
     /// b in (0, 1].
     pub boundary: f64,
@@ -73,6 +85,7 @@ impl Config {
     pub fn new(goal: Goal) -> Self {
         Self {
             goal,
+            objective: Objective::default(),
             selection: Selection::default(),
             boundary: goal.default_boundary(),
             max_iterations: goal.default_max_iterations(),

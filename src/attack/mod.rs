@@ -11,9 +11,10 @@ pub mod loss;
 pub mod norm;
 pub mod optimizer;
 pub mod run;
+pub mod sparse;
 pub mod two_stage;
 
-pub use config::{Config, Goal};
+pub use config::{Config, Goal, Objective};
 pub use keyframes::Selection;
 pub use run::{run, Outcome, Progress};
 pub use two_stage::Best;

@@ -107,6 +107,7 @@ pub struct Outcome {
     pub perturbation: Vec<(usize, Vec<f32>)>,
     pub calls: Calls,
     pub queries_first_success: Option<u32>,
+    pub iterations_first_success: Option<u32>,
     pub iterations: u32,
     pub size: Size,
     /// The time budget ended the attack.
@@ -185,6 +186,7 @@ pub fn run(
         perturbation: Vec::new(),
         calls: classifier.calls(),
         queries_first_success: None,
+        iterations_first_success: None,
         iterations: 0,
         size: Size::default(),
         out_of_time: false,
@@ -195,6 +197,7 @@ pub fn run(
         outcome.success = true;
         outcome.trivial = true;
         outcome.queries_first_success = Some(classifier.calls().queries);
+        outcome.iterations_first_success = Some(0);
         return Ok(outcome);
     }
     if config.max_iterations == 0 {
@@ -227,6 +230,7 @@ pub fn run(
         outcome.final_label = loss::top(&best.logits);
         outcome.final_probability = probability(&best.logits, outcome.final_label);
         outcome.queries_first_success = found.queries_first_success;
+        outcome.iterations_first_success = found.iterations_first_success;
         outcome.size = best.size(scene.real_frames(), len);
         outcome.logits = best.logits;
         outcome.perturbation = best.perturbation;

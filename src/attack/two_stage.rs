@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::keyframes::Keyframes;
 use super::optimizer::{Kind, Optimizer};
 use super::run::{Counted, Progress};
-use super::{loss, norm, Config, Error, Scene};
+use super::{loss, norm, sparse, Config, Error, Objective, Scene};
 
 /// A successful perturbation.
 #[derive(Clone, Debug)]
@@ -38,6 +38,7 @@ pub(super) struct Problem<'a, 'b> {
 pub(super) struct Found {
     pub best: Option<Best>,
     pub queries_first_success: Option<u32>,
+    pub iterations_first_success: Option<u32>,
     pub iterations: u32,
     pub out_of_time: bool,
 }
@@ -55,6 +56,7 @@ pub(super) fn attack(
         return Ok(Found {
             best: None,
             queries_first_success: None,
+            iterations_first_success: None,
             iterations: 0,
             out_of_time: false,
         });
@@ -67,6 +69,7 @@ pub(super) fn attack(
     let mut found = Found {
         best: None,
         queries_first_success: None,
+        iterations_first_success: None,
         iterations: 0,
         out_of_time: false,
     };
@@ -77,11 +80,11 @@ pub(super) fn attack(
     let mut longest = std::time::Duration::ZERO;
     let mut began = Instant::now();
     state.observe();
-    if state.delta.iter().any(|d| *d != 0.0) {
-        // A perturbation carried over: its own logits, not the clean window's, say which stage is on.
+    let carried = !start.is_empty();
+    if carried {
+        // Its own logits, not the clean window's, say which stage is on.
         state.query()?;
     }
-    let carried = !start.is_empty();
     loop {
         let l21 = norm::l21(&state.seen, len);
         let record = found.best.as_ref().map_or(f64::INFINITY, |best| best.l21);
@@ -98,6 +101,9 @@ pub(super) fn attack(
                 found
                     .queries_first_success
                     .get_or_insert(state.problem.classifier.calls().queries);
+                found
+                    .iterations_first_success
+                    .get_or_insert(found.iterations);
             }
         }
         since_fooled = if state.fooled() { 0 } else { since_fooled + 1 };
@@ -126,7 +132,10 @@ pub(super) fn attack(
             since_fooled = 1;
         }
         found.iterations += 1;
-        if state.fooled() {
+        if config.objective == Objective::Sparse {
+            state.class_gradient(&mut gradient, found.iterations)?;
+            sparse::add_norm(&state.delta, len, &mut gradient);
+        } else if state.fooled() {
             norm::l21_gradient(&state.delta, len, &mut gradient);
         } else {
             if was_fooled {
@@ -140,7 +149,7 @@ pub(super) fn attack(
         if state.frames.len() > start.len() {
             gradient[..start.len() * len].fill(0.0);
         }
-        if config.optimizer == Kind::Adam {
+        if config.optimizer == Kind::Adam && config.objective == Objective::TwoStage {
             unit_rms(&mut gradient);
         }
         let frames = state
@@ -206,10 +215,15 @@ struct State<'a, 'b> {
 impl<'a, 'b> State<'a, 'b> {
     fn new(problem: Problem<'a, 'b>, frames: &[usize], start: &[(usize, Vec<f32>)]) -> Self {
         let len = problem.scene.frame_len();
+        let initial = match problem.config.objective {
+            Objective::TwoStage => 0.0,
+            Objective::Sparse => sparse::INITIAL,
+        };
         let mut delta = vec![0.0; frames.len() * len];
         for (frame, d) in frames.iter().zip(delta.chunks_exact_mut(len)) {
-            if let Some((_, from)) = start.iter().find(|(k, _)| k == frame) {
-                d.copy_from_slice(from);
+            match start.iter().find(|(k, _)| k == frame) {
+                Some((_, from)) => d.copy_from_slice(from),
+                None => d.fill(initial),
             }
         }
         Self {
@@ -300,7 +314,10 @@ impl<'a, 'b> State<'a, 'b> {
 
     fn class_gradient(&mut self, gradient: &mut [f32], iteration: u32) -> Result<(), Error> {
         let (len, goal) = (self.len, self.problem.config.goal);
-        let cotangent = loss::cotangent(&self.logits, goal, self.problem.label);
+        let cotangent = match self.problem.config.objective {
+            Objective::TwoStage => loss::cotangent(&self.logits, goal, self.problem.label),
+            Objective::Sparse => sparse::cotangent(&self.logits, goal, self.problem.label),
+        };
         let wanted = self.all_shown();
         self.problem
             .classifier

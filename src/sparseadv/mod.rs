@@ -21,7 +21,7 @@ mod stream;
 mod window;
 mod worker;
 
-pub use settings::{OptimizerName, Tail};
+pub use settings::{ObjectiveName, OptimizerName, Tail};
 
 glib::wrapper! {
     pub struct SparseAdv(ObjectSubclass<imp::SparseAdv>) @extends gst::Element, gst::Object;

@@ -5,7 +5,7 @@
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::settings::{OptimizerName, Settings, Tail};
+use super::settings::{ObjectiveName, OptimizerName, Settings, Tail};
 
 pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
     let d = Settings::default();
@@ -102,6 +102,11 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .blurb("How the perturbation is updated")
             .mutable_playing()
             .build(),
+        glib::ParamSpecEnum::builder_with_default("objective", d.objective)
+            .nick("Objective")
+            .blurb("What is descended: the two-stage loss, or SA's sum of class term and norm for comparison")
+            .mutable_playing()
+            .build(),
         glib::ParamSpecFloat::builder("epsilon")
             .nick("Epsilon")
             .blurb("Bound on the perturbation of any value of the model's view in grey levels (0 = none)")
@@ -188,6 +193,7 @@ pub fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
         "learning-rate" => s.learning_rate = get(value),
         "learning-rate-decay" => s.learning_rate_decay = get(value),
         "optimizer" => s.optimizer = get::<OptimizerName>(value),
+        "objective" => s.objective = get::<ObjectiveName>(value),
         "epsilon" => s.epsilon = get(value),
         "confidence" => s.confidence = get(value),
         "label" => s.label = get(value),
@@ -217,6 +223,7 @@ pub fn get(settings: &Settings, name: &str) -> glib::Value {
         "learning-rate" => s.learning_rate.to_value(),
         "learning-rate-decay" => s.learning_rate_decay.to_value(),
         "optimizer" => s.optimizer.to_value(),
+        "objective" => s.objective.to_value(),
         "epsilon" => s.epsilon.to_value(),
         "confidence" => s.confidence.to_value(),
         "label" => s.label.to_value(),

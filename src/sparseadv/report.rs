@@ -40,6 +40,7 @@ pub struct WindowReport {
     pub forwards: u32,
     pub backwards: u32,
     pub queries_first_success: Option<u32>,
+    pub iterations_first_success: Option<u32>,
     pub iterations: u32,
     pub keyframes: Vec<usize>,
     pub weights: Vec<f64>,
@@ -82,6 +83,7 @@ impl WindowReport {
             forwards: 0,
             backwards: 0,
             queries_first_success: None,
+            iterations_first_success: None,
             iterations: 0,
             keyframes: Vec::new(),
             weights: Vec::new(),
@@ -129,6 +131,7 @@ impl WindowReport {
         self.trivial = outcome.trivial;
         self.set_calls(outcome.calls);
         self.queries_first_success = outcome.queries_first_success;
+        self.iterations_first_success = outcome.iterations_first_success;
         self.iterations = outcome.iterations;
         self.weights.clone_from(&outcome.keyframes.weights);
         self.set_perturbed(outcome.perturbation.iter().map(|(k, _)| *k).collect());

@@ -34,6 +34,31 @@ pub enum OptimizerName {
     Normalized,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstSparseAdvObjective")]
+pub enum ObjectiveName {
+    #[default]
+    #[enum_value(
+        name = "The class term while the label holds, the norm while it is fooled: the paper",
+        nick = "two-stage"
+    )]
+    TwoStage,
+    #[enum_value(
+        name = "Both with constant weights, as SA's program (Wei et al., AAAI 2019)",
+        nick = "sparse"
+    )]
+    Sparse,
+}
+
+impl From<ObjectiveName> for attack::Objective {
+    fn from(name: ObjectiveName) -> Self {
+        match name {
+            ObjectiveName::TwoStage => Self::TwoStage,
+            ObjectiveName::Sparse => Self::Sparse,
+        }
+    }
+}
+
 impl From<OptimizerName> for attack::optimizer::Kind {
     fn from(name: OptimizerName) -> Self {
         match name {
@@ -61,6 +86,7 @@ pub struct Settings {
     pub learning_rate: f32,
     pub learning_rate_decay: f32,
     pub optimizer: OptimizerName,
+    pub objective: ObjectiveName,
     pub epsilon: f32,
     pub confidence: f32,
     pub label: Option<String>,
@@ -89,6 +115,7 @@ impl Default for Settings {
             learning_rate: config.learning_rate,
             learning_rate_decay: config.learning_rate_decay,
             optimizer: OptimizerName::default(),
+            objective: ObjectiveName::default(),
             epsilon: config.epsilon,
             confidence: config.confidence,
             label: None,
@@ -197,6 +224,7 @@ impl Settings {
             learning_rate: self.learning_rate,
             learning_rate_decay: self.learning_rate_decay,
             optimizer: self.optimizer.into(),
+            objective: self.objective.into(),
             epsilon: self.epsilon,
             confidence: self.confidence,
             seed: self.seed,

@@ -33,32 +33,38 @@ pub fn parse(description: &str) -> anyhow::Result<gst::Pipeline> {
     }
 }
 
-/// Runs a pipeline to the end of its streams. `message` sees every element message.
+/// Runs a pipeline to the end of its streams, and stops it. `message` sees every element message.
 pub fn run(
+    pipeline: &gst::Pipeline,
+    message: impl FnMut(&gst::StructureRef),
+) -> anyhow::Result<()> {
+    let result = play(pipeline, message);
+    pipeline.set_state(gst::State::Null)?;
+    result
+}
+
+/// The same, and leaves the pipeline as it is at the end.
+pub fn play(
     pipeline: &gst::Pipeline,
     mut message: impl FnMut(&gst::StructureRef),
 ) -> anyhow::Result<()> {
     let bus = pipeline.bus().context("a pipeline has a bus")?;
-    let result = (|| {
-        // Where a state change fails, the bus has the reason.
-        let started = pipeline.set_state(gst::State::Playing);
-        for msg in bus.iter_timed(gst::ClockTime::NONE) {
-            match msg.view() {
-                gst::MessageView::Eos(_) => return Ok(()),
-                gst::MessageView::Error(error) => bail!("{}", error.error()),
-                gst::MessageView::Warning(warning) => eprintln!("warning: {}", warning.error()),
-                gst::MessageView::Element(element) => {
-                    if let Some(structure) = element.structure() {
-                        message(structure);
-                    }
+    // Where a state change fails, the bus has the reason.
+    let started = pipeline.set_state(gst::State::Playing);
+    for msg in bus.iter_timed(gst::ClockTime::NONE) {
+        match msg.view() {
+            gst::MessageView::Eos(_) => return Ok(()),
+            gst::MessageView::Error(error) => bail!("{}", error.error()),
+            gst::MessageView::Warning(warning) => eprintln!("warning: {}", warning.error()),
+            gst::MessageView::Element(element) => {
+                if let Some(structure) = element.structure() {
+                    message(structure);
                 }
-                _ => {}
             }
+            _ => {}
         }
-        started.map(drop).context("the pipeline did not start")
-    })();
-    pipeline.set_state(gst::State::Null)?;
-    result
+    }
+    started.map(drop).context("the pipeline did not start")
 }
 
 /// Keeps every frame that reaches an appsink.

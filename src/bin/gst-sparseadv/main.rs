@@ -2,10 +2,14 @@
 
 //! Command-line companion of the `sparseadv` element. Everything that attacks runs through the element in a real pipeline.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 mod attack;
+mod convert;
 mod decode;
+mod element;
 mod inspect;
 mod picture;
 mod print;
@@ -21,20 +25,34 @@ struct Arguments {
 enum Command {
     /// Attack one file, and show what became of it after encoding and decoding again
     Attack(attack::Arguments),
+    /// Attack a data set: a mirrored tree of videos, and a manifest
+    Convert(convert::Arguments),
+    /// Make the whole manifest of a tree that was converted in parts
+    Merge(convert::MergeArguments),
+    #[command(hide = true)]
+    ConvertWorker(convert::worker::Arguments),
     /// Show what a TorchScript archive contains and whether it fits the model contract
     Inspect(inspect::Arguments),
 }
 
-fn main() -> std::process::ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Attack(arguments) => attack::run(&arguments),
-        Command::Inspect(arguments) => inspect::run(&arguments),
+/// Exit status where clips were skipped.
+const SKIPPED: u8 = 2;
+
+fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
+    let counted = |skipped| match skipped {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(SKIPPED),
     };
-    match result {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("gst-sparseadv: {error:#}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    let result = match Arguments::parse().command {
+        Command::Attack(arguments) => attack::run(&arguments).map(done),
+        Command::Convert(arguments) => convert::run(&arguments).map(counted),
+        Command::ConvertWorker(arguments) => convert::worker::run(&arguments).map(done),
+        Command::Merge(arguments) => convert::merge(&arguments).map(counted),
+        Command::Inspect(arguments) => inspect::run(&arguments).map(done),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("gst-sparseadv: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -5,8 +5,6 @@
 //! - UCF-101: class folders of `v_<Class>_gNN_cNN.avi` and `classInd.txt`, `trainlistNN.txt`, `testlistNN.txt`;
 //! - HMDB-51: class folders and `<class>_test_split<N>.txt` with lines `file.avi 1` (train), `2` (test) or `0` (unused);
 //! - plain class folders, split here so that a group (an actor, a source film) is never on both sides.
-//!
-//! Depends on nothing else of the crate.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -70,13 +68,15 @@ pub struct Clip {
     pub held_out: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DataSet {
     pub layout: Layout,
     pub labels: Vec<String>,
     pub clips: Vec<Clip>,
     /// Files that the lists name but the folders lack.
     pub missing: Vec<PathBuf>,
+    /// The folder of the lists that say who is held out.
+    pub lists: Option<PathBuf>,
 }
 
 /// Lists the clips of the set in the folder `root`.
@@ -99,7 +99,7 @@ pub fn open(root: &Path, options: &Options) -> Result<DataSet> {
     let lists = found
         .filter(|(of, _)| *of == layout)
         .map(|(_, lists)| lists);
-    let data = match (layout, lists) {
+    let mut data = match (layout, lists.clone()) {
         (Layout::Folders, _) => folders(root, options),
         (Layout::Ucf101, Some(lists)) => ucf101(root, &lists, options.split),
         (Layout::Hmdb51, Some(lists)) => hmdb51(root, &lists, options.split),
@@ -109,15 +109,7 @@ pub fn open(root: &Path, options: &Options) -> Result<DataSet> {
             options.split, options.split, options.split, root.display()
         ),
     }?;
-    for (side, held_out) in [("training", false), ("test", true)] {
-        ensure!(
-            data.clips.iter().any(|clip| clip.held_out == held_out),
-            "expected {side} clips in {}, found none among {} clips ({} files of the lists are missing)",
-            root.display(),
-            data.clips.len(),
-            data.missing.len()
-        );
-    }
+    data.lists = lists;
     Ok(data)
 }
 
@@ -265,12 +257,26 @@ fn folders(root: &Path, options: &Options) -> Result<DataSet> {
 }
 
 impl DataSet {
+    /// An error where there is nothing to train on, or nothing to test with.
+    pub fn require_both_sides(&self) -> Result<()> {
+        for (side, held_out) in [("training", false), ("test", true)] {
+            ensure!(
+                self.clips.iter().any(|clip| clip.held_out == held_out),
+                "expected {side} clips, found none among {} clips ({} files of the lists are missing)",
+                self.clips.len(),
+                self.missing.len()
+            );
+        }
+        Ok(())
+    }
+
     fn new(layout: Layout, labels: Vec<String>) -> Self {
         Self {
             layout,
             labels,
             clips: Vec::new(),
             missing: Vec::new(),
+            lists: None,
         }
     }
 
@@ -337,5 +343,4 @@ fn names_in(folder: &Path) -> Result<Vec<String>> {
 }
 
 #[cfg(test)]
-#[path = "layout_tests.rs"]
 mod tests;

@@ -173,6 +173,7 @@ fn lists_that_are_not_there_are_named() {
     let error = open(root.path(), &wanted).unwrap_err().to_string();
     assert!(error.contains("trainlist01.txt"), "{error}");
     // One group cannot be on both sides.
-    let error = open(root.path(), &options()).unwrap_err().to_string();
+    let data = open(root.path(), &options()).unwrap();
+    let error = data.require_both_sides().unwrap_err().to_string();
     assert!(error.contains("training clips"), "{error}");
 }

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `convert`: a data set becomes a tree of attacked videos with a manifest.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure, Context};
+use gstsparseadv::dataset;
+use gstsparseadv::model::archive;
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+
+mod manifest;
+mod plan;
+mod pool;
+mod record;
+pub mod worker;
+
+use plan::Side;
+use record::{Outcome, Record, Records, Settings};
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  gst-sparseadv convert UCF-101 UCF-101-attacked --model c3d.pt --side test --workers 2\n  \
+    gst-sparseadv convert UCF-101 UCF-101-attacked --model c3d.pt --shard 3/20   # one of twenty jobs\n  \
+    gst-sparseadv merge UCF-101-attacked                                        # their manifests as one\n\n\
+    Killed, it goes on where it was when it is called again. Exit status 2: some clips were skipped; the manifest says which and why."
+)]
+pub struct Arguments {
+    /// Data set: class folders of videos, with or without UCF-101's or HMDB-51's lists
+    source: PathBuf,
+    /// Folder for the attacked videos, in the same class folders, and the manifest
+    destination: PathBuf,
+    /// TorchScript classifier. It is a program and is run: use only files you trust
+    #[arg(long)]
+    model: PathBuf,
+    /// Further properties of the element, as in gst-launch-1.0
+    #[arg(long, default_value = "", value_name = "PROPERTIES")]
+    properties: String,
+    /// Encoder, with its properties; may begin with converters. The default loses nothing, and stands in AVI as the usual sets do
+    #[arg(long, default_value = LOSSLESS)]
+    encoder: String,
+    /// Muxer, with its properties
+    #[arg(long, default_value = "avimux")]
+    muxer: String,
+    /// Extension of the files
+    #[arg(long, default_value = "avi")]
+    extension: String,
+    /// Which clips, by the set's lists
+    #[arg(long, default_value = "all")]
+    side: Side,
+    /// Which of the set's three splits
+    #[arg(long, default_value_t = 1)]
+    split: u32,
+    /// Folder of the split lists, if not in or beside the set
+    #[arg(long)]
+    splits: Option<PathBuf>,
+    /// Groups (actors, source films) that are the test clips of plain folders, with commas between; by default 30 % of them
+    #[arg(long, value_delimiter = ',')]
+    test_groups: Vec<String>,
+    /// Clips with fewer frames are skipped; by default the model's window
+    #[arg(long)]
+    min_frames: Option<usize>,
+    /// Seed of whatever is random
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Processes that convert side by side, the cores' threads shared among them
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// Convert only the i-th of n parts, for job arrays
+    #[arg(long, value_name = "i/n", value_parser = plan::parse_shard)]
+    shard: Option<(usize, usize)>,
+    /// Try again what was skipped earlier
+    #[arg(long)]
+    retry: bool,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  gst-sparseadv merge UCF-101-attacked")]
+pub struct MergeArguments {
+    /// Tree made by convert, in one go or in parts
+    tree: PathBuf,
+}
+
+/// H.264 without loss. No B-frames, for AVI has no times to put them in order by.
+const LOSSLESS: &str = "x264enc pass=quant quantizer=0 bframes=0 speed-preset=superfast";
+
+/// Returns how many clips were skipped.
+pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
+    ensure!(arguments.workers > 0, "expected at least one worker");
+    gst::init()?;
+    gstsparseadv::plugin_register_static()?;
+    let (source, destination) = (&arguments.source, &arguments.destination);
+    let options = dataset::Options {
+        layout: None,
+        split: arguments.split,
+        splits: arguments.splits.clone(),
+        test_groups: arguments.test_groups.clone(),
+    };
+    let (all, lists) = plan::jobs(source, arguments.side, &options, &arguments.extension)?;
+    if same_folder(source, destination) {
+        bail!("expected another folder than the data set's own to convert into");
+    }
+    let min_frames = match arguments.min_frames {
+        Some(frames) => frames,
+        None => archive::read_metadata(&arguments.model)?.0.window,
+    };
+    let spec = worker::Spec {
+        model: arguments.model.clone(),
+        properties: format!("{} seed={}", arguments.properties, arguments.seed),
+        encoder: arguments.encoder.clone(),
+        muxer: arguments.muxer.clone(),
+        min_frames,
+    };
+    let settings = settings(arguments, min_frames)?;
+    let records = Records::open(destination, &settings)?;
+    plan::copy_lists(&lists, source, destination)?;
+    let mine = plan::take_shard(all.clone(), arguments.shard);
+    let is_done = |record: Option<Record>| {
+        record.is_some_and(|r| !arguments.retry || matches!(r.outcome, Outcome::Converted { .. }))
+    };
+    let open: Vec<plan::Job> = mine
+        .iter()
+        .filter(|job| !is_done(records.get(&job.clip)))
+        .cloned()
+        .collect();
+
+    let bar = ProgressBar::new(mine.len() as u64).with_style(ProgressStyle::with_template(
+        "{wide_bar} {pos}/{len} clips, {per_sec}, {eta} left, {msg}",
+    )?);
+    bar.set_position((mine.len() - open.len()) as u64);
+    bar.reset_eta();
+    let (mut windows, mut fooled) = (0, 0);
+    pool::convert(
+        &open,
+        &spec,
+        destination,
+        &records,
+        arguments.workers,
+        |record| {
+            bar.inc(1);
+            match &record.outcome {
+                Outcome::Converted { windows: w, .. } => {
+                    windows += w.len();
+                    fooled += w.iter().filter(|w| w["success"] == true).count();
+                }
+                Outcome::Skipped { reason } => {
+                    bar.suspend(|| eprintln!("skipped {}: {reason}", record.clip));
+                }
+            }
+            bar.set_message(format!("{fooled} of {windows} windows fooled"));
+        },
+    )?;
+    bar.finish();
+
+    let made = records.all()?;
+    let of = |jobs: &[plan::Job]| -> Vec<Record> {
+        let wanted: std::collections::HashSet<&str> =
+            jobs.iter().map(|job| job.clip.as_str()).collect();
+        let mine = made.iter().filter(|r| wanted.contains(r.clip.as_str()));
+        mine.cloned().collect()
+    };
+    let part = of(&mine);
+    if arguments.shard.is_some() {
+        manifest::write(destination, arguments.shard, &settings, &part)?;
+    }
+    if of(&all).len() == all.len() {
+        manifest::write(destination, None, &settings, &made)?;
+    }
+    Ok(summary(destination, &part))
+}
+
+/// Returns how many clips were skipped.
+pub fn merge(arguments: &MergeArguments) -> anyhow::Result<usize> {
+    let (records, settings) = Records::reopen(&arguments.tree)?;
+    let records = records.all()?;
+    manifest::write(&arguments.tree, None, &settings, &records)?;
+    Ok(summary(&arguments.tree, &records))
+}
+
+fn summary(root: &Path, records: &[Record]) -> usize {
+    let (mut windows, mut fooled, mut skipped) = (0, 0, 0);
+    for record in records {
+        match &record.outcome {
+            Outcome::Converted { windows: w, .. } => {
+                windows += w.len();
+                fooled += w.iter().filter(|w| w["success"] == true).count();
+            }
+            Outcome::Skipped { .. } => skipped += 1,
+        }
+    }
+    println!(
+        "{}: {} clips converted, {fooled} of {windows} windows fooled, {skipped} clips skipped",
+        root.display(),
+        records.len() - skipped
+    );
+    skipped
+}
+
+fn settings(arguments: &Arguments, min_frames: usize) -> anyhow::Result<Settings> {
+    let model = std::fs::read(&arguments.model)
+        .with_context(|| format!("{} could not be read", arguments.model.display()))?;
+    let name = arguments.model.file_name().context("a file has a name")?;
+    Ok(Settings {
+        model: name.to_string_lossy().into_owned(),
+        model_sha256: format!("{:x}", Sha256::digest(&model)),
+        properties: arguments.properties.clone(),
+        encoder: arguments.encoder.clone(),
+        muxer: arguments.muxer.clone(),
+        extension: arguments.extension.clone(),
+        min_frames,
+        seed: arguments.seed,
+        plugin: concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")).into(),
+        libtorch: env!("LIBTORCH_VERSION").into(),
+        gstreamer: gst::version_string().into(),
+    })
+}
+
+fn same_folder(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The worker processes, and what becomes of their answers.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use anyhow::{bail, Context};
+
+use super::plan::Job;
+use super::record::{self, Outcome, Record, Records};
+use super::worker::{Answer, Request, Spec};
+
+/// A worker process, its model loaded.
+struct Worker {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    fn start(spec: &Spec, threads: usize) -> anyhow::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("convert-worker")
+            .arg(serde_json::to_string(spec)?)
+            .env("OMP_NUM_THREADS", threads.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("a worker process could not be started")?;
+        let requests = child.stdin.take().context("a pipe")?;
+        let answers = BufReader::new(child.stdout.take().context("a pipe")?);
+        let mut worker = Self {
+            child,
+            requests,
+            answers,
+        };
+        match worker.answer()? {
+            Answer::Ready { .. } => Ok(worker),
+            Answer::Unfit(reason) => bail!("{reason}"),
+            answer => bail!("expected a worker to be ready, found {answer:?}"),
+        }
+    }
+
+    fn answer(&mut self) -> anyhow::Result<Answer> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line)? == 0 {
+            let status = self.child.wait()?;
+            bail!("the process that converted it ended ({status})");
+        }
+        Ok(serde_json::from_str(&line)?)
+    }
+
+    fn ask(&mut self, request: &Request) -> anyhow::Result<Answer> {
+        writeln!(self.requests, "{}", serde_json::to_string(request)?)?;
+        self.requests.flush()?;
+        self.answer()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Gone already where a clip has crashed it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Converts `jobs`, and calls `done` with each record as it is written.
+pub fn convert(
+    jobs: &[Job],
+    spec: &Spec,
+    root: &Path,
+    records: &Records,
+    workers: usize,
+    mut done: impl FnMut(&Record),
+) -> anyhow::Result<()> {
+    // As many threads for each as there are cores to share.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (cores / workers).max(1);
+    let next = AtomicUsize::new(0);
+    let (send, receive) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..workers.min(jobs.len()) {
+            let (send, next) = (send.clone(), &next);
+            scope.spawn(move || {
+                let mut worker = None;
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let record = convert_one(job, spec, root, records, threads, &mut worker);
+                    let failed = record.is_err();
+                    if send.send(record).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        for record in receive {
+            match record {
+                Ok(record) => done(&record),
+                Err(error) => {
+                    next.store(jobs.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// An error is not the clip's: nothing could be converted or written.
+fn convert_one(
+    job: &Job,
+    spec: &Spec,
+    root: &Path,
+    records: &Records,
+    threads: usize,
+    worker: &mut Option<Worker>,
+) -> anyhow::Result<Record> {
+    let path = root.join(&job.output);
+    record::remove_parts(&path);
+    let part = record::part_of(&path)?;
+    let request = Request {
+        source: job.source.clone(),
+        part: part.clone(),
+    };
+    let asked = match worker {
+        Some(worker) => worker,
+        None => worker.insert(Worker::start(spec, threads)?),
+    };
+    let outcome = match asked.ask(&request) {
+        Ok(Answer::Converted {
+            frames,
+            windows,
+            seconds,
+        }) => {
+            let bytes = std::fs::metadata(&part)
+                .with_context(|| format!("{} could not be written", part.display()))?
+                .len();
+            record::publish(&part, &path)?;
+            Outcome::Converted {
+                output: job.output.clone(),
+                bytes,
+                frames,
+                windows,
+                seconds,
+            }
+        }
+        Ok(Answer::Skipped(reason)) => Outcome::Skipped { reason },
+        Ok(answer) => bail!("expected an answer about a clip, found {answer:?}"),
+        Err(error) => {
+            *worker = None;
+            Outcome::Skipped {
+                reason: format!("{error:#}"),
+            }
+        }
+    };
+    if matches!(outcome, Outcome::Skipped { .. }) {
+        record::remove_parts(&path);
+    }
+    let record = Record {
+        clip: job.clip.clone(),
+        class: job.class.clone(),
+        outcome,
+    };
+    records.put(&record)?;
+    Ok(record)
+}
