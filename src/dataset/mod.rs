@@ -295,7 +295,7 @@ impl DataSet {
 
 /// Who or where a clip of plain folders is from: UCF's `gNN`, else what precedes the class's name (an actor or HMDB-51's source), else
 /// what precedes HMDB-51's suffix fields, else the whole name.
-fn group_of(file: &str, class: &str) -> String {
+pub fn group_of(file: &str, class: &str) -> String {
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let fields: Vec<&str> = stem.split('_').collect();
     if let [.., group, clip] = fields[..] {

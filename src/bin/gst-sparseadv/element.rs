@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use anyhow::{bail, Context};
+use anyhow::{anyhow, bail, Context};
 use gst::prelude::*;
 
-use super::decode;
+use super::decode::{self, Clip};
 
 pub struct Attacker {
     element: gst::Element,
@@ -25,6 +25,65 @@ impl Attacker {
         let attacker = Self { element };
         attacker.load()?;
         Ok(attacker)
+    }
+
+    /// Gives every property but the model its default, and then those in `properties`, as in gst-launch-1.0 but without spaces in values.
+    pub fn configure(&self, properties: &str) -> anyhow::Result<()> {
+        let known = self.element.list_properties();
+        let own = known.iter().filter(|p| {
+            let kept = ["model", "device", "report-location"].contains(&p.name());
+            p.owner_type() == self.element.type_()
+                && p.flags().contains(glib::ParamFlags::WRITABLE)
+                && !kept
+        });
+        for property in own {
+            self.element
+                .set_property_from_value(property.name(), property.default_value());
+        }
+        for setting in properties.split_whitespace() {
+            let found = setting
+                .split_once('=')
+                .and_then(|(name, value)| Some((self.element.find_property(name)?, value)));
+            let (property, value) = found.with_context(|| {
+                format!("expected property=value of sparseadv, found {setting}")
+            })?;
+            let value = glib::Value::deserialize_with_pspec(value, &property)
+                .with_context(|| format!("the value in {setting}"))?;
+            self.element
+                .set_property_from_value(property.name(), &value);
+        }
+        Ok(())
+    }
+
+    /// Attacks frames, and returns them with the windows' reports.
+    pub fn attack(&self, clip: &Clip) -> anyhow::Result<(Clip, Vec<serde_json::Value>)> {
+        let source = gst_app::AppSrc::builder()
+            .caps(&clip.info.to_caps()?)
+            .format(gst::Format::Time)
+            .max_bytes(0)
+            .build();
+        let sink = gst_app::AppSink::builder().sync(false).build();
+        let pushed = decode::collect(&sink);
+        let windows = self.run(
+            |pipeline, pad| {
+                pipeline.add(&source)?;
+                let from = source.static_pad("src").context("a source pad")?;
+                from.link(&pad)?;
+                // Its queue takes them all before it runs.
+                source.set_state(gst::State::Ready)?;
+                for frame in &clip.frames {
+                    source.push_buffer(frame.clone())?;
+                }
+                source.end_of_stream()?;
+                Ok(())
+            },
+            sink.upcast_ref(),
+        )?;
+        let pushed = pushed
+            .lock()
+            .map_err(|_| anyhow!("the reader failed"))?
+            .take();
+        Ok((pushed.context("expected frames, found none")?, windows))
     }
 
     pub fn element(&self) -> &gst::Element {

@@ -13,6 +13,8 @@ mod element;
 mod inspect;
 mod picture;
 mod print;
+mod report;
+mod reproduce;
 
 #[derive(Parser)]
 #[command(name = "gst-sparseadv", version, about)]
@@ -31,6 +33,10 @@ enum Command {
     Merge(convert::MergeArguments),
     #[command(hide = true)]
     ConvertWorker(convert::worker::Arguments),
+    /// Measure the paper's tables and figure on data sets and models
+    Reproduce(reproduce::Arguments),
+    /// Make pages of what reproduce has measured
+    Report(report::Arguments),
     /// Show what a TorchScript archive contains and whether it fits the model contract
     Inspect(inspect::Arguments),
 }
@@ -49,6 +55,8 @@ fn main() -> ExitCode {
         Command::Convert(arguments) => convert::run(&arguments).map(counted),
         Command::ConvertWorker(arguments) => convert::worker::run(&arguments).map(done),
         Command::Merge(arguments) => convert::merge(&arguments).map(counted),
+        Command::Reproduce(arguments) => reproduce::run(&arguments).map(done),
+        Command::Report(arguments) => report::run(&arguments).map(done),
         Command::Inspect(arguments) => inspect::run(&arguments).map(done),
     };
     result.unwrap_or_else(|error| {

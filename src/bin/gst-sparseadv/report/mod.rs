@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `report`: pages from results, as HTML that opens offline, Markdown, CSV and SVG.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+mod figure;
+mod table;
+mod tables;
+
+use crate::reproduce::paper;
+use crate::reproduce::results::{Attack, Results};
+use crate::reproduce::systems::{Goal, Optimisation, Selection};
+use table::escape;
+
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  gst-sparseadv report results")]
+pub struct Arguments {
+    /// Folder of results.jsonl, made by reproduce
+    folder: PathBuf,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    pages(&arguments.folder)
+}
+
+const STYLE: &str =
+    "body{font:15px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em;color:#222}\
+    table{border-collapse:collapse;font-size:13px;white-space:nowrap}\
+    td,th{border:1px solid #ccc;padding:3px 8px;text-align:left}th{background:#f2f2f2}\
+    .wide{overflow-x:auto}code{background:#f2f2f2;overflow-wrap:anywhere}\
+    .figures{display:flex;flex-wrap:wrap;gap:1em}h2{margin-top:2em}";
+
+/// Writes the pages of a folder's results beside them.
+pub fn pages(folder: &Path) -> anyhow::Result<()> {
+    let results = Results::read(folder)?;
+    let tables = tables::all(&results);
+    let figures = figures(&results)?;
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes)
+            .with_context(|| format!("{} could not be written", path.display()))
+    };
+    let names = [
+        "table-1",
+        "table-2",
+        "claim",
+        "ablation",
+        "paper-table-1",
+        "paper-table-2",
+    ];
+    for (name, table) in names.iter().zip(&tables) {
+        write(&format!("{name}.csv"), &table.csv()?)?;
+    }
+    for (name, svg) in &figures {
+        write(&format!("{name}.svg"), svg.as_bytes())?;
+    }
+    write(
+        "report.md",
+        markdown(&results, &tables, &figures).as_bytes(),
+    )?;
+    write("report.html", html(&results, &tables, &figures).as_bytes())?;
+    println!("wrote {}", folder.join("report.html").display());
+    Ok(())
+}
+
+/// A curve of ours and one of SA for each data set and model.
+fn figures(results: &Results) -> anyhow::Result<Vec<(String, String)>> {
+    let mut figures = Vec::new();
+    for pair in tables::pairs(results) {
+        let curves = [Selection::Ours, Selection::Sa].map(|selection| {
+            let goal = Goal::Untargeted;
+            let attacks = tables::of(results, pair, goal, selection, Optimisation::Paper);
+            (selection.name(), attacks)
+        });
+        let curves: Vec<(&str, Vec<&Attack>)> = curves
+            .iter()
+            .map(|(name, attacks)| (*name, attacks.iter().collect()))
+            .filter(|(_, attacks): &(&str, Vec<&Attack>)| !attacks.is_empty())
+            .collect();
+        if !curves.is_empty() {
+            let title = format!("{}, {}", pair.1, pair.0);
+            let name = format!("figure-2-{}-{}", file_name(pair.0), file_name(pair.1));
+            figures.push((name, figure::svg(&title, &curves)?));
+        }
+    }
+    Ok(figures)
+}
+
+fn file_name(text: &str) -> String {
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    text.chars().map(safe).collect()
+}
+
+const FIGURE_TITLE: &str = "Figure 2. Fooling rate against the maximum number of iterations";
+
+fn conditions(results: &Results) -> Vec<String> {
+    results
+        .runs
+        .iter()
+        .map(|run| {
+            format!(
+                "gst-sparseadv {} (seed {}, frames {}, {}; sparseadv {}, libtorch {}, {})",
+                run.command,
+                run.seed,
+                if run.format.is_empty() {
+                    "as decoded"
+                } else {
+                    &run.format
+                },
+                run.properties,
+                run.plugin,
+                run.libtorch,
+                run.gstreamer
+            )
+        })
+        .collect()
+}
+
+fn markdown(results: &Results, tables: &[table::Table], figures: &[(String, String)]) -> String {
+    let mut text = String::from("# Sparse adversarial attack: the paper's experiments\n\n");
+    for line in conditions(results) {
+        text += &format!("    {line}\n");
+    }
+    for (i, table) in tables.iter().enumerate() {
+        text += &format!("\n{}", table.markdown());
+        if i == 1 {
+            text += &format!("\n## {FIGURE_TITLE}\n\n{}\n\n", paper::FIGURE_2);
+            for (name, _) in figures {
+                text += &format!("![{name}]({name}.svg)\n");
+            }
+        }
+    }
+    text
+}
+
+fn html(results: &Results, tables: &[table::Table], figures: &[(String, String)]) -> String {
+    let mut body = String::new();
+    for line in conditions(results) {
+        body += &format!("<p><code>{}</code></p>\n", escape(&line));
+    }
+    for (i, table) in tables.iter().enumerate() {
+        body += &table.html();
+        if i == 1 {
+            body += &format!(
+                "<h2>{FIGURE_TITLE}</h2>\n<p>{}</p>\n<div class=\"figures\">\n",
+                escape(paper::FIGURE_2)
+            );
+            for (_, svg) in figures {
+                body += svg;
+            }
+            body += "</div>\n";
+        }
+    }
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Sparse adversarial attack</title>\n\
+         <style>{STYLE}</style></head><body>\n<h1>Sparse adversarial attack: the paper's experiments</h1>\n\
+         <p>Keyframe selection by gradient, two-stage L2,1 attack (Xu et al., ICASSP 2023), run through GStreamer's <code>sparseadv</code>.</p>\n\
+         {body}</body></html>\n"
+    )
+}

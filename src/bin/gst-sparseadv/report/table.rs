@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A table as Markdown, CSV and HTML.
+
+pub struct Table {
+    pub title: String,
+    /// What has to be known to read it.
+    pub note: String,
+    pub header: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let header: Vec<String> = self.header.iter().map(|h| h.to_string()).collect();
+        let rule: Vec<String> = header.iter().map(|_| "---".to_string()).collect();
+        let rows: String = self.rows.iter().map(|row| line(row)).collect();
+        format!(
+            "## {}\n\n{}\n\n{}{}{rows}",
+            self.title,
+            self.note,
+            line(&header),
+            line(&rule)
+        )
+    }
+
+    pub fn csv(&self) -> anyhow::Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(&self.header)?;
+        for row in &self.rows {
+            writer.write_record(row)?;
+        }
+        Ok(writer.into_inner()?)
+    }
+
+    pub fn html(&self) -> String {
+        let row = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
+            let cells: String = cells
+                .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)))
+                .collect();
+            format!("<tr>{cells}</tr>\n")
+        };
+        let body: String = self
+            .rows
+            .iter()
+            .map(|r| row("td", &mut r.iter().map(String::as_str)))
+            .collect();
+        format!(
+            "<h2>{}</h2>\n<p>{}</p>\n<div class=\"wide\"><table>\n{}{body}</table></div>\n",
+            escape(&self.title),
+            escape(&self.note),
+            row("th", &mut self.header.iter().copied())
+        )
+    }
+}
+
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What is compared: a way to select keyframes together with a way to optimise.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Goal {
+    Untargeted,
+    Targeted,
+}
+
+impl Goal {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Untargeted => "untargeted",
+            Self::Targeted => "targeted",
+        }
+    }
+}
+
+/// How keyframes are selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Selection {
+    /// By gradient: the paper's own method
+    Ours,
+    /// The first frames, as in Wei et al. 2019
+    Sa,
+    /// The frames that differ most from the ones before
+    Ifd,
+    /// By the drop in probability without the frame, as in Wei et al. 2020
+    Heuristic,
+    /// Chance
+    Random,
+    /// Every frame
+    Dense,
+}
+
+impl Selection {
+    pub const ALL: [Self; 6] = [
+        Self::Ours,
+        Self::Sa,
+        Self::Ifd,
+        Self::Heuristic,
+        Self::Random,
+        Self::Dense,
+    ];
+
+    /// As the paper calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "Ours",
+            Self::Sa => "SA",
+            Self::Ifd => "IFD",
+            Self::Heuristic => "Heuristic",
+            Self::Random => "Random",
+            Self::Dense => "Dense",
+        }
+    }
+
+    fn property(self) -> &'static str {
+        match self {
+            Self::Ours => "gradient",
+            Self::Sa => "fixed",
+            Self::Ifd => "ifd",
+            Self::Heuristic => "heuristic",
+            Self::Random => "random",
+            Self::Dense => "all",
+        }
+    }
+}
+
+/// How the perturbation is optimised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Optimisation {
+    /// The paper's two stages with Adam at SA's step of 0.255 grey level, a fixed set of keyframes
+    Paper,
+    /// SA's published program: class term and norm at once
+    Published,
+    /// The element's defaults: a larger, decaying step; keyframes join when the attack stalls
+    Element,
+}
+
+impl Optimisation {
+    pub const ALL: [Self; 3] = [Self::Paper, Self::Published, Self::Element];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Paper => "two-stage",
+            Self::Published => "SA's own",
+            Self::Element => "element's default",
+        }
+    }
+
+    /// Properties of the element. SA's step is 0.001 of values in 0..1.
+    fn properties(self) -> &'static str {
+        match self {
+            Self::Paper => "learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0",
+            Self::Published => {
+                "objective=sparse learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0"
+            }
+            Self::Element => "confidence=0",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct System {
+    pub selection: Selection,
+    pub optimisation: Optimisation,
+}
+
+impl System {
+    /// Table 2: every selection with the paper's optimisation. The ablation: the paper's three with the others.
+    pub fn all() -> Vec<Self> {
+        let paper = Selection::ALL.map(|selection| (selection, Optimisation::Paper));
+        let others = [Selection::Ours, Selection::Sa, Selection::Ifd]
+            .into_iter()
+            .flat_map(|selection| {
+                [Optimisation::Published, Optimisation::Element].map(|o| (selection, o))
+            });
+        let pairs = paper.into_iter().chain(others);
+        pairs
+            .map(|(selection, optimisation)| Self {
+                selection,
+                optimisation,
+            })
+            .collect()
+    }
+
+    /// Properties of the element, as in gst-launch-1.0.
+    pub fn properties(self) -> String {
+        format!(
+            "keyframes={} {}",
+            self.selection.property(),
+            self.optimisation.properties()
+        )
+    }
+}
