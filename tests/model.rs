@@ -5,7 +5,7 @@
 mod common;
 
 use common::models::{traced, weights, ModelFile, SIDE};
-use gstsparseadv::attack::Classifier;
+use gstsparseadv::attack::{Classifier, Weighing};
 use gstsparseadv::model::{DeviceChoice, Model, Options};
 use serde_json::json;
 use tch::{Kind, Tensor};
@@ -118,7 +118,10 @@ fn equation_3_weighs_each_frame_by_its_own_step() {
     assert_eq!(model.feature_shape().unwrap(), [1, 3, T as i64, 1, 1]);
     model.forward(&view()).unwrap();
     for label in 0..2 {
-        let found = model.feature_weights(label).unwrap().unwrap();
+        let found = model
+            .feature_weights(label, Weighing::Absolute)
+            .unwrap()
+            .unwrap();
         assert_close(&found, &step_weights(&linear, 3, T as i64, label as i64));
     }
 }
@@ -150,7 +153,13 @@ fn equation_4_averages_the_steps_that_cover_a_frame() {
         (w[2] + w[3] + w[4]) / 3.0,
         (w[3] + w[4]) / 2.0,
     ];
-    assert_close(&model.feature_weights(1).unwrap().unwrap(), &expected);
+    assert_close(
+        &model
+            .feature_weights(1, Weighing::Absolute)
+            .unwrap()
+            .unwrap(),
+        &expected,
+    );
 }
 
 #[test]
@@ -160,7 +169,7 @@ fn a_collapsed_time_axis_is_said_and_not_used() {
     let mut model = load(&linear_of(map, &linear));
     assert!(model.features_unused().unwrap().contains("collapsed"));
     model.forward(&view()).unwrap();
-    assert_eq!(model.feature_weights(0).unwrap(), None);
+    assert_eq!(model.feature_weights(0, Weighing::Absolute).unwrap(), None);
 }
 
 #[test]

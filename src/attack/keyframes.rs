@@ -15,7 +15,18 @@ pub enum Source {
     #[default]
     Auto,
     Features,
+    /// At the feature map, and a frame's weight is the absolute value of the sum rather than the sum of absolute values.
+    Signed,
     Input,
+}
+
+/// How the gradient of a frame becomes its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weighing {
+    /// Mean absolute value: non-negative weights, as a boundary on their sum needs.
+    Absolute,
+    /// Absolute value of the mean: Eq. 3 as printed sums the gradient itself.
+    Signed,
 }
 
 /// A way to choose keyframes. A count of `None` is the baselines' own: 4 of 16 frames untargeted, 5 of 16 targeted.
@@ -47,7 +58,7 @@ impl FromStr for Selection {
     fn from_str(s: &str) -> Result<Self, String> {
         let unknown = || {
             format!(
-                "expected keyframes as gradient, gradient:features, gradient:input, fixed, ifd, heuristic, random (each of the last four \
+                "expected keyframes as gradient, gradient:features, gradient:signed, gradient:input, fixed, ifd, heuristic, random (each of the last four \
                  also with a count, as fixed:4), all, or frame numbers such as 0,5,7; found {s}"
             )
         };
@@ -64,6 +75,7 @@ impl FromStr for Selection {
             "gradient" => match argument {
                 None => Ok(Self::Gradient(Source::Auto)),
                 Some("features") => Ok(Self::Gradient(Source::Features)),
+                Some("signed") => Ok(Self::Gradient(Source::Signed)),
                 Some("input") => Ok(Self::Gradient(Source::Input)),
                 Some(_) => Err(unknown()),
             },
@@ -94,6 +106,7 @@ impl fmt::Display for Selection {
         match self {
             Self::Gradient(Source::Auto) => f.write_str("gradient"),
             Self::Gradient(Source::Features) => f.write_str("gradient:features"),
+            Self::Gradient(Source::Signed) => f.write_str("gradient:signed"),
             Self::Gradient(Source::Input) => f.write_str("gradient:input"),
             Self::Fixed(n) => counted(f, "fixed", n),
             Self::InterFrameDifference(n) => counted(f, "ifd", n),
@@ -192,7 +205,8 @@ pub(super) fn select(
         Selection::Gradient(source) => {
             let features = match source {
                 Source::Input => None,
-                _ => classifier.feature_weights(label)?,
+                Source::Signed => classifier.feature_weights(label, Weighing::Signed)?,
+                _ => classifier.feature_weights(label, Weighing::Absolute)?,
             };
             let weights = match features {
                 Some(weights) => weights,

@@ -15,7 +15,7 @@ pub mod sparse;
 pub mod two_stage;
 
 pub use config::{Config, Goal, Objective};
-pub use keyframes::Selection;
+pub use keyframes::{Selection, Weighing};
 pub use run::{run, Outcome, Progress};
 pub use two_stage::Best;
 
@@ -62,7 +62,11 @@ pub trait Classifier {
     ) -> Result<(), Error>;
     /// Eq. 3 and Eq. 4 at the last forward: each frame's weight from the gradient of logit `label` with respect to the model's feature
     /// map, not yet normalised; `None` where the model gives no feature map to weigh frames by. One backward pass.
-    fn feature_weights(&mut self, label: usize) -> Result<Option<Vec<f64>>, Error>;
+    fn feature_weights(
+        &mut self,
+        label: usize,
+        weighing: Weighing,
+    ) -> Result<Option<Vec<f64>>, Error>;
 }
 
 #[derive(Debug, thiserror::Error)]

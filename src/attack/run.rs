@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::keyframes::{self, Keyframes};
+use super::keyframes::{self, Keyframes, Weighing};
 use super::two_stage::{self, Best};
 use super::{loss, norm, Calls, Classifier, Config, Error, Goal, Scene};
 
@@ -73,8 +73,12 @@ impl<'a> Counted<'a> {
         self.inner.backward(cotangent, frames, grad_view)
     }
 
-    pub fn feature_weights(&mut self, label: usize) -> Result<Option<Vec<f64>>, Error> {
-        let weights = self.inner.feature_weights(label)?;
+    pub fn feature_weights(
+        &mut self,
+        label: usize,
+        weighing: Weighing,
+    ) -> Result<Option<Vec<f64>>, Error> {
+        let weights = self.inner.feature_weights(label, weighing)?;
         if weights.is_some() {
             self.count_backward();
         }

@@ -306,7 +306,11 @@ impl crate::attack::Classifier for Model {
         Ok(self.input_gradient(&loss, frames, grad_view)?)
     }
 
-    fn feature_weights(&mut self, label: usize) -> Result<Option<Vec<f64>>, crate::attack::Error> {
+    fn feature_weights(
+        &mut self,
+        label: usize,
+        weighing: crate::attack::Weighing,
+    ) -> Result<Option<Vec<f64>>, crate::attack::Error> {
         let Some(features) = &self.features else {
             return Ok(None);
         };
@@ -317,10 +321,12 @@ impl crate::attack::Classifier for Model {
         let grad = gradient(&score, map, true)?.ok_or(Error::FeaturesOffPath)?;
         let axis = features.layout.time_axis() as i64;
         let others: Vec<i64> = (0..grad.dim() as i64).filter(|d| *d != axis).collect();
-        let steps = grad
-            .f_abs()
-            .and_then(|g| g.f_mean_dim(&others[..], false, Kind::Float))
-            .map_err(run_error)?;
+        let mean = |g: Tensor| g.f_mean_dim(&others[..], false, Kind::Float);
+        let steps = match weighing {
+            crate::attack::Weighing::Absolute => grad.f_abs().and_then(mean),
+            crate::attack::Weighing::Signed => mean(grad).and_then(|m| m.f_abs()),
+        }
+        .map_err(run_error)?;
         let mut host = vec![0.0; steps.numel()];
         copy_to(&steps, &mut host)?;
         let steps: Vec<f64> = host.into_iter().map(f64::from).collect();

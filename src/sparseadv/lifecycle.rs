@@ -62,16 +62,19 @@ impl SparseAdv {
         let config = settings
             .attack_config(metadata, loaded.model.classes())
             .map_err(wrong)?;
-        let features = crate::attack::keyframes::Source::Features;
-        if config.selection == crate::attack::Selection::Gradient(features)
-            && loaded.model.feature_shape().is_none()
-        {
+        use crate::attack::keyframes::Source;
+        let needs_features = matches!(
+            config.selection,
+            crate::attack::Selection::Gradient(Source::Features | Source::Signed)
+        );
+        if needs_features && loaded.model.feature_shape().is_none() {
             let why = loaded
                 .model
                 .features_unused()
                 .unwrap_or("the model returns logits alone");
             return Err(wrong(format!(
-                "Expected a model with a feature map to weigh keyframes by (keyframes=gradient:features), but {why}. Use keyframes=gradient."
+                "Expected a model with a feature map to weigh keyframes by (keyframes={}), but {why}. Use keyframes=gradient.",
+                config.selection
             )));
         }
         self.state().windowing = settings.windowing(metadata);

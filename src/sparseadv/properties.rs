@@ -44,7 +44,7 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .build(),
         glib::ParamSpecString::builder("keyframes")
             .nick("Keyframes")
-            .blurb("Which frames to perturb: gradient, gradient:features, gradient:input, fixed[:N], ifd[:N], heuristic[:N], random[:N], all, or frame numbers such as 0,5,7")
+            .blurb("Which frames to perturb: gradient, gradient:features, gradient:signed, gradient:input, fixed[:N], ifd[:N], heuristic[:N], random[:N], all, or frame numbers such as 0,5,7")
             .default_value(Some(d.keyframes.as_str()))
             .mutable_ready()
             .build(),

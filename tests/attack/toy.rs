@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use gstsparseadv::attack::{loss, run, Classifier, Config, Error, Goal, Outcome, Scene};
+use gstsparseadv::attack::{loss, run, Classifier, Config, Error, Goal, Outcome, Scene, Weighing};
 
 pub const T: usize = 6;
 pub const LEN: usize = 12;
@@ -131,7 +131,7 @@ impl Classifier for Linear {
         Ok(())
     }
 
-    fn feature_weights(&mut self, _label: usize) -> Result<Option<Vec<f64>>, Error> {
+    fn feature_weights(&mut self, _label: usize, _: Weighing) -> Result<Option<Vec<f64>>, Error> {
         self.asked.borrow_mut().push(Asked::Features);
         Ok(self.features.clone())
     }

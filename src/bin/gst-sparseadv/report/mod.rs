@@ -37,6 +37,7 @@ const STYLE: &str =
 pub fn pages(folder: &Path) -> anyhow::Result<()> {
     let results = Results::read(folder)?;
     let tables = tables::all(&results);
+
     let figures = figures(&results)?;
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
@@ -48,6 +49,7 @@ pub fn pages(folder: &Path) -> anyhow::Result<()> {
         "table-2",
         "claim",
         "ablation",
+        "variants",
         "paper-table-1",
         "paper-table-2",
     ];

@@ -30,12 +30,22 @@ pub fn of(
     let system = System {
         selection,
         optimisation,
+        variant: None,
     };
+    of_system(results, (dataset, model), goal, &system)
+}
+
+fn of_system(
+    results: &Results,
+    (dataset, model): (&str, &str),
+    goal: Goal,
+    system: &System,
+) -> Vec<Attack> {
     let mut attacks: Vec<Attack> = results
         .attacks
         .iter()
         .filter(|a| {
-            a.dataset == dataset && a.model == model && a.goal == goal && a.system == system
+            a.dataset == dataset && a.model == model && a.goal == goal && a.system == *system
         })
         .cloned()
         .collect();
@@ -51,6 +61,7 @@ pub fn all(results: &Results) -> Vec<Table> {
         table_2(results),
         claim(results),
         ablation(results),
+        variants(results),
         paper_table_1(),
         paper_table_2(),
     ]
@@ -254,6 +265,35 @@ fn ablation(results: &Results) -> Table {
                return over the boundary, keyframes that join when the attack stalls."
             .into(),
         header: header(&["data set", "model", "goal", "optimisation", "selection"]),
+        rows,
+    }
+}
+
+fn variants(results: &Results) -> Table {
+    let mut systems: Vec<System> = Vec::new();
+    for a in &results.attacks {
+        if a.system.variant.is_some() && !systems.contains(&a.system) {
+            systems.push(a.system.clone());
+        }
+    }
+    let mut rows = Vec::new();
+    for pair in pairs(results) {
+        for goal in GOALS {
+            for system in &systems {
+                let attacks = of_system(results, pair, goal, system);
+                let Some(metrics) = metrics(&attacks) else {
+                    continue;
+                };
+                let variant = system.variant.clone().unwrap_or_default();
+                let first = [pair.0.into(), pair.1.into(), goal.name().into(), variant];
+                rows.push(first.into_iter().chain(metrics).collect());
+            }
+        }
+    }
+    Table {
+        title: "Variants of the paper's method".into(),
+        note: "The rows \"Ours\" of Table 2 with further properties (--variant).".into(),
+        header: header(&["data set", "model", "goal", "variant"]),
         rows,
     }
 }

@@ -58,6 +58,12 @@ pub struct Arguments {
     /// Raw format that is attacked; empty: the decoder's own. The paper's frames are RGB
     #[arg(long, default_value = "RGB")]
     format: String,
+    /// The paper's method with these properties too, for a table of variants; may be repeated
+    #[arg(long, value_name = "PROPERTIES")]
+    variant: Vec<String>,
+    /// Only the variants, and ours and SA as the paper has them
+    #[arg(long)]
+    only_variants: bool,
     /// Which of a set's three splits
     #[arg(long, default_value_t = 1)]
     split: u32,
@@ -293,7 +299,14 @@ impl Model {
         known: &Results,
         log: &mut Log,
     ) -> anyhow::Result<()> {
-        let systems = System::all();
+        let mut systems = System::all();
+        if arguments.only_variants {
+            systems.retain(|s| {
+                s.optimisation == systems::Optimisation::Paper
+                    && [systems::Selection::Ours, systems::Selection::Sa].contains(&s.selection)
+            });
+        }
+        systems.extend(arguments.variant.iter().map(|v| System::variant(v)));
         let done: HashSet<_> = known.attacks.iter().map(Attack::key).collect();
         let windows: usize = clips.values().map(Vec::len).sum();
         let total = windows * systems.len() * arguments.goals.len();
@@ -312,12 +325,12 @@ impl Model {
                             self.dataset.as_str(),
                             self.name.as_str(),
                             *goal,
-                            *system,
+                            system,
                             clip.as_str(),
                         );
                         if !done.contains(&key) {
                             let line =
-                                self.measure(arguments, &window, *goal, target.clone(), *system)?;
+                                self.measure(arguments, &window, *goal, target.clone(), system)?;
                             log.add(&Line::Attack(Box::new(line)))?;
                         }
                         bar.inc(1);
@@ -346,7 +359,7 @@ impl Model {
         window: &Window,
         goal: Goal,
         target: Option<String>,
-        system: System,
+        system: &System,
     ) -> anyhow::Result<Attack> {
         let iterations = arguments.iterations[usize::from(goal == Goal::Targeted)];
         self.attacker.configure(&format!(
@@ -375,7 +388,7 @@ impl Model {
             dataset: self.dataset.clone(),
             model: self.name.clone(),
             goal,
-            system,
+            system: system.clone(),
             clip: window.clip.clone(),
             class: window.class.clone(),
             success: report["success"] == true,

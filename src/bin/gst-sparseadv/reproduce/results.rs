@@ -76,12 +76,12 @@ pub struct Attack {
 
 impl Attack {
     /// What it is the measurement of: no two lines have the same.
-    pub fn key(&self) -> (&str, &str, Goal, System, &str) {
+    pub fn key(&self) -> (&str, &str, Goal, &System, &str) {
         (
             &self.dataset,
             &self.model,
             self.goal,
-            self.system,
+            &self.system,
             &self.clip,
         )
     }

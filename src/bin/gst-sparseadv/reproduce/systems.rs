@@ -107,10 +107,13 @@ impl Optimisation {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct System {
     pub selection: Selection,
     pub optimisation: Optimisation,
+    /// Further properties by which it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
 }
 
 impl System {
@@ -127,16 +130,27 @@ impl System {
             .map(|(selection, optimisation)| Self {
                 selection,
                 optimisation,
+                variant: None,
             })
             .collect()
     }
 
+    /// The paper's method with other properties.
+    pub fn variant(properties: &str) -> Self {
+        Self {
+            selection: Selection::Ours,
+            optimisation: Optimisation::Paper,
+            variant: Some(properties.to_string()),
+        }
+    }
+
     /// Properties of the element, as in gst-launch-1.0.
-    pub fn properties(self) -> String {
+    pub fn properties(&self) -> String {
         format!(
-            "keyframes={} {}",
+            "keyframes={} {} {}",
             self.selection.property(),
-            self.optimisation.properties()
+            self.optimisation.properties(),
+            self.variant.as_deref().unwrap_or_default()
         )
     }
 }
