@@ -5,7 +5,8 @@
     python peers.py --model c3d.pt --data /path/to/weizmann --windows 3 --eps 2 --steps 5,10 --ours patience=5
 
 The peers are the Adversarial Robustness Toolbox's FrameSaliencyAttack in its three methods, each with ProjectedGradientDescent inside, and
-plain PGD on all frames (which ART's one_shot turns out to be as well). A window is the first one of a clip; every attack is untargeted, against the model's own label of the clean window.
+plain PGD on all frames, which is what ART's one_shot turns out to be as well. A window is the first one of a clip; every attack is
+untargeted, against the model's own label of the clean window.
 
 ART perturbs the model's view in 0..1. Ours runs in a GStreamer pipeline, perturbs the decoded frames, and is judged by the file that comes
 out, which PyAV decodes and plain torch resizes, crops and classifies. The columns:
@@ -184,16 +185,22 @@ class Bench:
     def ours(self, window: Window, model: Counted, properties: str) -> Result:
         report = self.out / "report.jsonl"
         report.unlink(missing_ok=True)
-        element = f"sparseadv model={shlex.quote(str(self.args.model))} report-location={shlex.quote(str(report))} tail=passthrough {properties}"
+        element = (
+            f"sparseadv model={shlex.quote(str(self.args.model))} report-location={shlex.quote(str(report))} tail=passthrough {properties}"
+        )
         attacked = self.run(window.clip, self.out / "attacked.mkv", element)
         lines = [json.loads(text) for text in report.read_text().splitlines()] if report.is_file() else []
         if len(lines) != 1 or attacked is None:
-            raise SystemExit(f"{window.clip}: expected a report of one window, found {len(lines)} lines; does {properties!r} change the windows?")
+            raise SystemExit(
+                f"{window.clip}: expected a report of one window, found {len(lines)} lines; does {properties!r} change the windows?"
+            )
         line = lines[0]
         # The element reads chroma in its own way: a label it gave the clean window is no success either.
         verified = model.label(attacked) not in (window.label, line["clean_label"])
         size = difference(window.view, attacked)
-        return Result(str(window.clip), line["success"], verified, line["forwards"], line["backwards"], **size, seconds=line["seconds"], report=line)
+        return Result(
+            str(window.clip), line["success"], verified, line["forwards"], line["backwards"], **size, seconds=line["seconds"], report=line
+        )
 
 
 class Peer:
@@ -287,7 +294,9 @@ def reused(path: Path, wanted: dict[str, Any]) -> list[Row]:
     old = json.loads(path.read_text())
     other = [key for key, value in wanted.items() if old.get(key) != value]
     if other:
-        raise SystemExit(f"expected {path} to be of the same model, clips and chroma, found another {' and '.join(other)}; leave out --reuse")
+        raise SystemExit(
+            f"expected {path} to be of the same model, clips and chroma, found another {' and '.join(other)}; leave out --reuse"
+        )
     return [Row(r["method"], r["settings"], [Result(**x) for x in r["results"]]) for r in old["rows"] if r["method"] != "ours"]
 
 

@@ -63,6 +63,8 @@ pub struct Config {
     pub max_iterations: u32,
     /// Iterations without a smaller success after which a fooled window is done; 0 uses all iterations, as the paper does.
     pub patience: u32,
+    /// The first success is the result; nothing is spent on making it smaller.
+    pub stop_early: bool,
     /// Iterations without any success after which the next frame by weight joins the keyframes; 0 never, as in the paper.
     pub grow_after: u32,
     /// Step of the optimiser in grey levels.
@@ -90,6 +92,7 @@ impl Config {
             boundary: goal.default_boundary(),
             max_iterations: goal.default_max_iterations(),
             patience: 10,
+            stop_early: false,
             grow_after: 5,
             learning_rate: 2.0,
             learning_rate_decay: 0.7,

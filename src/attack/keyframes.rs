@@ -189,36 +189,41 @@ pub fn frame_means(gradient: &[f32], frames: usize) -> Vec<f64> {
     gradient.chunks(len).map(super::norm::mean_abs).collect()
 }
 
-/// Chooses keyframes; the last forward pass of `classifier` must be that of the clean `view`, whose label is `label`.
+/// Chooses keyframes; the last forward pass of `classifier` must be that of the clean `view`, whose label is `label`. Where that took a
+/// backward pass, the gradient of the label's logit with respect to the view comes along.
 pub(super) fn select(
     config: &Config,
     label: usize,
     scene: &dyn Scene,
     view: &[f32],
     classifier: &mut Counted,
-) -> Result<Keyframes, Error> {
+) -> Result<(Keyframes, Option<Vec<f32>>), Error> {
     let real = scene.real_frames();
     let len = scene.frame_len();
     let count =
         |n: &Option<usize>| n.unwrap_or_else(|| baseline_count(real, config.goal.is_targeted()));
-    Ok(match &config.selection {
+    let mut score_gradient = None;
+    let keyframes = match &config.selection {
         Selection::Gradient(source) => {
+            let mut gradient = vec![0.0; view.len()];
             let features = match source {
                 Source::Input => None,
-                Source::Signed => classifier.feature_weights(label, Weighing::Signed)?,
-                _ => classifier.feature_weights(label, Weighing::Absolute)?,
+                Source::Signed => {
+                    classifier.feature_weights(label, Weighing::Signed, &mut gradient)?
+                }
+                _ => classifier.feature_weights(label, Weighing::Absolute, &mut gradient)?,
             };
             let weights = match features {
                 Some(weights) => weights,
                 None => {
                     let mut cotangent = vec![0.0; classifier.classes()];
                     cotangent[label] = 1.0;
-                    let mut gradient = vec![0.0; view.len()];
                     let all: Vec<usize> = (0..scene.frames()).collect();
                     classifier.backward(&cotangent, &all, &mut gradient)?;
                     frame_means(&gradient, scene.frames())
                 }
             };
+            score_gradient = Some(gradient);
             let weights = normalised(&folded(weights, real));
             let order = descending(&weights);
             Keyframes {
@@ -280,7 +285,8 @@ pub(super) fn select(
             keyframes.count = keyframes.order.len();
             keyframes
         }
-    })
+    };
+    Ok((keyframes, score_gradient))
 }
 
 /// Adds the weights of frames that repeat the last real one to it.

@@ -33,6 +33,15 @@ pub trait Scene {
     fn second_reading(&mut self) -> Option<&mut dyn Scene> {
         None
     }
+    /// Ways that the frames take to whoever classifies them, a codec say; where there are any, a success has to hold behind each.
+    fn channels(&self) -> usize {
+        0
+    }
+    /// The whole window as it comes out of a channel, at the perturbation last given to [`Scene::perturbed`].
+    fn received(&mut self, channel: usize, view: &mut [f32]) -> Result<(), Error> {
+        let _ = view;
+        Err(Error::Channel(format!("there is no channel {channel}")))
+    }
     /// The model's view of a clean frame.
     fn clean(&self, frame: usize, view: &mut [f32]);
     /// The model's view of `frames` with perturbations rendered into them. `delta` and `views` hold the frames one after the other.
@@ -61,11 +70,13 @@ pub trait Classifier {
         grad_view: &mut [f32],
     ) -> Result<(), Error>;
     /// Eq. 3 and Eq. 4 at the last forward: each frame's weight from the gradient of logit `label` with respect to the model's feature
-    /// map, not yet normalised; `None` where the model gives no feature map to weigh frames by. One backward pass.
+    /// map, not yet normalised; `None` where the model gives no feature map to weigh frames by. One backward pass, which also writes that
+    /// logit's gradient with respect to the whole view to `grad_view`.
     fn feature_weights(
         &mut self,
         label: usize,
         weighing: Weighing,
+        grad_view: &mut [f32],
     ) -> Result<Option<Vec<f64>>, Error>;
 }
 
@@ -77,6 +88,8 @@ pub enum Error {
     NotFinite { classes: usize, found: String },
     #[error("The model's gradient is not finite at iteration {iteration}. Its weights or its metadata (mean, std, range) do not fit this input.")]
     GradientNotFinite { iteration: u32 },
+    #[error("{0}")]
+    Channel(String),
     #[error("Expected keyframes within the window's {frames} frames, found {found}. Correct the keyframes property.")]
     KeyframeOutOfRange { frames: usize, found: usize },
     #[error("Expected a label below the model's {classes} classes, found {found}.")]
@@ -92,4 +105,6 @@ pub struct Calls {
     pub forwards: u32,
     pub backwards: u32,
     pub queries: u32,
+    /// Windows sent through a channel; no call of the model.
+    pub channel_runs: u32,
 }

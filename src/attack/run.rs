@@ -77,12 +77,17 @@ impl<'a> Counted<'a> {
         &mut self,
         label: usize,
         weighing: Weighing,
+        grad_view: &mut [f32],
     ) -> Result<Option<Vec<f64>>, Error> {
-        let weights = self.inner.feature_weights(label, weighing)?;
+        let weights = self.inner.feature_weights(label, weighing, grad_view)?;
         if weights.is_some() {
             self.count_backward();
         }
         Ok(weights)
+    }
+
+    pub fn count_channel_run(&mut self) {
+        self.calls.channel_runs += 1;
     }
 
     fn count_backward(&mut self) {
@@ -210,7 +215,9 @@ pub fn run(
     if cancelled() {
         return Err(Error::Cancelled);
     }
-    outcome.keyframes = keyframes::select(config, label, scene, &view, &mut classifier)?;
+    let (keyframes, score_gradient) =
+        keyframes::select(config, label, scene, &view, &mut classifier)?;
+    outcome.keyframes = keyframes;
     let found = two_stage::attack(
         two_stage::Problem {
             scene,
@@ -219,6 +226,7 @@ pub fn run(
             label,
             clean_logits: &clean_logits,
             clean_view: &view,
+            score_gradient,
             deadline,
             cancelled,
         },

@@ -31,6 +31,8 @@ pub(super) struct Problem<'a, 'b> {
     pub label: usize,
     pub clean_logits: &'a [f32],
     pub clean_view: &'a [f32],
+    /// Gradient of the label's logit with respect to the clean view, if the selection of keyframes has computed it.
+    pub score_gradient: Option<Vec<f32>>,
     pub deadline: Option<Instant>,
     pub cancelled: &'a dyn Fn() -> bool,
 }
@@ -73,6 +75,8 @@ pub(super) fn attack(
         iterations: 0,
         out_of_time: false,
     };
+    // Successes in the order they were found, which is that of falling size. The first one is confirmed.
+    let mut candidates: Vec<Best> = Vec::new();
     let mut was_fooled = false;
     let mut since_better = 0;
     let mut since_fooled = 0;
@@ -81,8 +85,8 @@ pub(super) fn attack(
     let mut began = Instant::now();
     state.observe();
     let carried = !start.is_empty();
-    if carried {
-        // Its own logits, not the clean window's, say which stage is on.
+    if carried || state.channels > 0 {
+        // Their own logits, not the clean window's, say which stage is on.
         state.query()?;
     }
     loop {
@@ -90,35 +94,38 @@ pub(super) fn attack(
         let record = found.best.as_ref().map_or(f64::INFINITY, |best| best.l21);
         since_better += 1;
         if state.fooled() && l21 < record {
-            let logits = state.logits.clone();
-            if state.confirm()? {
-                if l21 < record * WORTH_WAITING {
-                    since_better = 0;
+            if l21 < record * WORTH_WAITING {
+                since_better = 0;
+            }
+            let first = found.best.is_none();
+            let best = state.best(l21);
+            if first && !state.confirm(&best)? {
+                since_better = 1;
+            } else {
+                if first {
+                    let calls = state.problem.classifier.calls();
+                    progress(Progress::Improved(&best, calls));
+                    found.queries_first_success = Some(calls.queries);
+                    found.iterations_first_success = Some(found.iterations);
                 }
-                let best = state.best(l21, logits);
-                progress(Progress::Improved(&best, state.problem.classifier.calls()));
+                candidates.push(best.clone());
                 found.best = Some(best);
-                found
-                    .queries_first_success
-                    .get_or_insert(state.problem.classifier.calls().queries);
-                found
-                    .iterations_first_success
-                    .get_or_insert(found.iterations);
             }
         }
         since_fooled = if state.fooled() { 0 } else { since_fooled + 1 };
         longest = longest.max(began.elapsed());
-        let enough = config.patience > 0 && since_better >= config.patience;
+        let patient = config.patience == 0 || since_better < config.patience;
+        let enough = config.stop_early || !patient;
         // Shrinking what an earlier window stands on could undo it.
         let kept = carried && found.iterations == 0;
         if found.best.is_some() && (enough || kept) || found.iterations >= config.max_iterations {
-            return Ok(found);
+            break;
         }
         began = Instant::now();
         // Not begun if it would not be finished in time, going by the slowest so far.
         if state.problem.deadline.is_some_and(|d| began + longest > d) {
             found.out_of_time = true;
-            return Ok(found);
+            break;
         }
         if (state.problem.cancelled)() {
             return Err(Error::Cancelled);
@@ -167,6 +174,8 @@ pub(super) fn attack(
         state.observe();
         state.query()?;
     }
+    found.best = state.settle(candidates)?;
+    Ok(found)
 }
 
 /// A success must be this much smaller than the smallest to renew the patience: the last per cent is not worth its queries.
@@ -201,13 +210,19 @@ struct State<'a, 'b> {
     seen: Vec<f32>,
     view: Vec<f32>,
     grad_view: Vec<f32>,
+    grad_channel: Vec<f32>,
     /// Gradient of the keyframes' views, each with those that repeat it.
     grad_shown: Vec<f32>,
     logits: Vec<f32>,
     /// The last query was of the second reading; its view, empty before the first.
     on_second: bool,
+    /// By how much the lead was less in the second reading than in the first, at the most.
+    lag: f32,
     second_view: Vec<f32>,
     len: usize,
+    /// Behind these, if there are any, the window is to be fooled. `logits` are those behind the one that resists most, and `grad_view` is
+    /// the sum over those where it is not fooled.
+    channels: usize,
     /// Real frames, and frames of the model's window.
     frame_counts: (usize, usize),
 }
@@ -233,10 +248,13 @@ impl<'a, 'b> State<'a, 'b> {
             delta,
             view: problem.clean_view.to_vec(),
             grad_view: vec![0.0; problem.clean_view.len()],
+            grad_channel: Vec::new(),
             logits: problem.clean_logits.to_vec(),
             on_second: false,
+            lag: 0.0,
             second_view: Vec::new(),
             len,
+            channels: problem.scene.channels(),
             frame_counts: (problem.scene.real_frames(), problem.scene.frames()),
             problem,
         }
@@ -273,6 +291,9 @@ impl<'a, 'b> State<'a, 'b> {
     }
 
     fn query(&mut self) -> Result<(), Error> {
+        if self.channels > 0 {
+            return self.query_channels();
+        }
         let changed = self.all_shown();
         let classifier = &mut self.problem.classifier;
         self.logits = if self.on_second {
@@ -284,10 +305,48 @@ impl<'a, 'b> State<'a, 'b> {
         Ok(())
     }
 
+    /// Where the window is not fooled behind a channel, the gradient is wanted for certain, and it is taken while the pass is at hand. A
+    /// channel's own derivative counts as the identity (straight-through).
+    fn query_channels(&mut self) -> Result<(), Error> {
+        let all: Vec<usize> = (0..self.frame_counts.1).collect();
+        let mut gradient = std::mem::take(&mut self.grad_channel);
+        gradient.resize(self.view.len(), 0.0);
+        self.grad_view.fill(0.0);
+        let mut weakest = f32::INFINITY;
+        for channel in 0..self.channels {
+            let Problem {
+                scene,
+                classifier,
+                config,
+                label,
+                ..
+            } = &mut self.problem;
+            scene.received(channel, &mut self.view)?;
+            classifier.count_channel_run();
+            let logits = classifier.forward(&self.view)?;
+            let lead = loss::lead(&logits, config.goal, *label);
+            if lead <= config.confidence {
+                let cotangent = loss::cotangent(&logits, config.goal, *label);
+                classifier.backward(&cotangent, &all, &mut gradient)?;
+                let sum = self.grad_view.iter_mut().zip(&gradient);
+                sum.for_each(|(s, g)| *s += g);
+            }
+            if lead < weakest {
+                weakest = lead;
+                self.logits = logits;
+            }
+        }
+        self.grad_channel = gradient;
+        Ok(())
+    }
+
     /// Whether the window is fooled in the second reading of its frames too, if there is one. If not, it is that reading's logits, and
-    /// gradient, by which the attack goes on.
-    fn confirm(&mut self) -> Result<bool, Error> {
+    /// gradient, by which the attack goes on. Later successes have to lead by as much more as this one led by less in the second reading.
+    fn confirm(&mut self, best: &Best) -> Result<bool, Error> {
         let (len, counts) = (self.len, self.frame_counts);
+        if self.channels > 0 {
+            return Ok(true);
+        }
         let Some(second) = self.problem.scene.second_reading() else {
             return Ok(true);
         };
@@ -296,32 +355,63 @@ impl<'a, 'b> State<'a, 'b> {
         for (k, view) in self.second_view.chunks_exact_mut(len).enumerate() {
             second.clean(k, view);
         }
-        second.perturbed(&self.frames, &self.delta, &mut self.grad_shown);
-        for (frame, perturbed) in self.frames.iter().zip(self.grad_shown.chunks_exact(len)) {
+        let mut perturbed = vec![0.0; len];
+        for (frame, delta) in &best.perturbation {
+            second.perturbed(&[*frame], delta, &mut perturbed);
             for k in shown(*frame, counts) {
-                self.second_view[k * len..][..len].copy_from_slice(perturbed);
+                self.second_view[k * len..][..len].copy_from_slice(&perturbed);
             }
         }
         self.logits = self.problem.classifier.forward(&self.second_view)?;
         self.on_second = true;
+        let Problem { config, label, .. } = &self.problem;
+        let lead = |logits: &[f32]| loss::lead(logits, config.goal, *label);
+        self.lag = self.lag.max(lead(&best.logits) - lead(&self.logits));
         Ok(self.fooled())
+    }
+
+    /// The smallest of the successes that holds in the second reading. The first one is known to.
+    fn settle(&mut self, mut candidates: Vec<Best>) -> Result<Option<Best>, Error> {
+        while candidates.len() > 1 {
+            let Some(best) = candidates.pop() else { break };
+            let Problem { config, label, .. } = &self.problem;
+            let lead = loss::lead(&best.logits, config.goal, *label);
+            if lead > config.confidence + self.lag && self.confirm(&best)? {
+                return Ok(Some(best));
+            }
+        }
+        Ok(candidates.pop())
     }
 
     fn fooled(&self) -> bool {
         let Problem { config, label, .. } = &self.problem;
-        loss::lead(&self.logits, config.goal, *label) > config.confidence
+        let lag = if self.on_second { 0.0 } else { self.lag };
+        loss::lead(&self.logits, config.goal, *label) > config.confidence + lag
     }
 
     fn class_gradient(&mut self, gradient: &mut [f32], iteration: u32) -> Result<(), Error> {
         let (len, goal) = (self.len, self.problem.config.goal);
+        let score_gradient = self.problem.score_gradient.take();
+        let shared = iteration == 1
+            && !goal.is_targeted()
+            && self.channels == 0
+            && self.problem.config.objective == Objective::TwoStage
+            && self.delta.iter().all(|d| *d == 0.0);
         let cotangent = match self.problem.config.objective {
             Objective::TwoStage => loss::cotangent(&self.logits, goal, self.problem.label),
             Objective::Sparse => sparse::cotangent(&self.logits, goal, self.problem.label),
         };
-        let wanted = self.all_shown();
-        self.problem
-            .classifier
-            .backward(&cotangent, &wanted, &mut self.grad_view)?;
+        match score_gradient {
+            // The label's score is what the first step lowers; the gradient is at hand, and saves a backward pass.
+            Some(gradient) if shared => self.grad_view = gradient,
+            _ if self.channels == 0 => {
+                let wanted = self.all_shown();
+                self.problem
+                    .classifier
+                    .backward(&cotangent, &wanted, &mut self.grad_view)?;
+            }
+            _ => {}
+        }
         for (i, frame) in self.frames.iter().enumerate() {
             let sum = &mut self.grad_shown[i * len..][..len];
             sum.copy_from_slice(&self.grad_view[frame * len..][..len]);
@@ -348,7 +438,7 @@ impl<'a, 'b> State<'a, 'b> {
         }
     }
 
-    fn best(&self, l21: f64, logits: Vec<f32>) -> Best {
+    fn best(&self, l21: f64) -> Best {
         let mut perturbation = Vec::new();
         let mut seen = Vec::new();
         let parts = self
@@ -365,7 +455,7 @@ impl<'a, 'b> State<'a, 'b> {
         Best {
             perturbation,
             seen,
-            logits,
+            logits: self.logits.clone(),
             l21,
         }
     }

@@ -181,12 +181,17 @@ impl Model {
     ) -> Result<(), Error> {
         let pass = self.pass.as_ref().ok_or_else(no_pass)?;
         let grad = gradient(loss, &pass.input, pass.keep)?.ok_or(Error::NoGradient)?;
+        self.to_view(&grad, frames, grad_view)
+    }
+
+    /// The frames `frames` of a gradient with respect to the input, as a view in grey levels.
+    fn to_view(&self, grad: &Tensor, frames: &[usize], grad_view: &mut [f32]) -> Result<(), Error> {
         let len = self.frame_len();
         let size = len / 3;
         let (scale, _) = self.metadata.scale_and_bias();
         let mut host = vec![0.0; len];
         for k in frames {
-            let frame = self.frame_of(&grad, *k).map_err(run_error)?;
+            let frame = self.frame_of(grad, *k).map_err(run_error)?;
             copy_to(&frame, &mut host)?;
             let out = &mut grad_view[k * len..][..len];
             for (c, out) in out.chunks_exact_mut(size).enumerate() {
@@ -310,6 +315,7 @@ impl crate::attack::Classifier for Model {
         &mut self,
         label: usize,
         weighing: crate::attack::Weighing,
+        grad_view: &mut [f32],
     ) -> Result<Option<Vec<f64>>, crate::attack::Error> {
         let Some(features) = &self.features else {
             return Ok(None);
@@ -318,7 +324,10 @@ impl crate::attack::Classifier for Model {
         let map = pass.features.as_ref().ok_or_else(no_pass)?;
         let score = pass.logits.f_select(1, label as i64).map_err(run_error)?;
         let score = score.f_sum(Kind::Float).map_err(run_error)?;
-        let grad = gradient(&score, map, true)?.ok_or(Error::FeaturesOffPath)?;
+        let [grad, input] = gradients(&score, [map, &pass.input], true)?;
+        let grad = grad.ok_or(Error::FeaturesOffPath)?;
+        let all: Vec<usize> = (0..self.metadata.window).collect();
+        self.to_view(&input.ok_or(Error::NoGradient)?, &all, grad_view)?;
         let axis = features.layout.time_axis() as i64;
         let others: Vec<i64> = (0..grad.dim() as i64).filter(|d| *d != axis).collect();
         let mean = |g: Tensor| g.f_mean_dim(&others[..], false, Kind::Float);
@@ -358,12 +367,23 @@ fn load_module(path: &Path, device: Device) -> Result<CModule, Error> {
 
 /// The gradient of `loss` with respect to `input`, `None` where there is none. The graph is kept if asked for.
 pub(super) fn gradient(loss: &Tensor, input: &Tensor, keep: bool) -> Result<Option<Tensor>, Error> {
+    let [grad] = gradients(loss, [input], keep)?;
+    Ok(grad)
+}
+
+/// The same with respect to several tensors in one pass.
+fn gradients<const N: usize>(
+    loss: &Tensor,
+    inputs: [&Tensor; N],
+    keep: bool,
+) -> Result<[Option<Tensor>; N], Error> {
     // libtorch crashes on a loss or an input without a graph.
-    if !loss.requires_grad() || !input.requires_grad() {
-        return Ok(None);
+    if !loss.requires_grad() || !inputs.iter().all(|i| i.requires_grad()) {
+        return Ok([const { None }; N]);
     }
-    let mut grads = Tensor::f_run_backward(&[loss], &[input], keep, false).map_err(run_error)?;
-    Ok(grads.pop().filter(Tensor::defined))
+    let grads = Tensor::f_run_backward(&[loss], &inputs, keep, false).map_err(run_error)?;
+    let mut grads = grads.into_iter().map(|g| Some(g).filter(Tensor::defined));
+    Ok(inputs.map(|_| grads.next().flatten()))
 }
 
 /// Copies a tensor of any kind and device to `host`, which is as long.

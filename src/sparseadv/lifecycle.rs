@@ -77,6 +77,7 @@ impl SparseAdv {
                 config.selection
             )));
         }
+        settings.codecs().map_err(wrong)?;
         self.state().windowing = settings.windowing(metadata);
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
         Ok(())

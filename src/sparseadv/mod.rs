@@ -5,6 +5,7 @@
 
 use glib::prelude::*;
 
+mod codec;
 pub mod format;
 mod imp;
 mod latency;
@@ -18,6 +19,7 @@ mod settings;
 mod state;
 mod stats;
 mod stream;
+mod survive;
 mod window;
 mod worker;
 

@@ -69,6 +69,12 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .default_value(d.patience)
             .mutable_playing()
             .build(),
+        glib::ParamSpecBoolean::builder("stop-early")
+            .nick("Stop early")
+            .blurb("Take the first success: fewest calls of the model, larger perturbation")
+            .default_value(d.stop_early)
+            .mutable_playing()
+            .build(),
         glib::ParamSpecUInt::builder("grow-after")
             .nick("Grow after")
             .blurb("Iterations without success after which the next frame by weight becomes a keyframe (0 = never)")
@@ -122,6 +128,11 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .maximum(1000.0)
             .default_value(d.confidence)
             .mutable_playing()
+            .build(),
+        glib::ParamSpecString::builder("survive")
+            .nick("Survive")
+            .blurb("Bins that take and give raw video, such as \"x264enc ! avdec_h264\", with | between: the attack succeeds when the window is fooled behind each of them")
+            .mutable_ready()
             .build(),
         glib::ParamSpecString::builder("label")
             .nick("Label")
@@ -183,6 +194,7 @@ pub fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
         "boundary" => s.boundary = get(value),
         "max-iterations" => s.max_iterations = get(value),
         "patience" => s.patience = get(value),
+        "stop-early" => s.stop_early = get(value),
         "grow-after" => s.grow_after = get(value),
         "time-budget" => {
             s.time_budget = match get::<u64>(value) {
@@ -196,6 +208,7 @@ pub fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
         "objective" => s.objective = get::<ObjectiveName>(value),
         "epsilon" => s.epsilon = get(value),
         "confidence" => s.confidence = get(value),
+        "survive" => s.survive = get(value),
         "label" => s.label = get(value),
         "target-label" => s.target_label = get(value),
         "seed" => s.seed = get(value),
@@ -218,6 +231,7 @@ pub fn get(settings: &Settings, name: &str) -> glib::Value {
         "boundary" => s.boundary.to_value(),
         "max-iterations" => s.max_iterations.to_value(),
         "patience" => s.patience.to_value(),
+        "stop-early" => s.stop_early.to_value(),
         "grow-after" => s.grow_after.to_value(),
         "time-budget" => s.time_budget.map_or(u64::MAX, |b| b.nseconds()).to_value(),
         "learning-rate" => s.learning_rate.to_value(),
@@ -226,6 +240,7 @@ pub fn get(settings: &Settings, name: &str) -> glib::Value {
         "objective" => s.objective.to_value(),
         "epsilon" => s.epsilon.to_value(),
         "confidence" => s.confidence.to_value(),
+        "survive" => s.survive.to_value(),
         "label" => s.label.to_value(),
         "target-label" => s.target_label.to_value(),
         "seed" => s.seed.to_value(),

@@ -39,6 +39,8 @@ pub struct WindowReport {
     pub queries: u32,
     pub forwards: u32,
     pub backwards: u32,
+    /// Windows sent through the bins of the survive property.
+    pub codec_runs: u32,
     pub queries_first_success: Option<u32>,
     pub iterations_first_success: Option<u32>,
     pub iterations: u32,
@@ -82,6 +84,7 @@ impl WindowReport {
             queries: 0,
             forwards: 0,
             backwards: 0,
+            codec_runs: 0,
             queries_first_success: None,
             iterations_first_success: None,
             iterations: 0,
@@ -103,6 +106,7 @@ impl WindowReport {
         self.queries = calls.queries;
         self.forwards = calls.forwards;
         self.backwards = calls.backwards;
+        self.codec_runs = calls.channel_runs;
     }
 
     pub fn set_clean_label(&mut self, label: usize, metadata: &Metadata) {

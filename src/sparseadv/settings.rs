@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::codec;
 use crate::attack::{self, Goal, Selection};
 use crate::model::{self, Metadata};
 
@@ -81,6 +82,7 @@ pub struct Settings {
     pub boundary: f64,
     pub max_iterations: i32,
     pub patience: u32,
+    pub stop_early: bool,
     pub grow_after: u32,
     pub time_budget: Option<gst::ClockTime>,
     pub learning_rate: f32,
@@ -89,6 +91,7 @@ pub struct Settings {
     pub objective: ObjectiveName,
     pub epsilon: f32,
     pub confidence: f32,
+    pub survive: Option<String>,
     pub label: Option<String>,
     pub target_label: Option<String>,
     pub seed: u64,
@@ -110,6 +113,7 @@ impl Default for Settings {
             boundary: 0.0,
             max_iterations: -1,
             patience: config.patience,
+            stop_early: config.stop_early,
             grow_after: config.grow_after,
             time_budget: gst::ClockTime::NONE,
             learning_rate: config.learning_rate,
@@ -118,6 +122,7 @@ impl Default for Settings {
             objective: ObjectiveName::default(),
             epsilon: config.epsilon,
             confidence: config.confidence,
+            survive: None,
             label: None,
             target_label: None,
             seed: config.seed,
@@ -220,6 +225,7 @@ impl Settings {
             },
             max_iterations: u32::try_from(self.max_iterations).unwrap_or(defaults.max_iterations),
             patience: self.patience,
+            stop_early: self.stop_early,
             grow_after: self.grow_after,
             learning_rate: self.learning_rate,
             learning_rate_decay: self.learning_rate_decay,
@@ -230,6 +236,12 @@ impl Settings {
             seed: self.seed,
             ..defaults
         })
+    }
+
+    /// The bins that the attack has to survive.
+    pub fn codecs(&self) -> Result<Vec<String>, String> {
+        let survive = self.survive.as_deref().filter(|s| !s.trim().is_empty());
+        survive.map_or(Ok(Vec::new()), codec::parse)
     }
 
     /// The time a window's attack may take: as set, or in a live pipeline the time until the next window is due, so that it keeps up.

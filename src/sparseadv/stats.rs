@@ -17,6 +17,7 @@ pub struct Stats {
     queries: u64,
     forwards: u64,
     backwards: u64,
+    codec_runs: u64,
     /// Sums over fooled windows.
     first_success_queries: u64,
     map: f64,
@@ -41,6 +42,7 @@ impl Stats {
         self.queries += u64::from(report.queries);
         self.forwards += u64::from(report.forwards);
         self.backwards += u64::from(report.backwards);
+        self.codec_runs += u64::from(report.codec_runs);
         self.seconds += report.seconds;
         if report.trivial {
             self.trivial += 1;
@@ -70,6 +72,7 @@ impl Stats {
             .field("queries", self.queries)
             .field("forwards", self.forwards)
             .field("backwards", self.backwards)
+            .field("codec-runs", self.codec_runs)
             .field("seconds", self.seconds)
             .build();
         if self.attacked > 0 {

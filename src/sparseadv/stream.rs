@@ -2,6 +2,8 @@
 
 //! What follows from the caps: the model's view of the frames, and reading and writing them.
 
+use std::sync::{Arc, Mutex};
+
 use gst::prelude::*;
 
 use crate::model::Metadata;
@@ -9,7 +11,10 @@ use crate::video::observe::{Scratch, Tape};
 use crate::video::view::Samples;
 use crate::video::{Chroma, StreamScene, View};
 
+use super::codec::Codec;
 use super::format;
+use super::imp::lock;
+use super::settings::Settings;
 
 /// A stream of frames of one format.
 pub struct Stream {
@@ -19,6 +24,8 @@ pub struct Stream {
     pub second_view: Option<View>,
     /// From the caps, or one 25th of a second where the rate is variable.
     pub frame_duration: gst::ClockTime,
+    /// The bins of the survive property, made once, and what they were made from.
+    codecs: Mutex<Option<(Vec<String>, Arc<Vec<Codec>>)>>,
 }
 
 impl Stream {
@@ -37,6 +44,7 @@ impl Stream {
                 .is_subsampled()
                 .then(|| View::new(&layout, geometry, Chroma::Interpolated)),
             info,
+            codecs: Mutex::new(None),
             frame_duration: frame_duration.unwrap_or(40 * gst::ClockTime::MSECOND),
         }
     }
@@ -52,6 +60,22 @@ impl Stream {
             scene.push(&format::planes(&frame)?);
         }
         Ok(scene)
+    }
+
+    /// The bins that the attack has to survive, for frames of this format.
+    pub fn codecs(&self, settings: &Settings) -> Result<Arc<Vec<Codec>>, String> {
+        let wanted = settings.codecs()?;
+        let mut made = lock(&self.codecs);
+        if let Some((_, codecs)) = made.as_ref().filter(|(of, _)| *of == wanted) {
+            return Ok(codecs.clone());
+        }
+        let codecs: Result<Vec<Codec>, String> = wanted
+            .iter()
+            .map(|description| Codec::new(description, &self.info, self.frame_duration))
+            .collect();
+        let codecs = Arc::new(codecs?);
+        *made = Some((wanted, codecs.clone()));
+        Ok(codecs)
     }
 
     /// Reads what the model sees of a frame.

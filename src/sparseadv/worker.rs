@@ -14,6 +14,7 @@ use super::report::WindowReport;
 use super::settings::{Settings, Tail};
 use super::state::State;
 use super::stream::Stream;
+use super::survive::SurvivingScene;
 use super::window::{model_frames, Decision, Job, OpenWindow};
 use crate::attack::{self, loss, Classifier as _, Outcome, Progress};
 use crate::model::Model;
@@ -30,6 +31,9 @@ struct Task {
     /// Stream frames in the window, and those of them that the model sees.
     frames: usize,
     buffers: Vec<gst::Buffer>,
+    /// All of the window's stream frames, and the places of the model's among them.
+    all: Vec<gst::Buffer>,
+    places: Vec<usize>,
     start: Vec<(usize, Vec<f32>)>,
     settings: Settings,
     deadline: Option<Instant>,
@@ -177,8 +181,10 @@ impl SparseAdv {
         };
         let places: Vec<usize> = model_frames(windowing, front.frames).collect();
         let mut buffers = Vec::with_capacity(places.len());
+        let mut all = Vec::with_capacity(front.frames);
         let mut start = Vec::new();
         for (place, frame) in state.queue.frames_mut().take(front.frames).enumerate() {
+            all.push(frame.buffer.clone());
             if let Ok(k) = places.binary_search(&place) {
                 buffers.push(frame.buffer.clone());
                 if let Some(delta) = &frame.delta {
@@ -201,6 +207,8 @@ impl SparseAdv {
             stream,
             frames: front.frames,
             buffers,
+            all,
+            places,
             start,
             settings,
             deadline,
@@ -271,6 +279,8 @@ impl SparseAdv {
         let scene = task.stream.scene(&task.buffers);
         let mut scene = scene.map_err(|e| failed(e.to_string()))?;
         scene.pad_to(model.metadata().window);
+        let codecs = task.stream.codecs(&task.settings);
+        let codecs = codecs.map_err(attack::Error::Channel)?;
         let cancelled = || self.epoch.load(Ordering::SeqCst) != task.epoch;
         let mut progress = |news: Progress| {
             let mut state = self.state();
@@ -285,8 +295,22 @@ impl SparseAdv {
                 }
             }
         };
+        let mut surviving;
+        let scene: &mut dyn attack::Scene = if codecs.is_empty() {
+            &mut scene
+        } else {
+            surviving = SurvivingScene {
+                inner: scene,
+                stream: &task.stream,
+                codecs: &codecs,
+                buffers: &task.all,
+                places: &task.places,
+                perturbed: Vec::new(),
+            };
+            &mut surviving
+        };
         let outcome = attack::run(
-            &mut scene,
+            scene,
             model,
             &config,
             &task.start,

@@ -131,8 +131,14 @@ impl Classifier for Linear {
         Ok(())
     }
 
-    fn feature_weights(&mut self, _label: usize, _: Weighing) -> Result<Option<Vec<f64>>, Error> {
+    fn feature_weights(
+        &mut self,
+        label: usize,
+        _: Weighing,
+        grad_view: &mut [f32],
+    ) -> Result<Option<Vec<f64>>, Error> {
         self.asked.borrow_mut().push(Asked::Features);
+        grad_view.copy_from_slice(&self.weights[label]);
         Ok(self.features.clone())
     }
 }

@@ -64,9 +64,13 @@ pub struct Arguments {
     /// Seed of whatever is random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Processes that convert side by side, the cores' threads shared among them
+    /// Processes that convert side by side
     #[arg(long, default_value_t = 1)]
     workers: usize,
+    /// Threads of each process. Sums depend on their number in the last bits, and so does the tree; one a process is also the fastest
+    /// as soon as there are as many processes as cores
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
     /// Convert only the i-th of n parts, for job arrays
     #[arg(long, value_name = "i/n", value_parser = plan::parse_shard)]
     shard: Option<(usize, usize)>,
@@ -82,12 +86,13 @@ pub struct MergeArguments {
     tree: PathBuf,
 }
 
-/// H.264 without loss. No B-frames, for AVI has no times to put them in order by.
-const LOSSLESS: &str = "x264enc pass=quant quantizer=0 bframes=0 speed-preset=superfast";
+/// H.264 without loss. No B-frames, for AVI has no times to put them in order by; one thread, for their number shows in the bytes.
+const LOSSLESS: &str = "x264enc pass=quant quantizer=0 bframes=0 speed-preset=superfast threads=1";
 
 /// Returns how many clips were skipped.
 pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     ensure!(arguments.workers > 0, "expected at least one worker");
+    ensure!(arguments.threads > 0, "expected at least one thread");
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     let (source, destination) = (&arguments.source, &arguments.destination);
@@ -111,6 +116,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         encoder: arguments.encoder.clone(),
         muxer: arguments.muxer.clone(),
         min_frames,
+        threads: arguments.threads,
     };
     let settings = settings(arguments, min_frames)?;
     let records = Records::open(destination, &settings)?;
@@ -209,6 +215,7 @@ fn settings(arguments: &Arguments, min_frames: usize) -> anyhow::Result<Settings
         muxer: arguments.muxer.clone(),
         extension: arguments.extension.clone(),
         min_frames,
+        threads: arguments.threads,
         seed: arguments.seed,
         plugin: concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")).into(),
         libtorch: env!("LIBTORCH_VERSION").into(),

@@ -111,14 +111,12 @@ pub fn parse_shard(text: &str) -> Result<(usize, usize), String> {
 
 /// Copies the lists that say who is held out, so that the converted tree is a data set too.
 pub fn copy_lists(data: &DataSet, from: &Path, to: &Path) -> anyhow::Result<()> {
-    let Some(below) = data
-        .lists
-        .as_deref()
-        .and_then(|l| l.strip_prefix(from).ok())
-    else {
+    let Some(lists) = data.lists.as_deref() else {
         return Ok(());
     };
-    for entry in std::fs::read_dir(from.join(below))? {
+    // From beside the set they go into the tree, under a name that is looked for there.
+    let below = lists.strip_prefix(from).unwrap_or(Path::new("splits"));
+    for entry in std::fs::read_dir(lists)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "txt") {
             let name = path.file_name().context("a file has a name")?;

@@ -22,11 +22,11 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(spec: &Spec, threads: usize) -> anyhow::Result<Self> {
+    fn start(spec: &Spec) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("convert-worker")
             .arg(serde_json::to_string(spec)?)
-            .env("OMP_NUM_THREADS", threads.to_string())
+            .env("OMP_NUM_THREADS", spec.threads.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -78,9 +78,6 @@ pub fn convert(
     workers: usize,
     mut done: impl FnMut(&Record),
 ) -> anyhow::Result<()> {
-    // As many threads for each as there are cores to share.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = (cores / workers).max(1);
     let next = AtomicUsize::new(0);
     let (send, receive) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -89,7 +86,7 @@ pub fn convert(
             scope.spawn(move || {
                 let mut worker = None;
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let record = convert_one(job, spec, root, records, threads, &mut worker);
+                    let record = convert_one(job, spec, root, records, &mut worker);
                     let failed = record.is_err();
                     if send.send(record).is_err() || failed {
                         return;
@@ -117,7 +114,6 @@ fn convert_one(
     spec: &Spec,
     root: &Path,
     records: &Records,
-    threads: usize,
     worker: &mut Option<Worker>,
 ) -> anyhow::Result<Record> {
     let path = root.join(&job.output);
@@ -129,7 +125,7 @@ fn convert_one(
     };
     let asked = match worker {
         Some(worker) => worker,
-        None => worker.insert(Worker::start(spec, threads)?),
+        None => worker.insert(Worker::start(spec)?),
     };
     let outcome = match asked.ask(&request) {
         Ok(Answer::Converted {

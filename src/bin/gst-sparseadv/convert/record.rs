@@ -23,6 +23,7 @@ pub struct Settings {
     pub muxer: String,
     pub extension: String,
     pub min_frames: usize,
+    pub threads: usize,
     pub seed: u64,
     pub plugin: String,
     pub libtorch: String,
@@ -131,7 +132,9 @@ impl Records {
 
     pub fn put(&self, record: &Record) -> anyhow::Result<()> {
         let text = serde_json::to_string(record)?;
-        write_whole(&self.path(&record.clip), text.as_bytes())
+        let path = self.path(&record.clip);
+        remove_parts(&path);
+        write_whole(&path, text.as_bytes())
     }
 
     /// All records, sorted by clip.
@@ -164,14 +167,17 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     publish(&part, path)
 }
 
-/// A name beside `path` for what is not whole yet; another one in every process.
+/// A name beside `path` for what is not whole yet; another one every time: processes of several machines may share a number.
 pub fn part_of(path: &Path) -> anyhow::Result<PathBuf> {
     let folder = path.parent().context("a file has a folder")?;
     fs::create_dir_all(folder)
         .with_context(|| format!("the folder {} could not be made", folder.display()))?;
     let name = path.file_name().context("a file has a name")?;
-    let process = std::process::id();
-    Ok(folder.join(format!(".{}.part-{process}", name.to_string_lossy())))
+    let number: u64 = rand::random();
+    Ok(folder.join(format!(
+        ".{}.part-{number:016x}",
+        name.to_string_lossy()
+    )))
 }
 
 /// Removes what killed processes left of `path`.

@@ -21,6 +21,7 @@ pub struct Spec {
     pub encoder: String,
     pub muxer: String,
     pub min_frames: usize,
+    pub threads: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -126,9 +126,9 @@ impl Log {
         std::fs::create_dir_all(folder)?;
         let path: PathBuf = folder.join(FILE);
         // What a kill cut off goes, or the next line would become part of it.
-        if let Ok(text) = std::fs::read_to_string(&path) {
-            let whole = text.rfind('\n').map_or(0, |at| at + 1);
-            if whole < text.len() {
+        if let Ok(bytes) = std::fs::read(&path) {
+            let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+            if whole < bytes.len() {
                 OpenOptions::new()
                     .write(true)
                     .open(&path)?

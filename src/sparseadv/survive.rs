@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The window behind real codecs: what the attack sees where it has to survive them.
+
+use super::codec::Codec;
+use super::format;
+use super::stream::Stream;
+use crate::attack::{Error, Scene};
+use crate::video::StreamScene;
+
+pub struct SurvivingScene<'a> {
+    pub inner: StreamScene<'a>,
+    pub stream: &'a Stream,
+    pub codecs: &'a [Codec],
+    /// All stream frames of the window, clean, and the places among them of those the model sees.
+    pub buffers: &'a [gst::Buffer],
+    pub places: &'a [usize],
+    /// The perturbation last rendered.
+    pub perturbed: Vec<(usize, Vec<f32>)>,
+}
+
+impl SurvivingScene<'_> {
+    fn transmit(&self, codec: &Codec) -> Result<Vec<gst::Buffer>, String> {
+        let mut frames = self.buffers.to_vec();
+        for (k, delta) in &self.perturbed {
+            let buffer = frames[self.places[*k]].make_mut();
+            let frame =
+                gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &self.stream.info);
+            let mut frame = frame.map_err(|e| e.to_string())?;
+            let mut planes = format::planes_mut(&mut frame);
+            self.stream.view.render(&mut planes, delta);
+        }
+        codec.run(frames.into_iter())
+    }
+}
+
+impl Scene for SurvivingScene<'_> {
+    fn frames(&self) -> usize {
+        self.inner.frames()
+    }
+
+    fn real_frames(&self) -> usize {
+        self.inner.real_frames()
+    }
+
+    fn frame_len(&self) -> usize {
+        self.inner.frame_len()
+    }
+
+    fn channels(&self) -> usize {
+        self.codecs.len()
+    }
+
+    fn received(&mut self, channel: usize, view: &mut [f32]) -> Result<(), Error> {
+        let frames = self
+            .transmit(&self.codecs[channel])
+            .map_err(Error::Channel)?;
+        let len = self.frame_len();
+        for (k, view) in view.chunks_exact_mut(len).enumerate() {
+            let place = self.places[k.min(self.places.len() - 1)];
+            let samples = self.stream.sample(&frames[place]);
+            let samples = samples.map_err(|e| Error::Channel(e.to_string()))?;
+            self.stream.view.observe(&samples, view);
+        }
+        Ok(())
+    }
+
+    fn clean(&self, frame: usize, view: &mut [f32]) {
+        self.inner.clean(frame, view);
+    }
+
+    fn perturbed(&mut self, frames: &[usize], delta: &[f32], views: &mut [f32]) {
+        let deltas = delta.chunks_exact(self.frame_len());
+        self.perturbed = frames
+            .iter()
+            .copied()
+            .zip(deltas.map(<[f32]>::to_vec))
+            .collect();
+        self.inner.perturbed(frames, delta, views);
+    }
+
+    fn backward(&mut self, frames: &[usize], grad_views: &[f32], grad_delta: &mut [f32]) {
+        self.inner.backward(frames, grad_views, grad_delta);
+    }
+}
