@@ -115,8 +115,12 @@ impl Codec {
         frames: impl ExactSizeIterator<Item = gst::Buffer>,
     ) -> Result<Vec<gst::Buffer>, String> {
         let result = self.send(frames);
-        // READY forgets all that was encoded, and keeps what is slow to make.
-        let stopped = self.pipeline.set_state(gst::State::Ready);
+        // READY forgets all that was encoded, and keeps what is slow to make. The ends forget that they are at an end in NULL only.
+        let stopped = self
+            .pipeline
+            .set_state(gst::State::Ready)
+            .and_then(|_| self.source.set_state(gst::State::Null))
+            .and_then(|_| self.sink.set_state(gst::State::Null));
         let frames = result?;
         stopped.map_err(|_| wrong(&self.description, "it could not be stopped"))?;
         Ok(frames)

@@ -218,7 +218,7 @@ impl SparseAdv {
 
     fn attack(&self, model: &mut Model, task: Task) {
         let result = self.run_attack(model, &task);
-        let mut state = self.state();
+        let state = self.state();
         if self.epoch.load(Ordering::SeqCst) != task.epoch {
             return;
         }
@@ -238,12 +238,15 @@ impl SparseAdv {
             }
             Err(attack::Error::Cancelled) => {}
             Err(error) => {
-                // The frames are not lost for it: they pass, and upstream hears of the error.
+                drop(state);
+                // Told before upstream hears of it, or its own error would be the first on the bus.
+                gst::element_imp_error!(self, gst::LibraryError::Failed, ("{error}"));
+                // The frames are not lost for it: they pass.
+                let mut state = self.state();
                 state.failed = true;
                 state.job = None;
                 drop(state);
                 self.changed.notify_all();
-                gst::element_imp_error!(self, gst::LibraryError::Failed, ("{error}"));
             }
         }
     }

@@ -174,10 +174,7 @@ pub fn part_of(path: &Path) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("the folder {} could not be made", folder.display()))?;
     let name = path.file_name().context("a file has a name")?;
     let number: u64 = rand::random();
-    Ok(folder.join(format!(
-        ".{}.part-{number:016x}",
-        name.to_string_lossy()
-    )))
+    Ok(folder.join(format!(".{}.part-{number:016x}", name.to_string_lossy())))
 }
 
 /// Removes what killed processes left of `path`.

@@ -127,7 +127,10 @@ impl Log {
         let path: PathBuf = folder.join(FILE);
         // What a kill cut off goes, or the next line would become part of it.
         if let Ok(bytes) = std::fs::read(&path) {
-            let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+            let whole = bytes
+                .iter()
+                .rposition(|b| *b == b'\n')
+                .map_or(0, |at| at + 1);
             if whole < bytes.len() {
                 OpenOptions::new()
                     .write(true)

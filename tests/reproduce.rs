@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `gst-sparseadv reproduce` and `report`: one small run, its pages against what its lines say, and calls that go on with it.
+
+mod common;
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use common::guarded;
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data");
+/// Not in ASCII, so that a line can be cut off in the middle of a character.
+const NAME: &str = "Figüren";
+/// What lets the few iterations fool some windows.
+const PROPERTIES: &str = "patience=5 boundary=0.6 learning-rate=1";
+const GOALS: [&str; 2] = ["untargeted", "targeted"];
+/// Selections with the paper's optimisation, and with the two others.
+const TABLE: [&str; 6] = ["ours", "sa", "ifd", "heuristic", "random", "dense"];
+const ABLATION: [&str; 3] = ["ours", "sa", "ifd"];
+
+fn reproduce(root: &Path, out: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
+    command.args(["reproduce", "--test-groups", "figures"]);
+    command.args(["--data", &format!("{NAME}={}", root.join("set").display())]);
+    command.args(["--model", &format!("{EXAMPLES}/figures-lrcn.pt")]);
+    command.arg("--out").arg(out);
+    for (option, value) in [("--iterations", "40,60"), ("--properties", PROPERTIES)] {
+        // What is said twice would be refused.
+        if !more.contains(&option) {
+            command.args([option, value]);
+        }
+    }
+    command.args(more).output().expect("gst-sparseadv")
+}
+
+fn expect(status: i32, output: &Output) {
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
+}
+
+fn text(path: PathBuf) -> String {
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn lines(out: &Path, kind: &str) -> Vec<Value> {
+    let text = text(out.join("results.jsonl"));
+    assert!(text.ends_with('\n'), "a line is not whole");
+    let lines = text
+        .lines()
+        .map(|l| serde_json::from_str(l).expect("a line"));
+    lines.filter(|l: &Value| l["kind"] == kind).collect()
+}
+
+/// What a line is the measurement of.
+fn key(line: &Value) -> [String; 4] {
+    let system = &line["system"];
+    let fields = [
+        &line["goal"],
+        &system["selection"],
+        &system["optimisation"],
+        &line["clip"],
+    ];
+    fields.map(|field| field.as_str().expect("a text").to_string())
+}
+
+fn number(line: &Value, field: &str) -> f64 {
+    line[field].as_f64().expect("a number")
+}
+
+#[test]
+fn a_small_run_and_what_goes_on_with_it() {
+    guarded(300, || {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        for class in ["jack", "walk"] {
+            let folder = root.path().join("set").join(class);
+            fs::create_dir_all(&folder).expect("a folder");
+            let clip = format!("figures_{class}.mp4");
+            let from = format!("{EXAMPLES}/figures-{class}.mp4");
+            fs::copy(from, folder.join(clip)).expect("a clip");
+        }
+        let out = root.path().join("out");
+        expect(0, &reproduce(root.path(), &out, &[]));
+        every_system_attacks_every_clip(&out);
+        targets_are_reached(&out);
+        table_2_says_what_the_lines_say(&out);
+        the_pages_open_offline(&out);
+        other_settings_are_refused(root.path(), &out);
+        goes_on_after_a_kill(root.path(), &out);
+        nothing_is_measured_twice(root.path(), &out);
+    });
+}
+
+fn every_system_attacks_every_clip(out: &Path) {
+    let mut expected = HashSet::new();
+    for goal in GOALS {
+        for class in ["jack", "walk"] {
+            let clip = format!("{class}/figures_{class}.mp4");
+            let mut add = |selection: &str, optimisation: &str| {
+                let key = [goal, selection, optimisation, &clip];
+                expected.insert(key.map(str::to_string));
+            };
+            for selection in TABLE {
+                add(selection, "paper");
+            }
+            for selection in ABLATION {
+                add(selection, "published");
+                add(selection, "element");
+            }
+        }
+    }
+    let attacks = lines(out, "attack");
+    let found: HashSet<_> = attacks.iter().map(key).collect();
+    assert_eq!(found, expected);
+    assert_eq!(attacks.len(), expected.len(), "some were measured twice");
+    for a in &attacks {
+        assert_eq!(a["dataset"], NAME);
+        assert_eq!(a["model"], "figures-lrcn");
+        let most = if a["goal"] == "targeted" { 60.0 } else { 40.0 };
+        assert!(number(a, "iterations") <= most, "{a}");
+        let clean = 1.0 - number(a, "perturbed_frames") / 16.0;
+        assert!((number(a, "sparse_rate") - clean).abs() < 1e-9, "{a}");
+        let first = a["queries_first_success"].as_f64();
+        assert_eq!(a["success"] == true, first.is_some(), "{a}");
+        assert!(first.unwrap_or(1.0) <= number(a, "queries"), "{a}");
+    }
+    let accuracy = lines(out, "accuracy");
+    assert_eq!(accuracy.len(), 2);
+    assert!(accuracy.iter().all(|a| a["label"] == a["class"]));
+}
+
+fn targets_are_reached(out: &Path) {
+    let attacks = lines(out, "attack");
+    let mut targets: HashMap<&str, HashSet<&str>> = HashMap::new();
+    let mut reached = 0;
+    for a in &attacks {
+        if a["goal"] == "untargeted" {
+            assert!(a["target"].is_null(), "{a}");
+            continue;
+        }
+        let target = a["target"].as_str().expect("a target");
+        let class = a["class"].as_str().expect("a class");
+        assert_ne!(target, class);
+        targets.entry(class).or_default().insert(target);
+        if a["success"] == true {
+            assert_eq!(a["verified"], true, "{a}");
+            reached += 1;
+        }
+    }
+    // Else systems would be compared on different tasks.
+    assert!(targets.values().all(|t| t.len() == 1), "{targets:?}");
+    assert!(reached > 0);
+}
+
+fn rows(path: PathBuf) -> Vec<HashMap<String, String>> {
+    let table = csv::Reader::from_path(&path).expect("a table");
+    let rows = table.into_deserialize();
+    rows.map(|row| row.expect("a row")).collect()
+}
+
+/// `12.3 [4.5, 67.8]` against a mean; `none` where there is none.
+fn same(cell: &str, values: &[f64], digits: i32) {
+    if values.is_empty() {
+        assert_eq!(cell, "none");
+        return;
+    }
+    let (value, interval) = cell.split_once(' ').expect("a value and an interval");
+    let parse = |text: &str| text.parse::<f64>().expect("a number");
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    // Half of the last digit.
+    let near = 0.5 * 10f64.powi(-digits) + 1e-9;
+    assert!((parse(value) - mean).abs() <= near, "{cell}: {mean}");
+    let ends = interval.trim_matches(['[', ']']).split_once(", ");
+    let (low, high) = ends.expect("two ends");
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(0.0, f64::max);
+    assert!(
+        least - near <= parse(low) && parse(low) <= parse(value),
+        "{cell}"
+    );
+    assert!(
+        parse(value) <= parse(high) && parse(high) <= most + near,
+        "{cell}"
+    );
+}
+
+fn table_2_says_what_the_lines_say(out: &Path) {
+    let attacks = lines(out, "attack");
+    let table = rows(out.join("table-2.csv"));
+    let keys: Vec<(&str, String)> = table
+        .iter()
+        .map(|row| (row["goal"].as_str(), row["method"].to_lowercase()))
+        .collect();
+    let expected = GOALS.map(|goal| TABLE.map(|method| (goal, method.to_string())));
+    assert_eq!(keys, expected.concat());
+    for (row, (goal, method)) in table.iter().zip(keys) {
+        let of_row = |a: &&Value| {
+            let system = &a["system"];
+            a["goal"] == goal && system["selection"] == *method && system["optimisation"] == "paper"
+        };
+        let all: Vec<&Value> = attacks.iter().filter(of_row).collect();
+        assert_eq!(row["clips"], all.len().to_string());
+        let share = |field: &str| -> Vec<f64> {
+            let shares = all
+                .iter()
+                .map(|a| if a[field] == true { 100.0 } else { 0.0 });
+            shares.collect()
+        };
+        let fooled: Vec<&&Value> = all.iter().filter(|a| a["success"] == true).collect();
+        let of_fooled = |field: &str, factor: f64| -> Vec<f64> {
+            let values = fooled.iter().map(|a| factor * number(a, field));
+            values.collect()
+        };
+        same(&row["FR %"], &share("success"), 0);
+        same(&row["FR % u8-verified"], &share("verified"), 0);
+        same(&row["MQ"], &of_fooled("queries_first_success", 1.0), 1);
+        same(&row["MAP"], &of_fooled("map", 1.0), 4);
+        same(&row["SR % clean"], &of_fooled("sparse_rate", 100.0), 0);
+        if (goal, method.as_str()) == ("untargeted", "ours") {
+            assert_eq!(fooled.len(), 2, "there is nothing to compare");
+        }
+    }
+}
+
+fn the_pages_open_offline(out: &Path) {
+    let html = text(out.join("report.html"));
+    for attribute in ["src=", "href=", "url(", "@import "] {
+        for place in html.split(attribute).skip(1) {
+            let place = place.trim_start_matches(['"', '\'']);
+            assert!(!place.starts_with("http"), "{attribute}{:.60}", place);
+        }
+    }
+    let figure = "figure-2-fig-ren-figures-lrcn.svg";
+    let svg = text(out.join(figure));
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    assert!(html.contains(&svg));
+    let markdown = text(out.join("report.md"));
+    assert!(markdown.contains(&format!("]({figure})")));
+    let tables = ["table-1", "table-2", "claim", "ablation"];
+    for name in tables {
+        let rows = rows(out.join(format!("{name}.csv")));
+        assert!(!rows.is_empty(), "{name}");
+        // Each number is on both pages.
+        for cell in rows.iter().flat_map(HashMap::values) {
+            assert!(html.contains(cell) && markdown.contains(cell), "{cell}");
+        }
+    }
+    // The pages come from the lines alone.
+    fs::remove_file(out.join("report.html")).expect("a page");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
+    expect(0, &command.arg("report").arg(out).output().expect("report"));
+    assert_eq!(text(out.join("report.html")), html);
+}
+
+fn other_settings_are_refused(root: &Path, out: &Path) {
+    let before = text(out.join("results.jsonl"));
+    for (option, value) in [
+        ("--seed", "1"),
+        ("--iterations", "41,60"),
+        ("--properties", "patience=6"),
+        ("--format", "I420"),
+    ] {
+        let output = reproduce(root, out, &[option, value]);
+        expect(1, &output);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("Use another --out"), "{said}");
+    }
+    assert_eq!(text(out.join("results.jsonl")), before);
+}
+
+fn goes_on_after_a_kill(root: &Path, out: &Path) {
+    let path = out.join("results.jsonl");
+    let before = lines(out, "attack");
+    let bytes = fs::read(&path).expect("results");
+    let middle = bytes.windows(2).rposition(|pair| pair == "ü".as_bytes());
+    let cut = &bytes[..middle.expect("a name") + 1];
+    assert!(std::str::from_utf8(cut).is_err());
+    fs::write(&path, cut).expect("results");
+    expect(0, &reproduce(root, out, &[]));
+    let after = lines(out, "attack");
+    assert_eq!(after.len(), before.len());
+    for (mut a, mut b) in after.into_iter().zip(before) {
+        // The same measurement, but for the time it took.
+        a["seconds"] = Value::Null;
+        b["seconds"] = Value::Null;
+        assert_eq!(a, b);
+    }
+}
+
+fn nothing_is_measured_twice(root: &Path, out: &Path) {
+    let (attacks, accuracy) = (lines(out, "attack"), lines(out, "accuracy"));
+    let runs = lines(out, "run").len();
+    expect(0, &reproduce(root, out, &[]));
+    assert_eq!(lines(out, "attack"), attacks);
+    assert_eq!(lines(out, "accuracy"), accuracy);
+    assert_eq!(lines(out, "run").len(), runs + 1);
+}
