@@ -6,16 +6,19 @@
 //! - [`model`]: TorchScript classifiers.
 //! - [`video`]: what a model sees of a stream's bytes, and how a perturbation gets into them.
 //! - [`mod@sparseadv`]: the GStreamer element around the three.
+//! - [`mod@clipclassifier`]: the element that classifies what is left of an attack.
 //! - [`dataset`]: the folders that action recognition sets come in.
 
 pub mod attack;
+pub mod clipclassifier;
 pub mod dataset;
 pub mod model;
 pub mod sparseadv;
 pub mod video;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    sparseadv::register(plugin)
+    sparseadv::register(plugin)?;
+    clipclassifier::register(plugin)
 }
 
 gst::plugin_define!(

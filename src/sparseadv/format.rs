@@ -32,6 +32,24 @@ pub const FORMATS: [VideoFormat; 17] = [
 /// The smallest width and height taken.
 pub const MIN_SIZE: i32 = 16;
 
+/// A sink and a source pad for these formats.
+pub fn pad_templates() -> Vec<gst::PadTemplate> {
+    let caps = gst_video::VideoCapsBuilder::new()
+        .format_list(FORMATS)
+        .width_range(MIN_SIZE..=i32::MAX)
+        .height_range(MIN_SIZE..=i32::MAX)
+        .build();
+    let template =
+        |name, direction| gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps);
+    [
+        ("sink", gst::PadDirection::Sink),
+        ("src", gst::PadDirection::Src),
+    ]
+    .into_iter()
+    .map(|(name, direction)| template(name, direction).unwrap_or_else(|e| unreachable!("{e}")))
+    .collect()
+}
+
 /// The layout of frames of these caps.
 pub fn layout(info: &gst_video::VideoInfo) -> FrameLayout {
     let format = info.format_info();

@@ -214,26 +214,7 @@ impl ElementImpl for SparseAdv {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            let size = gst::IntRange::new(format::MIN_SIZE, i32::MAX);
-            let caps = gst_video::VideoCapsBuilder::new()
-                .format_list(format::FORMATS)
-                .width_range(size.min()..=size.max())
-                .height_range(size.min()..=size.max())
-                .build();
-            let template = |name, direction| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps)
-            };
-            [
-                ("sink", gst::PadDirection::Sink),
-                ("src", gst::PadDirection::Src),
-            ]
-            .into_iter()
-            .map(|(name, direction)| {
-                template(name, direction).unwrap_or_else(|e| unreachable!("{e}"))
-            })
-            .collect()
-        });
+        static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(format::pad_templates);
         &TEMPLATES
     }
 

@@ -14,6 +14,13 @@ use super::imp::{SparseAdv, CAT};
 use super::queue::{begins, Frame, Item, Output};
 use super::stream::Stream;
 
+/// When a buffer is due, by the segment of the pad it comes by.
+pub fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+    let segment = pad.sticky_event::<gst::event::Segment>(0)?;
+    let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
+    segment.to_running_time(buffer.pts())
+}
+
 impl SparseAdv {
     pub(super) fn sink_chain(
         &self,
@@ -54,6 +61,7 @@ impl SparseAdv {
         if buffer.flags().contains(gst::BufferFlags::DISCONT) {
             state.queue.push(Item::Drain);
         }
+        let running_time = running_time(&self.sinkpad, &buffer);
         let index = state.next_frame;
         state.next_frame += 1;
         state.stats.frame_in();
@@ -61,6 +69,7 @@ impl SparseAdv {
             buffer,
             index,
             arrived: Instant::now(),
+            running_time,
             seen: false,
             delta: None,
             info: None,

@@ -23,6 +23,7 @@ pub struct Frame {
     /// Its number in the stream.
     pub index: u64,
     pub arrived: Instant,
+    pub running_time: Option<gst::ClockTime>,
     /// It has been in a window.
     pub seen: bool,
     /// The perturbation decided on so far.

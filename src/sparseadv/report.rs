@@ -20,6 +20,8 @@ pub struct WindowReport {
     /// Presentation time of the first frame and end of the last, in nanoseconds.
     pub start_pts: Option<u64>,
     pub end_pts: Option<u64>,
+    /// Running time of the first frame, in nanoseconds: it stays the same through encoders and muxers that move timestamps.
+    pub start_time: Option<u64>,
     /// Number of the first frame in the stream.
     pub first_frame: u64,
     /// Frames of the window that exist; less than T at the end of a stream.
@@ -69,6 +71,7 @@ impl WindowReport {
             window,
             start_pts: None,
             end_pts: None,
+            start_time: None,
             first_frame: 0,
             frames,
             label: None,
@@ -183,6 +186,7 @@ impl WindowReport {
             .field("queries", self.queries)
             .field("forwards", self.forwards)
             .field("backwards", self.backwards)
+            .field("codec-runs", self.codec_runs)
             .field("iterations", self.iterations)
             .field("perturbed-frames", self.perturbed_frames as u32)
             .field("sparse-rate", self.sparse_rate)
@@ -220,13 +224,22 @@ impl WindowReport {
                 s.set(name, value);
             }
         }
-        for (name, value) in [("start-pts", self.start_pts), ("end-pts", self.end_pts)] {
+        for (name, value) in [
+            ("start-pts", self.start_pts),
+            ("end-pts", self.end_pts),
+            ("start-time", self.start_time),
+        ] {
             if let Some(value) = value {
                 s.set(name, value);
             }
         }
-        if let Some(value) = self.queries_first_success {
-            s.set("queries-first-success", value);
+        for (name, value) in [
+            ("queries-first-success", self.queries_first_success),
+            ("iterations-first-success", self.iterations_first_success),
+        ] {
+            if let Some(value) = value {
+                s.set(name, value);
+            }
         }
         s
     }

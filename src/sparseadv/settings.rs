@@ -278,7 +278,7 @@ fn check_frames(selection: &Selection, window: usize) -> Result<(), String> {
 }
 
 /// A label by its name, or by its index.
-fn find_label(
+pub fn find_label(
     property: &str,
     text: &str,
     metadata: &Metadata,

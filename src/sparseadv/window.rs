@@ -80,6 +80,7 @@ impl SparseAdv {
             if place == 0 {
                 report.first_frame = frame.index;
                 report.start_pts = frame.buffer.pts().map(|t| t.nseconds());
+                report.start_time = frame.running_time.map(|t| t.nseconds());
             }
             let end = |b: &gst::Buffer| b.pts().map(|t| t + b.duration().unwrap_or_default());
             report.end_pts = end(&frame.buffer).map(|t| t.nseconds());

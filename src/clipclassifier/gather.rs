@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Gathers frames to windows.
+
+use std::collections::VecDeque;
+
+use super::reference::Reference;
+use crate::sparseadv::settings::Windowing;
+use crate::sparseadv::window::model_frames;
+use crate::video::view::Samples;
+
+/// What is kept of a frame.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub index: u64,
+    pub pts: Option<gst::ClockTime>,
+    pub running_time: Option<gst::ClockTime>,
+    pub samples: Samples,
+    pub reference: Option<Reference>,
+}
+
+#[derive(Debug, Default)]
+pub struct Gather {
+    frames: VecDeque<Seen>,
+    /// Frames to pass before the next window begins.
+    skip: usize,
+    /// How many of `frames` were in a window already.
+    used: usize,
+}
+
+impl Gather {
+    /// Windows begin `offset` frames later.
+    pub fn new(offset: usize) -> Self {
+        Self {
+            skip: offset,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a frame; returns the window it completes, if any: the frames the model sees.
+    pub fn push(&mut self, frame: Seen, windowing: Windowing) -> Option<Vec<Seen>> {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        self.frames.push_back(frame);
+        if self.frames.len() < windowing.span {
+            return None;
+        }
+        let window = self.window(windowing);
+        let gone = windowing.stride.min(self.frames.len());
+        self.frames.drain(..gone);
+        self.skip = windowing.stride - gone;
+        self.used = self.frames.len();
+        Some(window)
+    }
+
+    /// The frames at the end of a stream that fill no window, if some of them were in none; forgets all.
+    pub fn rest(&mut self, windowing: Windowing) -> Option<Vec<Seen>> {
+        let rest = (self.frames.len() > self.used).then(|| self.window(windowing));
+        self.frames.clear();
+        self.used = 0;
+        self.skip = 0;
+        rest
+    }
+
+    fn window(&self, windowing: Windowing) -> Vec<Seen> {
+        let places = model_frames(windowing, self.frames.len());
+        places.map(|k| self.frames[k].clone()).collect()
+    }
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The element that classifies windows of a stream and lets the frames pass: behind a codec it says what is left of an attack.
+
+use glib::prelude::*;
+
+mod gather;
+mod imp;
+pub mod meta;
+mod properties;
+mod reference;
+pub mod report;
+mod stats;
+
+glib::wrapper! {
+    pub struct ClipClassifier(ObjectSubclass<imp::ClipClassifier>) @extends gst_base::BaseTransform, gst::Element, gst::Object;
+}
+
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    meta::register();
+    gst::Element::register(
+        Some(plugin),
+        "clipclassifier",
+        gst::Rank::NONE,
+        ClipClassifier::static_type(),
+    )
+}
