@@ -5,7 +5,7 @@
 
 use glib::prelude::*;
 
-mod codec;
+pub mod codec;
 pub mod format;
 mod imp;
 mod latency;

@@ -189,6 +189,29 @@ fn other_settings_are_refused() {
     });
 }
 
+/// The parser's own status of a wrong call would say that clips were skipped: a cluster's job would count as done.
+#[test]
+fn wrong_calls_are_failures() {
+    guarded(120, || {
+        let data = data();
+        let tree = data.dir.path().join("wrong");
+        for wrong in [
+            ["--shard", "3/2"],
+            ["--shard", "0/2"],
+            ["--workers", "0"],
+            ["--encoder", "nosuchenc"],
+            ["--properties", "nosuch=1"],
+            ["--nosuch", ""],
+        ] {
+            let output = convert(&data.set(), &tree, &wrong);
+            expect(1, &output);
+            assert!(!output.stderr.is_empty(), "{wrong:?}");
+            // So the right call after it is not refused.
+            assert!(!tree.exists(), "{wrong:?} began a tree");
+        }
+    });
+}
+
 #[test]
 fn every_command_shows_an_example() {
     for name in [

@@ -6,12 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{anyhow, Context};
 use gst::prelude::*;
-use gstsparseadv::attack::{loss, Classifier};
 use gstsparseadv::model::{Model, Options};
-use gstsparseadv::sparseadv::format;
-use gstsparseadv::video::{Chroma, View};
 
 use super::decode::{self, Clip};
+use super::page;
 use super::picture;
 use super::print::{self, Row};
 
@@ -39,6 +37,12 @@ pub struct Arguments {
     /// PNG file for a picture of clean frames, attacked frames and their difference
     #[arg(long)]
     picture: Option<PathBuf>,
+    /// HTML file that compares every window clean, attacked, and behind each codec, by what the model says of it; opens offline
+    #[arg(long)]
+    page: Option<PathBuf>,
+    /// A further codec for the page, as a bin from raw video to raw video such as "jpegenc ! jpegdec"; may be repeated
+    #[arg(long, value_name = "BIN")]
+    codec: Vec<String>,
     /// JSON lines, one a window
     #[arg(long)]
     report: Option<PathBuf>,
@@ -58,25 +62,68 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         0 => model.metadata().frame_step,
         n => n as usize,
     };
-    let rows = after_codec(&mut model, rows, &decoded, step)?;
+    let mut rows = rows;
+    let after = page::classify(&mut model, &rows, &decoded, step)?;
+    for (row, probabilities) in rows.iter_mut().zip(&after) {
+        let label = page::top(probabilities);
+        row.set_after_codec(label, model.metadata().label_name(label));
+    }
     print::table(&rows, &arguments.encoder);
     println!("wrote {}", arguments.output.display());
+    if arguments.picture.is_none() && arguments.page.is_none() {
+        return Ok(());
+    }
+    let clean = decode::read(&arguments.input, "")?;
+    let (clean_rgb, pushed_rgb) = (clean.to_rgb()?, pushed.to_rgb()?);
     if let Some(path) = &arguments.picture {
-        let clean = decode::read(&arguments.input, "videoconvert ! video/x-raw,format=RGB !")?;
-        picture::write(path, &clean, &pushed, &rows, step)?;
+        picture::write(path, &clean_rgb, &pushed_rgb, &rows, step)?;
+        println!("wrote {}", path.display());
+    }
+    if let Some(path) = &arguments.page {
+        let mut stages = vec![
+            (
+                "clean".to_string(),
+                page::classify(&mut model, &rows, &clean, step)?,
+            ),
+            (
+                "attacked".to_string(),
+                page::classify(&mut model, &rows, &pushed, step)?,
+            ),
+            (arguments.encoder.clone(), after),
+        ];
+        for codec in &arguments.codec {
+            let received = page::through(codec, &pushed)?;
+            let classified = page::classify(&mut model, &rows, &received, step)?;
+            stages.push((codec.clone(), classified));
+        }
+        let labels = |label| model.metadata().label_name(label);
+        page::write(path, arguments, &rows, &stages, &labels, |row| {
+            picture::window(&clean_rgb, &pushed_rgb, row, step)
+        })?;
         println!("wrote {}", path.display());
     }
     Ok(())
 }
 
-/// Runs the pipeline. Returns the windows' reports, the frames as pushed, in RGB, and the element's window-size and frame-step.
+impl Arguments {
+    /// What the page is about.
+    pub fn title(&self) -> String {
+        format!(
+            "{} under attack by {}",
+            self.input.display(),
+            self.model.display()
+        )
+    }
+}
+
+/// Runs the pipeline. Returns the windows' reports, the frames as pushed, and the element's window-size and frame-step.
 fn attack(arguments: &Arguments) -> anyhow::Result<(Vec<Row>, Clip, u32, u32)> {
     // The appsink sees the very buffers that the encoder gets. Its queue is unbounded: an encoder looks some dozen frames ahead before
     // anything leaves it, and a full queue in the other branch would stop it from getting them.
     let pipeline = decode::parse(&format!(
         "filesrc name=source ! decodebin ! sparseadv name=attack {} ! tee name=pushed \
          pushed. ! queue ! {} ! {} ! filesink name=file \
-         pushed. ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 ! videoconvert ! video/x-raw,format=RGB ! appsink name=frames sync=false",
+         pushed. ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 ! appsink name=frames sync=false",
         arguments.properties, arguments.encoder, arguments.muxer
     ))?;
     let set = |element: &str, property: &str, path: &std::path::Path| -> anyhow::Result<()> {
@@ -108,38 +155,4 @@ fn attack(arguments: &Arguments) -> anyhow::Result<(Vec<Row>, Clip, u32, u32)> {
         .take();
     let frames = frames.context("expected frames, found an empty video")?;
     Ok((rows, frames, window_size, frame_step))
-}
-
-/// Classifies the windows of the encoded file, once decoded again.
-fn after_codec(
-    model: &mut Model,
-    mut rows: Vec<Row>,
-    clip: &Clip,
-    step: usize,
-) -> anyhow::Result<Vec<Row>> {
-    let metadata = model.metadata().clone();
-    let layout = format::layout(&clip.info);
-    let geometry = metadata.geometry(layout.height, layout.width);
-    let view = View::new(&layout, geometry, Chroma::default());
-    for row in &mut rows {
-        let last = row.first_frame + (row.frames.max(1) - 1) * step;
-        let mut window = Vec::new();
-        let mut values = vec![0.0; view.len()];
-        for k in 0..metadata.window {
-            let place = (row.first_frame + k * step).min(last);
-            let buffer = clip.frames.get(place).with_context(|| {
-                format!(
-                    "expected frame {place} in the encoded file, found {} frames",
-                    clip.frames.len()
-                )
-            })?;
-            let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &clip.info)?;
-            let samples = view.sample(&format::planes(&frame)?);
-            view.observe(&samples, &mut values);
-            window.extend_from_slice(&values);
-        }
-        let label = loss::top(&model.forward(&window)?);
-        row.set_after_codec(label, metadata.label_name(label));
-    }
-    Ok(rows)
 }

@@ -11,6 +11,37 @@ pub struct Clip {
     pub frames: Vec<gst::Buffer>,
 }
 
+impl Clip {
+    /// The same frames in RGB, for people to look at.
+    pub fn to_rgb(&self) -> anyhow::Result<Self> {
+        let info = gst_video::VideoInfo::builder(
+            gst_video::VideoFormat::Rgb,
+            self.info.width(),
+            self.info.height(),
+        )
+        .fps(self.info.fps())
+        .build()?;
+        let converter = gst_video::VideoConverter::new(&self.info, &info, None)?;
+        let convert = |buffer: &gst::Buffer| -> anyhow::Result<gst::Buffer> {
+            let mut rgb = gst::Buffer::with_size(info.size())?;
+            let from = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
+            let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(
+                rgb.get_mut().context("a buffer of our own")?,
+                &info,
+            )?;
+            converter.frame_ref(&from, &mut to);
+            drop(to);
+            Ok(rgb)
+        };
+        let frames = self
+            .frames
+            .iter()
+            .map(convert)
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self { info, frames })
+    }
+}
+
 /// Makes a pipeline, or says which plugin is missing.
 pub fn parse(description: &str) -> anyhow::Result<gst::Pipeline> {
     let mut context = gst::ParseContext::new();

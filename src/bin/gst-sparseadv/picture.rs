@@ -122,80 +122,130 @@ pub fn write(
     rows: &[Row],
     step: usize,
 ) -> anyhow::Result<()> {
-    let size = (clean.info.width() as usize, clean.info.height() as usize);
-    let scaled = |width: usize| (width * size.1 / size.0).max(1);
-    let (big, small) = (scaled(BIG), scaled(THUMBNAIL));
-    let most = rows.iter().map(|r| r.frames).max().unwrap_or(1);
-    let width = GAP + (3 * (BIG + GAP)).max(most * (THUMBNAIL + 4) + GAP);
-    let block = TEXT + big + GAP + small + BAR + 2 * GAP;
-    let mut canvas = Canvas::new(width, GAP + rows.len() * block);
+    let sizes = Sizes::new(clean, rows);
+    let mut canvas = Canvas::new(sizes.width, GAP + rows.len() * sizes.block);
     for (n, row) in rows.iter().enumerate() {
-        let top = GAP + n * block;
-        let after = row
-            .after_codec
-            .as_ref()
-            .map_or(String::new(), |(name, holds)| {
-                format!(
-                    ", {name} after the codec ({})",
-                    if *holds { "success" } else { "undone" }
-                )
-            });
-        let title = format!(
-            "window {}: {} -> {}{after}; {} queries, MAP {:.3} grey levels",
-            row.window, row.clean.1, row.attacked.1, row.queries, row.map
-        );
-        canvas.text(GAP, top, &title, BLACK);
-        let weight = |k: &usize| row.weights.get(*k).copied().unwrap_or(0.0);
-        let strongest = row
-            .keyframes
-            .iter()
-            .copied()
-            .max_by(|a, b| weight(a).total_cmp(&weight(b)));
-        let shown = row.first_frame + strongest.unwrap_or(0) * step;
-        let (a, b) = (Pixels::new(clean, shown)?, Pixels::new(attacked, shown)?);
-        let difference = |x: usize, y: usize| {
-            let (a, b) = (a.at(x, y), b.at(x, y));
-            [0, 1, 2]
-                .map(|c| (128 + AMPLIFY * (i32::from(b[c]) - i32::from(a[c]))).clamp(0, 255) as u8)
-        };
-        let y = top + TEXT;
-        let panels: [(&Pixel, String); 3] = [
-            (
-                &|x, y| a.at(x, y),
-                format!("clean, frame {}", strongest.unwrap_or(0)),
-            ),
-            (&|x, y| b.at(x, y), "attacked".into()),
-            (&difference, format!("difference x {AMPLIFY}")),
-        ];
-        for (i, (pixel, caption)) in panels.iter().enumerate() {
-            let x = GAP + i * (BIG + GAP);
-            canvas.image(x, y, BIG, big, size, pixel);
-            canvas.fill(x, y, caption.len() * 8 + 6, 12, [250; 3]);
-            canvas.text(x + 3, y + 2, caption, BLACK);
-        }
-        let y = y + big + GAP;
-        let largest = row.weights.iter().copied().fold(1e-12, f64::max);
-        for k in 0..row.frames {
-            let x = GAP + k * (THUMBNAIL + 4);
-            let pixels = Pixels::new(attacked, row.first_frame + k * step)?;
-            canvas.image(x, y, THUMBNAIL, small, size, &|x, y| pixels.at(x, y));
-            let chosen = row.keyframes.contains(&k);
-            let colour = if chosen { RED } else { GREY };
-            if chosen {
-                canvas.frame(x, y, THUMBNAIL, small, RED);
-            }
-            let bar = (weight(&k) / largest * BAR as f64) as usize;
-            canvas.fill(x, y + small + 2, THUMBNAIL, bar, colour);
-        }
+        draw(
+            &mut canvas,
+            GAP + n * sizes.block,
+            &sizes,
+            clean,
+            attacked,
+            row,
+            step,
+        )?;
     }
-    save(path, &canvas).with_context(|| format!("writing {}", path.display()))
+    std::fs::write(path, png(&canvas)?).with_context(|| format!("writing {}", path.display()))
 }
 
-fn save(path: &Path, canvas: &Canvas) -> anyhow::Result<()> {
-    let file = std::io::BufWriter::new(std::fs::File::create(path)?);
-    let mut encoder = png::Encoder::new(file, canvas.width as u32, canvas.height as u32);
+/// The part of the picture that shows one window, as a PNG file's bytes.
+pub fn window(clean: &Clip, attacked: &Clip, row: &Row, step: usize) -> anyhow::Result<Vec<u8>> {
+    let sizes = Sizes::new(clean, std::slice::from_ref(row));
+    let mut canvas = Canvas::new(sizes.width, GAP + sizes.block);
+    draw(&mut canvas, GAP, &sizes, clean, attacked, row, step)?;
+    png(&canvas)
+}
+
+/// Of images, in pixels.
+struct Sizes {
+    frame: (usize, usize),
+    big: usize,
+    small: usize,
+    width: usize,
+    block: usize,
+}
+
+impl Sizes {
+    fn new(clip: &Clip, rows: &[Row]) -> Self {
+        let frame = (clip.info.width() as usize, clip.info.height() as usize);
+        let scaled = |width: usize| (width * frame.1 / frame.0).max(1);
+        let (big, small) = (scaled(BIG), scaled(THUMBNAIL));
+        let most = rows.iter().map(|r| r.frames).max().unwrap_or(1);
+        Self {
+            frame,
+            big,
+            small,
+            width: GAP + (3 * (BIG + GAP)).max(most * (THUMBNAIL + 4) + GAP),
+            block: TEXT + big + GAP + small + BAR + 2 * GAP,
+        }
+    }
+}
+
+fn draw(
+    canvas: &mut Canvas,
+    top: usize,
+    sizes: &Sizes,
+    clean: &Clip,
+    attacked: &Clip,
+    row: &Row,
+    step: usize,
+) -> anyhow::Result<()> {
+    let (big, small) = (sizes.big, sizes.small);
+    let after = row
+        .after_codec
+        .as_ref()
+        .map_or(String::new(), |(name, holds)| {
+            format!(
+                ", {name} after the codec ({})",
+                if *holds { "success" } else { "undone" }
+            )
+        });
+    let title = format!(
+        "window {}: {} -> {}{after}; {} queries, MAP {:.3} grey levels",
+        row.window, row.clean.1, row.attacked.1, row.queries, row.map
+    );
+    canvas.text(GAP, top, &title, BLACK);
+    let weight = |k: &usize| row.weights.get(*k).copied().unwrap_or(0.0);
+    let strongest = row
+        .keyframes
+        .iter()
+        .copied()
+        .max_by(|a, b| weight(a).total_cmp(&weight(b)));
+    let shown = row.first_frame + strongest.unwrap_or(0) * step;
+    let (a, b) = (Pixels::new(clean, shown)?, Pixels::new(attacked, shown)?);
+    let difference = |x: usize, y: usize| {
+        let (a, b) = (a.at(x, y), b.at(x, y));
+        [0, 1, 2].map(|c| (128 + AMPLIFY * (i32::from(b[c]) - i32::from(a[c]))).clamp(0, 255) as u8)
+    };
+    let y = top + TEXT;
+    let panels: [(&Pixel, String); 3] = [
+        (
+            &|x, y| a.at(x, y),
+            format!("clean, frame {}", strongest.unwrap_or(0)),
+        ),
+        (&|x, y| b.at(x, y), "attacked".into()),
+        (&difference, format!("difference x {AMPLIFY}")),
+    ];
+    for (i, (pixel, caption)) in panels.iter().enumerate() {
+        let x = GAP + i * (BIG + GAP);
+        canvas.image(x, y, BIG, big, sizes.frame, pixel);
+        canvas.fill(x, y, caption.len() * 8 + 6, 12, [250; 3]);
+        canvas.text(x + 3, y + 2, caption, BLACK);
+    }
+    let y = y + big + GAP;
+    let largest = row.weights.iter().copied().fold(1e-12, f64::max);
+    for k in 0..row.frames {
+        let x = GAP + k * (THUMBNAIL + 4);
+        let pixels = Pixels::new(attacked, row.first_frame + k * step)?;
+        canvas.image(x, y, THUMBNAIL, small, sizes.frame, &|x, y| pixels.at(x, y));
+        let chosen = row.keyframes.contains(&k);
+        let colour = if chosen { RED } else { GREY };
+        if chosen {
+            canvas.frame(x, y, THUMBNAIL, small, RED);
+        }
+        let bar = (weight(&k) / largest * BAR as f64) as usize;
+        canvas.fill(x, y + small + 2, THUMBNAIL, bar, colour);
+    }
+    Ok(())
+}
+
+fn png(canvas: &Canvas) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, canvas.width as u32, canvas.height as u32);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
-    encoder.write_header()?.write_image_data(&canvas.data)?;
-    Ok(())
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&canvas.data)?;
+    writer.finish()?;
+    Ok(bytes)
 }

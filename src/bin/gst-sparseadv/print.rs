@@ -54,12 +54,16 @@ impl Row {
         })
     }
 
-    pub fn set_after_codec(&mut self, label: usize, name: String) {
-        let holds = match self.target {
+    /// Whether a label is what the attack is after.
+    pub fn reached(&self, label: usize) -> bool {
+        match self.target {
             Some(target) => label == target,
             None => label != self.label.unwrap_or(self.clean.0),
-        };
-        self.after_codec = Some((name, holds));
+        }
+    }
+
+    pub fn set_after_codec(&mut self, label: usize, name: String) {
+        self.after_codec = Some((name, self.reached(label)));
     }
 }
 

@@ -118,6 +118,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         min_frames,
         threads: arguments.threads,
     };
+    worker::check(&spec)?;
     let settings = settings(arguments, min_frames)?;
     let records = Records::open(destination, &settings)?;
     plan::copy_lists(&lists, source, destination)?;

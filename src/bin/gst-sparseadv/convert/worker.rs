@@ -106,6 +106,14 @@ fn load(spec: &Spec) -> anyhow::Result<Attacker> {
     Attacker::new(&spec.model, &spec.properties)
 }
 
+/// Finds misspelt elements and properties, before anything is written. What the model has to say to them shows when it is loaded.
+pub fn check(spec: &Spec) -> anyhow::Result<()> {
+    sink(spec, Path::new("/dev/null"))?;
+    gst::parse::launch(&format!("sparseadv {}", spec.properties))
+        .with_context(|| format!("the properties \"{}\"", spec.properties))?;
+    Ok(())
+}
+
 /// Encoder and muxer. No converter: it would take bits of the attack along, and nobody would know.
 fn sink(spec: &Spec, file: &Path) -> anyhow::Result<gst::Element> {
     let description = format!("{} ! {} ! filesink name=file", spec.encoder, spec.muxer);

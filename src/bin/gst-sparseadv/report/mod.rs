@@ -13,7 +13,7 @@ mod tables;
 use crate::reproduce::paper;
 use crate::reproduce::results::{Attack, Results};
 use crate::reproduce::systems::{Goal, Optimisation, Selection};
-use table::escape;
+pub use table::escape;
 
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  gst-sparseadv report results")]
