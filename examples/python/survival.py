@@ -36,14 +36,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from preprocess import ContractError, Metadata, classify, crop_offset, frames, read_metadata
+from preprocess import ContractError, classify, crop_offset, frames, read_metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
@@ -55,11 +55,10 @@ CODECS = {
     "x264": "x264enc ! avdec_h264",
     "q23": "x264enc pass=qual quantizer=23 ! avdec_h264",
     "q28": "x264enc pass=qual quantizer=28 ! avdec_h264",
-    "vp9": "vp9enc target-bitrate=500000 deadline=1 cpu-used=4 ! vp9dec",
+    "vp9": "vp9enc target-bitrate=500000 deadline=1 cpu-used=4 lag-in-frames=0 ! vp9dec",
     "jpeg": "jpegenc quality=75 ! jpegdec",
 }
 Image = np.ndarray  # HxWx3
-Resizer = Callable[[Sequence[Image], int, int], list[Image]]
 
 
 def percent(hits: Sequence[bool]) -> str:
@@ -84,9 +83,9 @@ def by_torch(images: Sequence[Image], height: int, width: int) -> list[Image]:
 
 
 def by_pillow(images: Sequence[Image], height: int, width: int) -> list[Image]:
-    from PIL import Image as Pillow
+    from PIL import Image as pillow
 
-    return [np.asarray(Pillow.fromarray(i).resize((width, height), Pillow.Resampling.BILINEAR)) for i in images]
+    return [np.asarray(pillow.fromarray(i).resize((width, height), pillow.Resampling.BILINEAR)) for i in images]
 
 
 def by_opencv(images: Sequence[Image], height: int, width: int) -> list[Image]:
@@ -95,32 +94,21 @@ def by_opencv(images: Sequence[Image], height: int, width: int) -> list[Image]:
     return [cv2.resize(i, (width, height), interpolation=cv2.INTER_LINEAR) for i in images]
 
 
-def by_torchvision(antialias: bool) -> Resizer:
-    def resize(images: Sequence[Image], height: int, width: int) -> list[Image]:
-        from torchvision.transforms.v2 import functional
+def by_torchvision(images: Sequence[Image], height: int, width: int, antialias: bool = True) -> list[Image]:
+    from torchvision.transforms.v2 import functional
 
-        x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        return list(functional.resize(x, [height, width], antialias=antialias).permute(0, 2, 3, 1).numpy())
-
-    return resize
+    x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    return list(functional.resize(x, [height, width], antialias=antialias).permute(0, 2, 3, 1).numpy())
 
 
-RESIZERS: dict[str, Resizer] = {
+RESIZERS: dict[str, Callable[[Sequence[Image], int, int], list[Image]]] = {
     "torch": by_torch,
     "Pillow": by_pillow,
     "OpenCV": by_opencv,
-    "torchvision, antialias": by_torchvision(True),
-    "torchvision, plain": by_torchvision(False),
+    "torchvision, antialias": by_torchvision,
+    "torchvision, plain": partial(by_torchvision, antialias=False),
 }
 VIDEOSCALE = "videoscale"  # in a pipeline, hence no function of images
-
-
-@dataclass
-class Attack:
-    """A clip attacked with one row's properties."""
-
-    file: Path
-    report: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Bench:
@@ -134,6 +122,8 @@ class Bench:
         self.work = args.work
         self.work.mkdir(parents=True, exist_ok=True)
         self.known: dict[tuple[Any, ...], Any] = {}
+        width, _, height = (args.size or "").lower().partition("x")
+        self.scaling = f"videoconvert ! videoscale ! video/x-raw,width={width},height={height},format=I420" if args.size else ""
 
     def run(self, source: Path, stages: list[str], target: Path) -> Path:
         if target.exists():
@@ -150,22 +140,17 @@ class Bench:
         """The same parts, the same file."""
         return self.work / (hashlib.sha1(repr([str(p) for p in parts]).encode()).hexdigest()[:16] + ".mkv")
 
-    def before(self) -> list[str]:
-        if not self.args.size:
-            return []
-        width, height = self.args.size.lower().split("x")
-        return ["videoconvert", "videoscale", f"video/x-raw,width={width},height={height},format=I420"]
-
     def clean(self, clip: Path) -> Path:
-        return self.run(clip, [*self.before(), LOSSLESS], self.name("clean", clip, self.args.size))
+        return self.run(clip, [self.scaling, LOSSLESS], self.name("clean", clip, self.args.size))
 
-    def attack(self, clip: Path, properties: str) -> Attack:
+    def attack(self, clip: Path, properties: str) -> tuple[Path, list[dict[str, Any]]]:
+        """The attacked clip in a lossless file, and the report's lines."""
         plugin = next(self.args.plugins.glob("libgstsparseadv.*")).stat().st_mtime
         target = self.name("attack", clip, self.args.size, self.args.model, plugin, properties)
         report = target.with_suffix(".jsonl")
         element = f"sparseadv model={shlex.quote(str(self.args.model))} report-location={shlex.quote(str(report))} tail=passthrough"
-        self.run(clip, [*self.before(), f"{element} {properties}", LOSSLESS], target)
-        return Attack(target, [json.loads(text) for text in report.read_text().splitlines()])
+        self.run(clip, [self.scaling, f"{element} {properties}", LOSSLESS], target)
+        return target, [json.loads(text) for text in report.read_text().splitlines()]
 
     def encode(self, source: Path, codec: str) -> Path:
         encoder = codec.rsplit(" ! ", 1)[0]
@@ -176,8 +161,6 @@ class Bench:
         import av
 
         target = self.name("cut", source, first)
-        if target.exists():
-            return target
         with av.open(str(source)) as whole, av.open(str(target), "w", format="matroska") as out:
             old = whole.streams.video[0]
             new = out.add_stream("ffv1", rate=old.average_rate)
@@ -231,10 +214,9 @@ class Bench:
         for clip in find_clips(self.args.data, self.args.groups.split(",")):
             if windows >= self.args.windows:
                 break
-            found = len(self.labels(self.clean(clip)))
+            chosen.append(clip)
+            windows += len(self.labels(self.clean(clip)))
             self.forget()
-            chosen += [clip] if found else []
-            windows += found
         return chosen
 
 
@@ -256,15 +238,10 @@ def expand(properties: str, codecs: dict[str, str], same: str) -> str:
 
 
 def cost(lines: list[dict[str, Any]], windows: int) -> dict[str, float]:
-    of = lambda key: sum(line[key] for line in lines) / max(windows, 1)  # noqa: E731
-    hits = [line["map"] for line in lines if line["success"]]
-    return {
-        "map": float(np.mean(hits)) if hits else 0.0,
-        "keyframes": sum(len(line["keyframes"]) for line in lines) / max(windows, 1),
-        "calls": of("forwards") + of("backwards"),
-        "codec_runs": of("codec_runs"),
-        "seconds": of("seconds"),
-    }
+    total = lambda *keys: sum(line[k] for line in lines for k in keys) / windows  # noqa: E731
+    sizes = [line["map"] for line in lines if line["success"]]
+    means = {"keyframes": total("perturbed_frames"), "calls": total("forwards", "backwards"), "codec_runs": total("codec_runs")}
+    return {"map": float(np.mean(sizes or [0.0])), **means, "seconds": total("seconds")}
 
 
 CODEC_HEAD = ["codec", "properties", "windows", "codec alone", "claimed", "lossless", "whole", "alone", "first, later",
@@ -276,17 +253,17 @@ def codec_row(bench: Bench, name: str, properties: str) -> tuple[list[Any], dict
     hits: dict[str, list[bool]] = {k: [] for k in ("codec", "claimed", "lossless", "whole", "alone", "is_first")}
     lines: list[dict[str, Any]] = []
     for clip in bench.clips:
-        clean, attack = bench.clean(clip), bench.attack(clip, expand(properties, codecs, codecs[name]))
+        clean, (attacked, report) = bench.clean(clip), bench.attack(clip, expand(properties, codecs, codecs[name]))
         own = bench.labels(clean)
         hits["codec"] += changed(own, bench.labels(bench.encode(clean, codecs[name])))
-        hits["claimed"] += [line["success"] for line in attack.report]
-        hits["lossless"] += changed(own, bench.labels(attack.file))
-        hits["whole"] += changed(own, bench.labels(bench.encode(attack.file, codecs[name])))
+        hits["claimed"] += [line["success"] for line in report]
+        hits["lossless"] += changed(own, bench.labels(attacked))
+        hits["whole"] += changed(own, bench.labels(bench.encode(attacked, codecs[name])))
         hits["is_first"] += [n == 0 for n in range(len(own))]
         if bench.args.alone:
-            parts = [bench.encode(bench.cut(attack.file, n * bench.span), codecs[name]) for n in range(len(own))]
+            parts = [bench.encode(bench.cut(attacked, n * bench.span), codecs[name]) for n in range(len(own))]
             hits["alone"] += changed(own, [bench.labels(p)[0] for p in parts])
-        lines += attack.report
+        lines += report
         bench.forget()
     count, c = len(hits["whole"]), cost(lines, len(lines))
     at = {first: percent([w for w, f in zip(hits["whole"], hits["is_first"]) if f == first]) for first in (True, False)}
@@ -309,12 +286,12 @@ def by_phase(bench: Bench) -> tuple[list[str], list[tuple[str]], Callable[..., A
         hits: list[list[bool]] = [[] for _ in offsets]
         lines, maps, windows = [], [], 0
         for clip in bench.clips:
-            clean, attack = bench.clean(clip), bench.attack(clip, properties)
+            clean, (attacked, report) = bench.clean(clip), bench.attack(clip, properties)
             for o in offsets:
-                hits[o] += changed(bench.labels(clean, o), bench.labels(attack.file, o))
-            lines += attack.report
+                hits[o] += changed(bench.labels(clean, o), bench.labels(attacked, o))
+            lines += report
             windows += len(bench.labels(clean))
-            maps += [bench.map(clean, attack.file)] * len(bench.labels(clean))
+            maps += [bench.map(clean, attacked)] * len(bench.labels(clean))
             bench.forget()
         rates, c = [float(np.mean(h)) for h in hits], cost(lines, windows)
         c["map"] = float(np.mean(maps))
@@ -340,12 +317,12 @@ def by_resizer(bench: Bench) -> tuple[list[str], list[tuple[str]], Callable[...,
         hits: dict[str, list[bool]] = {n: [] for n in ["claimed", *names]}
         lines, maps = [], []
         for clip in bench.clips:
-            clean, attack = bench.clean(clip), bench.attack(clip, properties)
-            hits["claimed"] += [line["success"] for line in attack.report]
+            clean, (attacked, report) = bench.clean(clip), bench.attack(clip, properties)
+            hits["claimed"] += [line["success"] for line in report]
             for n in names:
-                hits[n] += changed(bench.labels(clean, 0, n), bench.labels(attack.file, 0, n))
-            lines += attack.report
-            maps += [bench.map(clean, attack.file)] * len(bench.labels(clean))
+                hits[n] += changed(bench.labels(clean, 0, n), bench.labels(attacked, 0, n))
+            lines += report
+            maps += [bench.map(clean, attacked)] * len(bench.labels(clean))
             bench.forget()
         c = cost(lines, len(maps)) | {"map": float(np.mean(maps))}
         cells = [properties or "default", len(maps), *map(percent, hits.values()), f"{c['map']:.3f}", f"{c['calls']:.1f}"]

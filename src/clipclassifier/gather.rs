@@ -22,6 +22,8 @@ pub struct Seen {
 #[derive(Debug, Default)]
 pub struct Gather {
     frames: VecDeque<Seen>,
+    /// What is left of the offset.
+    before: usize,
     /// Frames to pass before the next window begins.
     skip: usize,
     /// How many of `frames` were in a window already.
@@ -32,13 +34,17 @@ impl Gather {
     /// Windows begin `offset` frames later.
     pub fn new(offset: usize) -> Self {
         Self {
-            skip: offset,
+            before: offset,
             ..Self::default()
         }
     }
 
     /// Adds a frame; returns the window it completes, if any: the frames the model sees.
     pub fn push(&mut self, frame: Seen, windowing: Windowing) -> Option<Vec<Seen>> {
+        if self.before > 0 {
+            self.before -= 1;
+            return None;
+        }
         if self.skip > 0 {
             self.skip -= 1;
             return None;

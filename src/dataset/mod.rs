@@ -92,6 +92,13 @@ pub fn open(root: &Path, options: &Options) -> Result<DataSet> {
         options.split
     );
     let found = find_lists(root, options);
+    if let (Some(folder), None) = (&options.splits, &found) {
+        bail!(
+            "expected the lists of split {} in {}, found none",
+            options.split,
+            folder.display()
+        );
+    }
     let layout = options
         .layout
         .or(found.as_ref().map(|(layout, _)| *layout))

@@ -16,6 +16,9 @@ use super::format;
 use super::imp::lock;
 use super::settings::Settings;
 
+/// Bins, and what they were made from.
+type Codecs = (Vec<String>, Arc<Vec<Codec>>);
+
 /// A stream of frames of one format.
 pub struct Stream {
     pub info: gst_video::VideoInfo,
@@ -24,8 +27,8 @@ pub struct Stream {
     pub second_view: Option<View>,
     /// From the caps, or one 25th of a second where the rate is variable.
     pub frame_duration: gst::ClockTime,
-    /// The bins of the survive property, made once, and what they were made from.
-    codecs: Mutex<Option<(Vec<String>, Arc<Vec<Codec>>)>>,
+    /// Those of the survive property, made once.
+    codecs: Mutex<Option<Codecs>>,
 }
 
 impl Stream {

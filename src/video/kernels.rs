@@ -47,7 +47,7 @@ pub fn mix_and_clip(
     for ((o, inside), ((a, b), c)) in out.iter_mut().zip(inside).zip(values) {
         let v = m[0] * (a - offset[0]) + m[1] * (b - offset[1]) + m[2] * (c - offset[2]);
         // Half a grey level of slack: a value that rounds to black or white is not clipped.
-        *inside = u8::from((v >= -0.5) & (v <= 255.5));
+        *inside = u8::from((-0.5..=255.5).contains(&v));
         *o = round_grey(v.clamp(0.0, 255.0));
     }
 }

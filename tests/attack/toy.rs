@@ -87,6 +87,15 @@ impl Linear {
             .collect()
     }
 
+    /// Of `sum_k cotangent[k] * logits[k]`.
+    pub fn gradient(&self, cotangent: &[f32]) -> Vec<f32> {
+        let mut gradient = vec![0.0; T * LEN];
+        for (c, w) in cotangent.iter().zip(&self.weights) {
+            gradient.iter_mut().zip(w).for_each(|(g, w)| *g += c * w);
+        }
+        gradient
+    }
+
     pub fn views(&self) -> Vec<(Vec<f32>, usize)> {
         let asked = self.asked.borrow();
         let forward = asked.iter().filter_map(|a| match a {
@@ -162,5 +171,9 @@ pub const UNTARGETED: Goal = Goal::Untargeted { label: None };
 pub const RISING: [f32; T] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
 
 pub fn attack(scene: &mut Exact, model: &mut Linear, config: &Config) -> Outcome {
+    attack_scene(scene, model, config)
+}
+
+pub fn attack_scene(scene: &mut dyn Scene, model: &mut Linear, config: &Config) -> Outcome {
     run(scene, model, config, &[], &|| false, &mut |_| {}).unwrap()
 }

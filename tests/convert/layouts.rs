@@ -28,7 +28,7 @@ fn held_out(tree: &Path, layout: dataset::Layout) -> Vec<String> {
 /// Lists as their archive unpacks: beside the clips' folder.
 #[test]
 fn ucf101() {
-    guarded(120, || {
+    guarded(300, || {
         let data = data();
         let root = data.dir.path().join("ucf");
         let (set, lists) = (root.join("UCF-101"), root.join("ucfTrainTestlist"));
@@ -67,7 +67,7 @@ fn ucf101() {
 /// Lists inside the set, with the names and spaces that they have.
 #[test]
 fn hmdb51() {
-    guarded(120, || {
+    guarded(300, || {
         let data = data();
         let set = data.dir.path().join("hmdb51_org");
         let lists = set.join("testTrainMulti_7030_splits");

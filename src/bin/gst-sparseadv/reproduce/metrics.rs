@@ -153,6 +153,7 @@ mod tests {
                 system: System {
                     selection: Selection::Ours,
                     optimisation: Optimisation::Paper,
+                    variant: None,
                 },
                 clip: i.to_string(),
                 class: "walk".into(),

@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::SeedableRng;
+use sha2::{Digest, Sha256};
 
 pub mod metrics;
 pub mod paper;
@@ -111,6 +112,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let set = dataset::open(folder.as_ref(), &options)?;
         for path in &arguments.model {
             let model = Model::load(path, name)?;
+            model.is_the_known_one(&known)?;
             let clips = model.classify(arguments, folder, &set, &known, &mut log)?;
             model.attack(arguments, &clips, &known, &mut log)?;
         }
@@ -155,6 +157,7 @@ fn same_conditions(known: &Results, this: &Run) -> anyhow::Result<()> {
 struct Model {
     dataset: String,
     name: String,
+    sha256: String,
     labels: Vec<String>,
     window: usize,
     step: usize,
@@ -174,12 +177,26 @@ impl Model {
         Ok(Self {
             dataset: dataset.to_string(),
             name: name.to_string_lossy().into_owned(),
+            sha256: format!("{:x}", Sha256::digest(std::fs::read(path)?)),
             labels: metadata.labels,
             window: metadata.window,
             step: metadata.frame_step,
             attacker: Attacker::new(path, "")?,
             judge: Attacker::new(path, "max-iterations=0")?,
         })
+    }
+
+    /// An error where earlier results by this name are another model's.
+    fn is_the_known_one(&self, known: &Results) -> anyhow::Result<()> {
+        let mut same_name = known.accuracy.iter().filter(|a| a.model == self.name);
+        if same_name.any(|a| a.model_sha256 != self.sha256) {
+            bail!(
+                "expected the model {} that earlier results in {} are of, found another one of that name. Rename it, or use another --out",
+                self.name,
+                results::FILE
+            );
+        }
+        Ok(())
     }
 
     /// The label of a window's frames.
@@ -252,6 +269,7 @@ impl Model {
                         log.add(&Line::Accuracy(Accuracy {
                             dataset: self.dataset.clone(),
                             model: self.name.clone(),
+                            model_sha256: self.sha256.clone(),
                             clip: below.clone(),
                             class: class.clone(),
                             label: label.clone(),

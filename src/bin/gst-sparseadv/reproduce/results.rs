@@ -41,6 +41,8 @@ pub struct Run {
 pub struct Accuracy {
     pub dataset: String,
     pub model: String,
+    #[serde(default)]
+    pub model_sha256: String,
     pub clip: String,
     pub class: String,
     pub label: String,

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Real codecs in the attack's loop, and `clipclassifier` behind real codecs.
+
+mod common;
+
+use serde_json::Value;
+
+use common::frames::bytes;
+use common::guarded;
+use common::models::{good, Good, ModelFile, LABELS};
+use common::oracle::{number, real};
+use common::pipeline::{pulled, run};
+use gst::prelude::*;
+
+const FRAMES: usize = 42;
+const WINDOW: usize = 4;
+/// RGB of the models' own size: a test can compute the label from the bytes.
+const RGB: &str = "video/x-raw,format=RGB,width=16,height=16,framerate=25/1";
+const I420: &str = "video/x-raw,format=I420,width=64,height=48,framerate=25/1";
+
+fn json_of(messages: &[gst::Message], name: &str) -> Vec<Value> {
+    let structures = messages.iter().filter_map(|m| m.structure());
+    structures
+        .filter(|s| s.name() == name)
+        .map(|s| serde_json::from_str(s.get::<&str>("json").expect("json")).expect("JSON"))
+        .collect()
+}
+
+fn source(caps: &str) -> String {
+    format!("videotestsrc pattern=ball num-buffers={FRAMES} ! {caps}")
+}
+
+/// Fooled or not behind `codec`, a window, with what the attacker said.
+fn behind(codec: &str, survive: bool, model: &ModelFile) -> Vec<(Value, Value)> {
+    let survive = if survive {
+        format!("survive=\"{codec}\"")
+    } else {
+        String::new()
+    };
+    let report = model.beside("attack.jsonl");
+    let messages = run(&format!(
+        "{} ! sparseadv model={m} {survive} report-location={report} max-iterations=200 ! {codec} ! \
+         clipclassifier model={m} reference-location={report} ! fakesink",
+        source(I420),
+        m = model.location()
+    ));
+    let attacked = json_of(&messages, "sparseadv-window");
+    let classified = json_of(&messages, "clipclassifier-window");
+    assert_eq!(attacked.len(), FRAMES.div_ceil(WINDOW));
+    assert_eq!(classified.len(), attacked.len());
+    attacked.into_iter().zip(classified).collect()
+}
+
+#[test]
+fn what_survives_a_codec_without_memory_in_the_loop_survives_it_behind() {
+    guarded(120, || {
+        // Each picture is coded by itself, so the loop's and the pipeline's codec do the same.
+        let codec = "jpegenc quality=60 ! jpegdec";
+        let model = good(Good::default());
+        let windows = behind(codec, true, &model);
+        for (attacked, classified) in &windows {
+            assert_eq!(attacked["start_time"], classified["start_time"]);
+            assert_eq!(
+                attacked["success"], classified["fooled"],
+                "{attacked}\n{classified}"
+            );
+            assert_eq!(attacked["final_label"], classified["label"]);
+            if attacked["trivial"] == false {
+                assert!(number(attacked, "codec_runs") >= 1);
+            }
+        }
+        let fooled = windows.iter().filter(|(a, _)| a["success"] == true).count();
+        assert!(
+            fooled * 10 >= windows.len() * 9,
+            "{fooled} of {}",
+            windows.len()
+        );
+        // And it matters: without it, some come undone.
+        let undone = behind(codec, false, &model)
+            .iter()
+            .filter(|(a, c)| a["success"] == true && c["fooled"] == false)
+            .count();
+        assert!(undone > 0);
+    });
+}
+
+#[test]
+fn an_encoder_that_looks_ahead_gives_every_frame_back() {
+    guarded(120, || {
+        let model = good(Good::default());
+        let windows = behind("x264enc pass=qual quantizer=30 ! avdec_h264", true, &model);
+        assert!(windows
+            .iter()
+            .any(|(a, _)| a["success"] == true && real(a, "map") > 0.0));
+    });
+}
+
+#[test]
+fn two_codecs_are_survived_together() {
+    guarded(120, || {
+        let model = good(Good::default());
+        let (a, b) = (
+            "jpegenc quality=60 ! jpegdec",
+            "jpegenc quality=85 ! jpegdec",
+        );
+        let report = model.beside("attack.jsonl");
+        let messages = run(&format!(
+            "{} ! sparseadv model={m} survive=\"{a} | {b}\" report-location={report} max-iterations=200 ! tee name=t \
+             t. ! queue ! {a} ! clipclassifier model={m} reference-location={report} ! fakesink async=false \
+             t. ! queue ! {b} ! clipclassifier model={m} reference-location={report} ! fakesink async=false",
+            source(I420),
+            m = model.location()
+        ));
+        let classified = json_of(&messages, "clipclassifier-window");
+        let won: Vec<Value> = json_of(&messages, "sparseadv-window")
+            .into_iter()
+            .filter(|w| w["success"] == true)
+            .collect();
+        assert!(won.len() >= 5, "{}", won.len());
+        for window in won {
+            let behind = classified
+                .iter()
+                .filter(|c| c["start_time"] == window["start_time"]);
+            let fooled: Vec<bool> = behind.map(|c| c["fooled"] == true).collect();
+            assert_eq!(fooled, [true, true]);
+        }
+    });
+}
+
+/// The first error of a pipeline, and how many frames left it before its end.
+fn error_of(text: &str) -> String {
+    let pipeline = gst::parse::launch(text).expect("a pipeline");
+    let bus = pipeline.bus().expect("a bus");
+    let _ = pipeline.set_state(gst::State::Playing);
+    let error = bus.timed_pop_filtered(
+        gst::ClockTime::from_seconds(60),
+        &[gst::MessageType::Error, gst::MessageType::Eos],
+    );
+    let error = error.expect("an error");
+    let text = match error.view() {
+        gst::MessageView::Error(e) => e.error().to_string(),
+        _ => panic!("no error: {text}"),
+    };
+    assert!(pipeline.set_state(gst::State::Null).is_ok());
+    text
+}
+
+#[test]
+fn bins_that_will_not_do() {
+    guarded(120, || {
+        let model = good(Good::default());
+        let cases = [
+            ("nosuchelement ! jpegdec", "no element nosuchelement"),
+            ("jpegenc ! ! jpegdec", "syntax"),
+            ("videoscale ! capsfilter caps=video/x-raw,width=32", "link"),
+            (
+                "identity drop-probability=1.0",
+                "expected 4 frames back, found 0",
+            ),
+            ("jpegenc ! fakesink", "src pad"),
+            ("jpegenc", "link"),
+        ];
+        for (bin, says) in cases {
+            let error = error_of(&format!(
+                "{} ! sparseadv model={} survive=\"{bin}\" ! fakesink",
+                source(I420),
+                model.location()
+            ));
+            assert!(
+                error.contains("survive") && error.contains(bin),
+                "{bin}: {error}"
+            );
+            assert!(error.to_lowercase().contains(says), "{bin}: {error}");
+        }
+    });
+}
+
+/// Neither frames nor the end of the stream come out: it takes the element's patience, and no longer.
+#[test]
+fn a_bin_that_is_stuck() {
+    guarded(120, || {
+        let model = good(Good::default());
+        let error = error_of(&format!(
+            "{} ! sparseadv model={} survive=\"valve drop=true\" ! fakesink",
+            source(I420),
+            model.location()
+        ));
+        assert!(error.contains("0 of 4 frames came back within"), "{error}");
+    });
+}
+
+#[test]
+fn frames_pass_the_classifier_untouched() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let through = format!("clipclassifier model={} !", model.location());
+        let frames = |element: &str| {
+            pulled(&format!(
+                "{} ! {element} appsink name=end sync=false",
+                source(RGB)
+            ))
+        };
+        assert_eq!(frames(&through), frames(""));
+    });
+}
+
+#[test]
+fn windows_are_where_stride_and_offset_say_and_labels_are_the_models() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let frames = pulled(&format!("{} ! appsink name=end sync=false", source(RGB)));
+        for (offset, stride) in [(0, 4), (3, 4), (1, 2), (0, 7)] {
+            let messages = run(&format!(
+                "{} ! clipclassifier model={} offset={offset} stride={stride} tail=passthrough label=run ! fakesink",
+                source(RGB),
+                model.location()
+            ));
+            let windows = json_of(&messages, "clipclassifier-window");
+            let starts: Vec<usize> = (offset..=FRAMES - WINDOW).step_by(stride).collect();
+            let found: Vec<usize> = windows
+                .iter()
+                .map(|w| number(w, "first_frame") as usize)
+                .collect();
+            assert_eq!(found, starts);
+            let mut correct = 0;
+            for (window, start) in windows.iter().zip(&starts) {
+                let label = model.label(&frames[*start..start + WINDOW]);
+                assert_eq!(number(window, "label") as usize, label);
+                assert_eq!(window["label_name"], LABELS[label]);
+                assert_eq!(window["correct"], LABELS[label] == "run");
+                assert_eq!(window["fooled"], Value::Null);
+                correct += usize::from(LABELS[label] == "run");
+            }
+            let stats = messages.iter().rev().find_map(|m| {
+                m.structure()
+                    .filter(|s| s.name() == "clipclassifier-stats")
+                    .map(|s| s.to_owned())
+            });
+            let stats = stats.expect("totals");
+            assert_eq!(stats.get::<u64>("windows"), Ok(starts.len() as u64));
+            let accuracy = correct as f64 / starts.len() as f64;
+            assert_eq!(stats.get::<f64>("accuracy"), Ok(accuracy));
+        }
+    });
+}
+
+#[test]
+fn a_short_end_is_classified_and_the_last_frame_carries_the_meta() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let text = format!(
+            "{} ! clipclassifier model={} ! appsink name=end sync=false",
+            source(RGB),
+            model.location()
+        );
+        let pipeline = gst::parse::launch(&text).expect("a pipeline");
+        let end = pipeline
+            .downcast_ref::<gst::Bin>()
+            .and_then(|b| b.by_name("end"));
+        let end = end
+            .expect("a sink")
+            .downcast::<gst_app::AppSink>()
+            .expect("an appsink");
+        assert!(pipeline.set_state(gst::State::Playing).is_ok());
+        let mut labelled = Vec::new();
+        let mut frames = Vec::new();
+        while let Some(sample) = end.try_pull_sample(gst::ClockTime::from_seconds(20)) {
+            let buffer = sample.buffer().expect("a buffer");
+            let meta = gst::meta::CustomMeta::from_buffer(buffer, "GstClipClassifierMeta");
+            if let Ok(meta) = meta {
+                let label = meta.structure().get::<u32>("label").expect("a label");
+                labelled.push((frames.len(), label as usize));
+            }
+            frames.push(bytes(buffer));
+        }
+        let messages: Vec<gst::Message> = pipeline.bus().expect("a bus").iter().collect();
+        assert!(pipeline.set_state(gst::State::Null).is_ok());
+        let expected: Vec<(usize, usize)> = (0..FRAMES / WINDOW)
+            .map(|w| {
+                let last = (w + 1) * WINDOW - 1;
+                (last, model.label(&frames[last + 1 - WINDOW..=last]))
+            })
+            .collect();
+        assert_eq!(labelled, expected);
+        let windows = json_of(&messages, "clipclassifier-window");
+        let rest = windows.last().expect("a window");
+        assert_eq!(number(rest, "frames") as usize, FRAMES % WINDOW);
+        let tail = &frames[FRAMES - FRAMES % WINDOW..];
+        let last = tail.last().expect("a frame");
+        let padded: Vec<Vec<u8>> = (0..WINDOW)
+            .map(|k| tail.get(k).unwrap_or(last).clone())
+            .collect();
+        assert_eq!(number(rest, "label") as usize, model.label(&padded));
+    });
+}
+
+#[test]
+fn wrong_settings_of_the_classifier() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let m = model.location();
+        let cases = [
+            ("clipclassifier".to_string(), "Set model="),
+            (
+                format!("clipclassifier model={m} label=fly"),
+                "label property",
+            ),
+            (
+                format!("clipclassifier model={m} report-location=/nowhere/a.jsonl"),
+                "report-location",
+            ),
+            (
+                format!("clipclassifier model={m} reference-location=/nowhere/a.jsonl"),
+                "reference-location",
+            ),
+            (
+                "clipclassifier model=/nowhere.pt".to_string(),
+                "/nowhere.pt",
+            ),
+        ];
+        for (element, says) in cases {
+            let error = error_of(&format!("{} ! {element} ! fakesink", source(RGB)));
+            assert!(error.contains(says), "{element}: {error}");
+        }
+    });
+}
