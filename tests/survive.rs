@@ -158,7 +158,7 @@ fn bins_that_will_not_do() {
                 "identity drop-probability=1.0",
                 "expected 4 frames back, found 0",
             ),
-            ("jpegenc ! fakesink", "src pad"),
+            ("jpegenc ! fakesink", "link"),
             ("jpegenc", "link"),
         ];
         for (bin, says) in cases {

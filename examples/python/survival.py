@@ -2,14 +2,15 @@
 """How much of an attack is left behind a codec, at other window positions, and behind other programs' resizers: three tables.
 
     python survival.py codec     --model lrcn.pt --data /path/to/weizmann --groups shahar --windows 10
-    python survival.py codec     --model lrcn.pt --data /path/to/weizmann --codecs q28 --row "survive=same" --row "survive=q23|q28 confidence=1" --alone
+    python survival.py codec     --model lrcn.pt --data /path/to/weizmann --codecs q23,q28 --alone --row "survive=q23|q28 confidence=2"
     python survival.py phase     --model lrcn.pt --data /path/to/weizmann --row "" --row "stride=8" --row "stride=4 confidence=2"
     python survival.py resizers  --model lrcn.pt --data /path/to/weizmann --row "" --row "confidence=2" --size 640x480
 
 A row is a string of sparseadv's properties. In it `survive=same` stands for the codec of the table's line, and `survive=q23|x264` for codecs
 by their names here (all of them: --help); a new one is made with --codec "NAME=ENCODER ! DECODER". Every clip is attacked once a row,
-`filesrc ! decodebin ! sparseadv ! avenc_ffv1`, which loses nothing, and that file is encoded whole with each codec; the result is the one
-of `sparseadv ! ENCODER` in one pipeline. What comes out is decoded with PyAV, and every whole window is classified with plain torch.
+`filesrc ! decodebin ! sparseadv ! avenc_ffv1`, which loses nothing, and that file is encoded whole with each codec. In one pipeline,
+`sparseadv ! ENCODER`, the encoder gets the same samples; x264enc at a bitrate may still differ by some grey levels with the caps, and
+jpegenc at the right edge with what lies beyond it. PyAV decodes what comes out, and plain torch classifies every whole window.
 A window counts as fooled when its label differs from the one this program gives the same window of the clean file, made by the same
 pipeline without sparseadv (and, for `resizers`, through the same resizer). Percentages are of all windows; frames at the end of a clip
 that fill no window are left alone. Columns:
@@ -250,12 +251,12 @@ CODEC_HEAD = ["codec", "properties", "windows", "codec alone", "claimed", "lossl
 
 def codec_row(bench: Bench, name: str, properties: str) -> tuple[list[Any], dict[str, Any]]:
     codecs = bench.args.codecs
-    hits: dict[str, list[bool]] = {k: [] for k in ("codec", "claimed", "lossless", "whole", "alone", "is_first")}
+    hits: dict[str, list[bool]] = {k: [] for k in ("codec_alone", "claimed", "lossless", "whole", "alone", "is_first")}
     lines: list[dict[str, Any]] = []
     for clip in bench.clips:
         clean, (attacked, report) = bench.clean(clip), bench.attack(clip, expand(properties, codecs, codecs[name]))
         own = bench.labels(clean)
-        hits["codec"] += changed(own, bench.labels(bench.encode(clean, codecs[name])))
+        hits["codec_alone"] += changed(own, bench.labels(bench.encode(clean, codecs[name])))
         hits["claimed"] += [line["success"] for line in report]
         hits["lossless"] += changed(own, bench.labels(attacked))
         hits["whole"] += changed(own, bench.labels(bench.encode(attacked, codecs[name])))
@@ -267,7 +268,7 @@ def codec_row(bench: Bench, name: str, properties: str) -> tuple[list[Any], dict
         bench.forget()
     count, c = len(hits["whole"]), cost(lines, len(lines))
     at = {first: percent([w for w, f in zip(hits["whole"], hits["is_first"]) if f == first]) for first in (True, False)}
-    cells = [name, properties or "default", count, sum(hits["codec"]), *(percent(hits[k]) for k in ("claimed", "lossless", "whole", "alone")),
+    cells = [name, properties or "default", count, sum(hits["codec_alone"]), *(percent(hits[k]) for k in ("claimed", "lossless", "whole", "alone")),
              f"{at[True]}, {at[False]}", f"{c['map']:.3f}", *(f"{c[k]:.1f}" for k in ("keyframes", "calls", "codec_runs", "seconds"))]  # fmt: skip
     return cells, {"codec": name, "properties": properties, "windows": count, **hits, **c, "report": lines}
 

@@ -328,7 +328,7 @@ fn is_numbered(field: &str, letter: char) -> bool {
         .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn is_video(name: &str) -> bool {
+pub fn is_video(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, extension)| {
         VIDEO_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
     })

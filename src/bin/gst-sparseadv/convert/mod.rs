@@ -121,7 +121,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     worker::check(&spec)?;
     let settings = settings(arguments, min_frames)?;
     let records = Records::open(destination, &settings)?;
-    plan::copy_lists(&lists, source, destination)?;
+    plan::copy_lists(&lists, source, destination, &arguments.extension)?;
     let mine = plan::take_shard(all.clone(), arguments.shard);
     let is_done = |record: Option<Record>| {
         record.is_some_and(|r| !arguments.retry || matches!(r.outcome, Outcome::Converted { .. }))

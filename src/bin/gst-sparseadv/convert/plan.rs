@@ -109,8 +109,8 @@ pub fn parse_shard(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
-/// Copies the lists that say who is held out, so that the converted tree is a data set too.
-pub fn copy_lists(data: &DataSet, from: &Path, to: &Path) -> anyhow::Result<()> {
+/// Copies the lists that say who is held out, so that the converted tree is a data set too. Its files end in `extension`.
+pub fn copy_lists(data: &DataSet, from: &Path, to: &Path, extension: &str) -> anyhow::Result<()> {
     let Some(lists) = data.lists.as_deref() else {
         return Ok(());
     };
@@ -120,15 +120,40 @@ pub fn copy_lists(data: &DataSet, from: &Path, to: &Path) -> anyhow::Result<()> 
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "txt") {
             let name = path.file_name().context("a file has a name")?;
-            super::record::write_whole(&to.join(below).join(name), &std::fs::read(&path)?)?;
+            let text = renamed(&std::fs::read_to_string(&path)?, extension);
+            super::record::write_whole(&to.join(below).join(name), text.as_bytes())?;
         }
     }
     Ok(())
 }
 
+/// A list in which videos end in `extension`.
+fn renamed(list: &str, extension: &str) -> String {
+    let word = |text: &str| {
+        let name = text.trim_end();
+        match name.rsplit_once('.') {
+            Some((stem, _)) if dataset::is_video(name) => {
+                format!("{stem}.{extension}{}", &text[name.len()..])
+            }
+            _ => text.to_string(),
+        }
+    };
+    list.split_inclusive(char::is_whitespace)
+        .map(word)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_name_the_converted_files() {
+        let list = "a/v_a_g01_c01.avi 1\na/v_a_g01_c02.AVI\n1 a.b\n";
+        let expected = "a/v_a_g01_c01.mkv 1\na/v_a_g01_c02.mkv\n1 a.b\n";
+        assert_eq!(renamed(list, "mkv"), expected);
+        assert_eq!(renamed("x.avi 2\r\n", "avi"), "x.avi 2\r\n");
+    }
 
     fn job(n: usize) -> Job {
         Job {
