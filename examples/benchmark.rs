@@ -6,8 +6,9 @@
 //!   two stream sizes, with every frame's real 8-bit samples in the loop;
 //! - a whole pipeline's wall time over the time spent attacking, and over the same pipeline without the element: decode, attack and encode
 //!   overlap if the first is near one.
+//! - a data set's conversion: wall time over what the calls of its attacks take the bare module, one thread each.
 //!
-//!     cargo run --release --example benchmark -- MODEL.pt [CLIP]
+//!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET]
 
 use std::time::Instant;
 
@@ -34,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         iteration(&path, width, height)?;
     }
     match arguments.next() {
+        Some(folder) if std::path::Path::new(&folder).is_dir() => conversion(&path, &folder),
         Some(clip) => overlap(&path, &clip),
         None => Ok(()),
     }
@@ -112,9 +114,15 @@ impl Bare {
         })
     }
 
+    /// Seconds of as many forwards and backwards.
     fn time(&self, times: u32) -> anyhow::Result<f64> {
+        self.time_of(times, times)
+    }
+
+    /// Seconds of forwards, the first of them each with a backward.
+    fn time_of(&self, forwards: u32, backwards: u32) -> anyhow::Result<f64> {
         let began = Instant::now();
-        for _ in 0..times {
+        for n in 0..forwards {
             let output = self
                 .module
                 .forward_is(&[IValue::Tensor(self.input.shallow_clone())])?;
@@ -126,6 +134,9 @@ impl Bare {
                 },
                 _ => anyhow::bail!("expected a tensor or a tuple"),
             };
+            if n >= backwards {
+                continue;
+            }
             let loss = logits.f_select(1, 0)?.f_sum(Kind::Float)?;
             Tensor::f_run_backward(&[loss], &[&self.input], false, false)?;
         }
@@ -162,6 +173,51 @@ fn textured(layout: &FrameLayout, k: usize) -> Vec<(Vec<u8>, usize)> {
         (data, w)
     };
     vec![plane(0), plane(1), plane(1)]
+}
+
+fn conversion(path: &str, folder: &str) -> anyhow::Result<()> {
+    let model = Model::load(&Options {
+        path: path.into(),
+        device: DeviceChoice::Cpu,
+        window: None,
+    })?;
+    let bare = Bare::new(path, &model)?;
+    let tree = std::env::temp_dir().join(format!("sparseadv-benchmark-{}", std::process::id()));
+    let tool = std::env::current_exe()?;
+    let tool = tool
+        .parent()
+        .and_then(|p| p.parent())
+        .context("target/release")?;
+    let began = Instant::now();
+    let status = std::process::Command::new(tool.join("gst-sparseadv"))
+        .args(["convert", folder])
+        .arg(&tree)
+        .args(["--model", path])
+        .status()?;
+    let wall = began.elapsed().as_secs_f64();
+    anyhow::ensure!(status.success(), "the conversion failed: {status}");
+    let mut rows = csv::Reader::from_path(tree.join("manifest-windows.csv"))?;
+    let header = rows.headers()?.clone();
+    let column = |name| header.iter().position(|h| h == name).context("a column");
+    let (forwards, backwards) = (column("forwards")?, column("backwards")?);
+    let mut calls = (0, 0);
+    for row in rows.records() {
+        let row = row?;
+        calls.0 += row[forwards].parse::<u32>()?;
+        calls.1 += row[backwards].parse::<u32>()?;
+    }
+    std::fs::remove_dir_all(&tree)?;
+    // As the workers have it.
+    tch::set_num_threads(1);
+    bare.time(2)?;
+    let seconds = bare.time_of(calls.0, calls.1)?;
+    println!(
+        "conversion: {wall:.1} s, of {} forwards and {} backwards that take the bare module {seconds:.1} s, ratio {:.3}",
+        calls.0,
+        calls.1,
+        wall / seconds
+    );
+    Ok(())
 }
 
 fn overlap(model: &str, clip: &str) -> anyhow::Result<()> {

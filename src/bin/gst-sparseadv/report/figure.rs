@@ -11,6 +11,13 @@ use crate::reproduce::results::Attack;
 /// The paper's range.
 pub const ITERATIONS: u32 = 100;
 
+/// Told apart by everyone (Okabe and Ito).
+const COLOURS: [RGBColor; 3] = [
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 158, 115),
+];
+
 /// One curve a method.
 pub fn svg(title: &str, curves: &[(&str, Vec<&Attack>)]) -> anyhow::Result<String> {
     let mut text = String::new();
@@ -38,7 +45,7 @@ fn draw(
         .y_desc("fooling rate (%)")
         .draw()?;
     for (i, (name, attacks)) in curves.iter().enumerate() {
-        let color = Palette99::pick(i).to_rgba();
+        let color = COLOURS[i % COLOURS.len()];
         let points = fooled_within(attacks, ITERATIONS);
         chart
             .draw_series(LineSeries::new((0..).zip(points), color.stroke_width(2)))?

@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MPL-2.0
+# Shows a clip clean, attacked, and the amplified difference side by side, with the labels; or writes that as a video.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+    cat <<'END'
+Usage: side-by-side.sh [--out FILE] [--amplify N] [IN [MODEL]]
+
+Attacks the video IN and shows three panes: clean and attacked, each with its label and probability window by window, and the difference of
+the two, amplified: grey where there is none.
+
+  IN           any video GStreamer decodes   default: the embedded clip
+  MODEL        TorchScript classifier        default: the embedded C3D
+  --out FILE   write a video instead of showing it: H.264 in MP4, or lossless (FFV1) if FILE ends in .mkv
+  --amplify N  about how many times the difference is amplified: 1, 2, 4, 8, 16, 32 or 64   default: 16
+
+SPARSEADV_PROPERTIES has further properties of sparseadv. The attack runs first, to its end, with a lossless copy in TMPDIR.
+
+Examples:
+  pipelines/side-by-side.sh clip.avi c3d.pt
+  pipelines/side-by-side.sh --out panes.mp4 --amplify 32 clip.avi c3d.pt
+END
+}
+
+out='' amplify=16
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h | --help) usage && exit ;;
+        --out | --amplify)
+            [ $# -ge 2 ] || misused "expected a value for $1, found none"
+            printf -v "${1#--}" %s "$2"
+            shift 2
+            ;;
+        -*) misused "expected --out, --amplify or --help, found $1" ;;
+        *) break ;;
+    esac
+done
+[ $# -le 2 ] || misused "expected two arguments at the most, found $#"
+in=${1:-$default_clip}
+model=${2:-$default_model}
+case $amplify in
+    1 | 2 | 4 | 8 | 16 | 32 | 64) ;;
+    *) misused "expected 1, 2, 4, 8, 16, 32 or 64 for --amplify, found \"$amplify\"" ;;
+esac
+
+need_file "a video" "$in"
+need_file "a model" "$model"
+find_plugin
+need decodebin videoconvert avenc_ffv1 avdec_ffv1 matroskamux matroskademux videorate compositor capssetter solarize videobalance subparse \
+    textoverlay
+command -v python3 >/dev/null || die "expected python3, found none"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work" ${part:+"$part"}' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+part=''
+sink=(autovideosink)
+if [ -n "$out" ]; then
+    [ -d "$(dirname "$out")" ] || die "expected a folder to write $out to, found none"
+    ! [ "$in" -ef "$out" ] || die "expected another file to write, found the input itself: $out"
+    part=$(dirname "$out")/.${out##*/}.part-$$
+    case $out in
+        *.mkv) sink=(avenc_ffv1 ! matroskamux) ;;
+        *)
+            need x264enc mp4mux
+            # Few players take more than 4:2:0.
+            sink=(video/x-raw,format=I420 ! x264enc ! mp4mux)
+            ;;
+    esac
+    sink+=(! filesink "$(quoted location "$part")")
+else
+    # Without a display autovideosink shows nothing and says nothing.
+    [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ] || die "expected a display, found none. Write a file instead: --out FILE"
+    need autovideosink
+fi
+
+# Both copies in one file, so that the times of their frames are rounded alike. The clean one waits here for the attack's.
+attacker_with "$model" "$work/report.jsonl"
+gst-launch-1.0 -v filesrc "$(quoted location "$in")" ! decodebin ! videoconvert ! tee name=both \
+    matroskamux name=mux ! filesink "$(quoted location "$work/both.mkv")" \
+    both. ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 ! videoconvert ! avenc_ffv1 ! mux.video_0 \
+    both. ! queue ! "${attacker[@]}" name=attack ! videoconvert ! avenc_ffv1 ! mux.video_1 >"$work/caps"
+width=$(sed -n 's/.*attack[.:].*src: caps = .*width=(int)\([0-9]*\).*/\1/p' "$work/caps" | tail -n 1)
+[ -n "$width" ] || die "expected a video stream in $in, found none"
+
+python3 - "$work" <<'END'
+import json, pathlib, sys
+
+work = pathlib.Path(sys.argv[1])
+windows = [json.loads(line) for line in (work / "report.jsonl").read_text().splitlines()]
+FOREVER = 359_999_000_000_000
+
+
+def clock(ns):
+    ms = ns // 1_000_000
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02},{ms % 1000:03}"
+
+
+for pane, kind in (("clean", "clean"), ("attacked", "final")):
+    shown = []
+    for window in windows:
+        name, probability = window[f"{kind}_label_name"], window[f"{kind}_probability"]
+        if window["start_time"] is None or name is None:
+            continue
+        sure = "" if probability is None else f" {100 * probability:.0f} %"
+        length = window["end_pts"] - window["start_pts"]
+        shown.append([window["start_time"], window["start_time"] + length, f"{pane}: {name}{sure}"])
+    # textoverlay shows one text at a time, and overlapping windows would queue up.
+    for this, following in zip(shown, shown[1:]):
+        this[1] = min(this[1], following[0])
+    end = shown[-1][1] if shown else 0
+    shown.append([end, FOREVER, pane])
+    text = "".join(f"{i}\n{clock(a)} --> {clock(b)}\n{t}\n\n" for i, (a, b, t) in enumerate(shown, 1) if a < b)
+    (work / f"{pane}.srt").write_text(text)
+END
+
+# No stock element subtracts. So one copy is made negative and laid half transparent over the other, which leaves grey where they are equal,
+# and videobalance's contrast spreads what is left, with the brightness that keeps the grey where it is.
+#
+# solarize inverts, but takes black for white's negative (256 modulo 256). Limited range has neither: taking it for full range keeps all
+# colours away from both ends.
+padded=(videoconvert ! "video/x-raw,format=Y444,colorimetry=bt601" ! capssetter caps="video/x-raw,colorimetry=(string)1:4:7:1" !
+    videoconvert ! "video/x-raw,format=BGRx")
+negative=(solarize start=0 threshold=0 end=256)
+spread=()
+# Twice what is asked for: half was lost to the blending.
+for ((gain = 1; gain < 2 * amplify; gain *= 2)); do
+    # contrast turns about 16; 128 shall stay: (128 - 16) / 255.
+    spread+=(! videobalance contrast=2 saturation=2 brightness=-0.4392157)
+done
+text=(valignment=top halignment=left font-desc="Sans, 18" shaded-background=true)
+
+gst-launch-1.0 -q filesrc "$(quoted location "$work/both.mkv")" ! matroskademux name=file \
+    compositor name=panes sink_1::xpos="$width" sink_2::xpos=$((2 * width)) ! videoconvert ! queue ! "${sink[@]}" \
+    compositor name=blend background=black sink_1::alpha=0.5 ! "video/x-raw,format=BGRx" ! \
+    videoconvert ! "video/x-raw,format=Y444,colorimetry=(string)1:4:7:1" "${spread[@]}" ! \
+    textoverlay name=of_difference text="difference x $amplify" "${text[@]}" ! queue ! panes.sink_2 \
+    file.video_0 ! queue ! avdec_ffv1 ! videorate ! tee name=clean \
+    file.video_1 ! queue ! avdec_ffv1 ! videorate ! tee name=attacked \
+    filesrc "$(quoted location "$work/clean.srt")" ! subparse ! of_clean.text_sink \
+    filesrc "$(quoted location "$work/attacked.srt")" ! subparse ! of_attacked.text_sink \
+    textoverlay name=of_clean "${text[@]}" ! queue ! panes.sink_0 \
+    textoverlay name=of_attacked "${text[@]}" ! queue ! panes.sink_1 \
+    clean. ! queue ! videoconvert ! of_clean.video_sink \
+    attacked. ! queue ! videoconvert ! of_attacked.video_sink \
+    clean. ! queue ! "${padded[@]}" ! "${negative[@]}" ! blend.sink_0 \
+    attacked. ! queue ! "${padded[@]}" ! blend.sink_1
+
+fooled="fooled $(count '"success":true' "$work/report.jsonl") of $(attacked_in "$work/report.jsonl") windows"
+if [ -n "$out" ]; then
+    mv -f "$part" "$out"
+    echo "$out: $fooled"
+else
+    echo "$fooled"
+fi
