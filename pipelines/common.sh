@@ -108,7 +108,7 @@ stat_in() {
 
 # What a live run comes to, from what gst-launch-1.0 -m has printed.
 print_live_stats() {
-    [ -n "$(stat_in windows "$1")" ] || die "expected the totals of sparseadv, found none: the stream did not come to an end, or never began"
+    [ -n "$(stat_in windows "$1")" ] || die "expected the totals of sparseadv, found none: the stream never began, or did not come to an end"
     echo "frames: $(stat_in frames-in "$1") in, $(stat_in frames-out "$1") out"
     echo "windows: $(stat_in windows "$1"), fooled: $(stat_in fooled "$1"), overruns: $(stat_in overruns "$1")"
 }

@@ -81,8 +81,9 @@ attacker_with "$model" "$work/report.jsonl"
 gst-launch-1.0 -v filesrc "$(quoted location "$in")" ! decodebin ! videoconvert ! tee name=both \
     matroskamux name=mux ! filesink "$(quoted location "$work/both.mkv")" \
     both. ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 ! videoconvert ! avenc_ffv1 ! mux.video_0 \
-    both. ! queue ! "${attacker[@]}" name=attack ! videoconvert ! avenc_ffv1 ! mux.video_1 >"$work/caps"
-width=$(sed -n 's/.*attack[.:].*src: caps = .*width=(int)\([0-9]*\).*/\1/p' "$work/caps" | tail -n 1)
+    both. ! queue ! "${attacker[@]}" ! videoconvert ! avenc_ffv1 ! mux.video_1 >"$work/caps"
+# -v leaves out now one pad, now another.
+width=$(sed -n 's/.*caps = video\/x-raw.* width=(int)\([0-9]*\).*/\1/p' "$work/caps" | tail -n 1)
 [ -n "$width" ] || die "expected a video stream in $in, found none"
 
 python3 - "$work" <<'END'
@@ -119,10 +120,11 @@ END
 # No stock element subtracts. So one copy is made negative and laid half transparent over the other, which leaves grey where they are equal,
 # and videobalance's contrast spreads what is left, with the brightness that keeps the grey where it is.
 #
-# solarize inverts, but takes black for white's negative (256 modulo 256). Limited range has neither: taking it for full range keeps all
-# colours away from both ends.
-padded=(videoconvert ! "video/x-raw,format=Y444,colorimetry=bt601" ! capssetter caps="video/x-raw,colorimetry=(string)1:4:7:1" !
-    videoconvert ! "video/x-raw,format=BGRx")
+# All in YUV, as converting so small a difference would round it away. solarize takes RGB alone, so YUV goes by that name, and gdppay leaves
+# behind the metas that know the true one. It takes black for white's negative (256 modulo 256): limited range has neither.
+yuv="video/x-raw,format=VUYA,colorimetry=bt601"
+called_rgb=(gdppay ! gdpdepay ! capssetter "caps=video/x-raw,format=BGRx,colorimetry=sRGB")
+called_yuv=(gdppay ! gdpdepay ! capssetter "caps=$yuv")
 negative=(solarize start=0 threshold=0 end=256)
 spread=()
 # Twice what is asked for: half was lost to the blending.
@@ -130,23 +132,25 @@ for ((gain = 1; gain < 2 * amplify; gain *= 2)); do
     # contrast turns about 16; 128 shall stay: (128 - 16) / 255.
     spread+=(! videobalance contrast=2 saturation=2 brightness=-0.4392157)
 done
+square=(capssetter "caps=video/x-raw,pixel-aspect-ratio=1/1")
 text=(valignment=top halignment=left font-desc="Sans, 18" shaded-background=true)
 
+# Square pixels, or panes would not be as wide as their frames. 0.503: 128 of the 255 steps it is rounded to.
 gst-launch-1.0 -q filesrc "$(quoted location "$work/both.mkv")" ! matroskademux name=file \
     compositor name=panes sink_1::xpos="$width" sink_2::xpos=$((2 * width)) ! videoconvert ! queue ! "${sink[@]}" \
-    compositor name=blend background=black sink_1::alpha=0.5 ! "video/x-raw,format=BGRx" ! \
-    videoconvert ! "video/x-raw,format=Y444,colorimetry=(string)1:4:7:1" "${spread[@]}" ! \
+    compositor name=blend background=black sink_1::alpha=0.503 ! "video/x-raw,format=BGRx" ! "${called_yuv[@]}" ! \
+    videoconvert ! "video/x-raw,format=Y444,colorimetry=bt601" "${spread[@]}" ! \
     textoverlay name=of_difference text="difference x $amplify" "${text[@]}" ! queue ! panes.sink_2 \
-    file.video_0 ! queue ! avdec_ffv1 ! videorate ! tee name=clean \
-    file.video_1 ! queue ! avdec_ffv1 ! videorate ! tee name=attacked \
+    file.video_0 ! queue ! avdec_ffv1 ! videorate ! "${square[@]}" ! tee name=clean \
+    file.video_1 ! queue ! avdec_ffv1 ! videorate ! "${square[@]}" ! tee name=attacked \
     filesrc "$(quoted location "$work/clean.srt")" ! subparse ! of_clean.text_sink \
     filesrc "$(quoted location "$work/attacked.srt")" ! subparse ! of_attacked.text_sink \
     textoverlay name=of_clean "${text[@]}" ! queue ! panes.sink_0 \
     textoverlay name=of_attacked "${text[@]}" ! queue ! panes.sink_1 \
     clean. ! queue ! videoconvert ! of_clean.video_sink \
     attacked. ! queue ! videoconvert ! of_attacked.video_sink \
-    clean. ! queue ! "${padded[@]}" ! "${negative[@]}" ! blend.sink_0 \
-    attacked. ! queue ! "${padded[@]}" ! blend.sink_1
+    clean. ! queue ! videoconvert ! "$yuv" ! "${called_rgb[@]}" ! "${negative[@]}" ! blend.sink_0 \
+    attacked. ! queue ! videoconvert ! "$yuv" ! "${called_rgb[@]}" ! blend.sink_1
 
 fooled="fooled $(count '"success":true' "$work/report.jsonl") of $(attacked_in "$work/report.jsonl") windows"
 if [ -n "$out" ]; then

@@ -184,6 +184,7 @@ impl SparseAdv {
         state.job = None;
         state.open.clear();
         state.released.clear();
+        state.context.clear();
         drop(state);
         for event in sticky {
             // Upstream will not send these again.
@@ -283,6 +284,7 @@ impl SparseAdv {
                     state.job = None;
                     state.open.clear();
                     state.released.clear();
+                    state.context.clear();
                 } else {
                     state.flow = Err(error);
                     let fatal = error != gst::FlowError::Flushing;

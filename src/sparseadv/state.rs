@@ -40,6 +40,8 @@ pub struct State {
     /// Overlapping windows that have not left whole, and what the model sees of the frames that left.
     pub open: VecDeque<OpenWindow>,
     pub released: VecDeque<(u64, Samples)>,
+    /// The last frames that left, where a codec is to be survived: an encoder remembers them.
+    pub context: VecDeque<gst::Buffer>,
     pub stats: Stats,
     /// The latency last told, and the longest attack in a live pipeline without a budget.
     pub told_latency: Option<gst::ClockTime>,
@@ -71,6 +73,7 @@ impl State {
             job: None,
             open: VecDeque::new(),
             released: VecDeque::new(),
+            context: VecDeque::new(),
             stats: Stats::default(),
             told_latency: None,
             slowest: gst::ClockTime::ZERO,

@@ -16,6 +16,7 @@ use super::report::WindowReport;
 use super::settings::Windowing;
 use super::state::State;
 use super::stream::Stream;
+use super::survive;
 use crate::attack::{Best, Calls, Goal};
 use crate::video::view::Samples;
 
@@ -131,6 +132,7 @@ impl SparseAdv {
         let stream = state.stream.clone();
         let remember = state.windowing.overlaps();
         drop(state);
+        let survives = self.settings().survive.is_some();
 
         let mut all = true;
         let mut outputs = Vec::with_capacity(items.len());
@@ -164,8 +166,13 @@ impl SparseAdv {
             }
         } else {
             for output in outputs {
+                if let (Output::Frame(buffer), true) = (&output, survives) {
+                    state.context.push_back(buffer.clone());
+                }
                 state.queue.push_ready(output);
             }
+            let old = state.context.len().saturating_sub(survive::CONTEXT);
+            state.context.drain(..old);
             state.released.extend(samples);
             // Those of windows still to be judged; more than a stride may have left at once.
             let oldest = state.open.front().and_then(|w| w.indices.first().copied());

@@ -34,6 +34,7 @@ struct Task {
     /// All of the window's stream frames, and the places of the model's among them.
     all: Vec<gst::Buffer>,
     places: Vec<usize>,
+    context: Vec<gst::Buffer>,
     start: Vec<(usize, Vec<f32>)>,
     settings: Settings,
     deadline: Option<Instant>,
@@ -141,6 +142,7 @@ impl SparseAdv {
                 if let Item::Caps(_, stream) = &item {
                     state.stream = Some(stream.clone());
                     state.released.clear();
+                    state.context.clear();
                 }
                 if let Item::Event(event, _) | Item::Caps(event, _) = item {
                     state.queue.push_ready(Output::Event(event));
@@ -209,6 +211,7 @@ impl SparseAdv {
             buffers,
             all,
             places,
+            context: state.context.iter().cloned().collect(),
             start,
             settings,
             deadline,
@@ -308,6 +311,7 @@ impl SparseAdv {
                 codecs: &codecs,
                 buffers: &task.all,
                 places: &task.places,
+                context: &task.context,
                 perturbed: Vec::new(),
             };
             &mut surviving
