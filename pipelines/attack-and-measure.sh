@@ -81,6 +81,6 @@ all=$(attacked_in "$report")
     die "expected as many windows behind the codec as before, found $(count . "$after") and $(count . "$report"): the codec loses frames"
 # A window that was fooled before the attack is in no rate, behind the codec either.
 left=$(paste <(grep -o '"trivial":[a-z]*' "$report") <(grep -o '"fooled":[a-z]*' "$after") | grep -c 'false.*true' || true)
-echo "fooled on the bytes pushed: $(count '"success":true' "$report") of $all windows"
+echo "fooled on the bytes pushed: $(fooled_in "$report") of $all windows"
 echo "fooled behind ${encoder[0]}: $left of $all windows"
 [ -z "$out" ] || echo "wrote $out, $report and $after"

@@ -51,4 +51,4 @@ gst-launch-1.0 -q filesrc "$(quoted location "$in")" ! decodebin ! videoconvert 
 mv -f "$part.jsonl" "$report"
 # Last: whoever finds it finds the report too.
 mv -f "$part" "$out"
-echo "$out: fooled $(count '"success":true' "$report") of $(attacked_in "$report") windows; report: $report"
+echo "$out: fooled $(fooled_in "$report") of $(attacked_in "$report") windows; report: $report"

@@ -96,9 +96,13 @@ count() {
     grep -c "$1" "$2" || true
 }
 
-# Of a report of sparseadv: windows that were attacked. Those that were fooled before are in no rate.
+# Of a report of sparseadv: windows that were attacked, and of these the fooled ones. Those that were fooled before are in no rate.
 attacked_in() {
-    echo $(($(count . "$1") - $(count '"trivial":true' "$1")))
+    count '"trivial":false' "$1"
+}
+
+fooled_in() {
+    grep '"trivial":false' "$1" | grep -c '"success":true' || true
 }
 
 # A field of the last message sparseadv-stats in what gst-launch-1.0 -m has printed.
@@ -108,7 +112,7 @@ stat_in() {
 
 # What a live run comes to, from what gst-launch-1.0 -m has printed.
 print_live_stats() {
-    [ -n "$(stat_in windows "$1")" ] || die "expected the totals of sparseadv, found none: the stream never began, or did not come to an end"
+    [ -n "$(stat_in windows "$1")" ] || die "expected the totals of sparseadv, found none: the stream never began, or never ended"
     echo "frames: $(stat_in frames-in "$1") in, $(stat_in frames-out "$1") out"
     echo "windows: $(stat_in windows "$1"), fooled: $(stat_in fooled "$1"), overruns: $(stat_in overruns "$1")"
 }

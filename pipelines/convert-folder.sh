@@ -89,7 +89,8 @@ done
 failed=0
 if [ ${#pairs[@]} -gt 0 ]; then
     # One video that fails must not stop the others; what is missing in the end is counted.
-    printf '%s\0' "${pairs[@]}" | xargs -0 -n 2 -P "$workers" sh -c '"$0" "$2" "$3" "$1" || true' "$root/pipelines/attack-file.sh" "$model"
+    printf '%s\0' "${pairs[@]}" | xargs -0 -n 2 -P "$workers" \
+        sh -c '"$0" "$2" "$3" "$1" || echo "$2: not converted" >&2' "$root/pipelines/attack-file.sh" "$model"
     for ((i = 1; i < ${#pairs[@]}; i += 2)); do
         [ -e "${pairs[i]}" ] || failed=$((failed + 1))
     done

@@ -152,7 +152,7 @@ gst-launch-1.0 -q filesrc "$(quoted location "$work/both.mkv")" ! matroskademux 
     clean. ! queue ! videoconvert ! "$yuv" ! "${called_rgb[@]}" ! "${negative[@]}" ! blend.sink_0 \
     attacked. ! queue ! videoconvert ! "$yuv" ! "${called_rgb[@]}" ! blend.sink_1
 
-fooled="fooled $(count '"success":true' "$work/report.jsonl") of $(attacked_in "$work/report.jsonl") windows"
+fooled="fooled $(fooled_in "$work/report.jsonl") of $(attacked_in "$work/report.jsonl") windows"
 if [ -n "$out" ]; then
     mv -f "$part" "$out"
     echo "$out: $fooled"
