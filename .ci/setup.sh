@@ -15,7 +15,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 install_packages() {
     local wanted=(build-essential pkg-config ca-certificates python3-venv libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
         gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-        gstreamer1.0-libav)
+        gstreamer1.0-libav gstreamer1.0-x)
     local missing=() package
     for package in "${wanted[@]}"; do
         [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | cut -c1-2)" = ii ] || missing+=("$package")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
 # Attacks a file, encodes it, and classifies what comes out of the decoder: how much of the attack is left behind the codec.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "$(readlink -f "$0")")/common.sh"
 
 usage() {
     cat <<'END'
@@ -62,7 +62,7 @@ fi
 
 attacker_with "$model" "$report"
 [ -z "$survive" ] || attacker+=("$(quoted survive "$survive")")
-gst-launch-1.0 -q filesrc "$(quoted location "$in")" ! decodebin ! videoconvert ! "${attacker[@]}" ! \
+launch -q filesrc "$(quoted location "$in")" ! decodebin ! videoconvert ! "${attacker[@]}" ! \
     "${encoder[@]}" ! "${muxer[@]}" ! filesink "$(quoted location "$file")"
 
 # Both must cut the stream into the same windows.
@@ -72,7 +72,7 @@ for property in "${attacker[@]}"; do
         device=* | window-size=* | stride=* | frame-step=* | tail=*) windows+=("$property") ;;
     esac
 done
-gst-launch-1.0 -q filesrc "$(quoted location "$file")" ! decodebin ! videoconvert ! \
+launch -q filesrc "$(quoted location "$file")" ! decodebin ! videoconvert ! \
     clipclassifier "$(quoted model "$model")" "$(quoted reference-location "$report")" "$(quoted report-location "$after")" \
     ${windows[@]+"${windows[@]}"} ! fakesink
 

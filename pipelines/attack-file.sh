@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
 # Attacks a file: H.264 in MP4 out, and the report beside it.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "$(readlink -f "$0")")/common.sh"
 
 usage() {
     cat <<'END'
@@ -46,7 +46,7 @@ trap 'exit 143' TERM
 
 attacker_with "$model" "$part.jsonl"
 # videoconvert lets 8-bit video pass as it is.
-gst-launch-1.0 -q filesrc "$(quoted location "$in")" ! decodebin ! videoconvert ! "${attacker[@]}" ! x264enc ! mp4mux ! \
+launch -q filesrc "$(quoted location "$in")" ! decodebin ! videoconvert ! "${attacker[@]}" ! x264enc ! mp4mux ! \
     filesink "$(quoted location "$part")"
 mv -f "$part.jsonl" "$report"
 # Last: whoever finds it finds the report too.

@@ -92,6 +92,11 @@ attacker_with() {
     [ $# -lt 2 ] || attacker+=("$(quoted report-location "$2")")
 }
 
+# gst-launch-1.0's own status may be one that says something else to xargs and the like.
+launch() {
+    gst-launch-1.0 "$@" || die "the pipeline failed; what it said is above"
+}
+
 count() {
     grep -c "$1" "$2" || true
 }

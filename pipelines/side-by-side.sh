@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
 # Shows a clip clean, attacked, and the amplified difference side by side, with the labels; or writes that as a video.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "$(readlink -f "$0")")/common.sh"
 
 usage() {
     cat <<'END'
@@ -78,13 +78,14 @@ fi
 
 # Both copies in one file, so that the times of their frames are rounded alike. The clean one waits here for the attack's.
 attacker_with "$model" "$work/report.jsonl"
-gst-launch-1.0 -v filesrc "$(quoted location "$in")" ! decodebin ! videoconvert ! tee name=both \
+launch -v filesrc "$(quoted location "$in")" ! decodebin ! videoconvert ! tee name=both \
     matroskamux name=mux ! filesink "$(quoted location "$work/both.mkv")" \
     both. ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 ! videoconvert ! avenc_ffv1 ! mux.video_0 \
     both. ! queue ! "${attacker[@]}" ! videoconvert ! avenc_ffv1 ! mux.video_1 >"$work/caps"
 # -v leaves out now one pad, now another.
-width=$(sed -n 's/.*caps = video\/x-raw.* width=(int)\([0-9]*\).*/\1/p' "$work/caps" | tail -n 1)
-[ -n "$width" ] || die "expected a video stream in $in, found none"
+size=$(sed -n 's/.*caps = video\/x-raw.* width=(int)\([0-9]*\), height=(int)\([0-9]*\).*/\1 \2/p' "$work/caps" | tail -n 1)
+[ -n "$size" ] || die "expected a video stream in $in, found none"
+read -r width height <<<"$size"
 
 python3 - "$work" <<'END'
 import json, pathlib, sys
@@ -135,9 +136,10 @@ done
 square=(capssetter "caps=video/x-raw,pixel-aspect-ratio=1/1")
 text=(valignment=top halignment=left font-desc="Sans, 18" shaded-background=true)
 
-# Square pixels, or panes would not be as wide as their frames. 0.503: 128 of the 255 steps it is rounded to.
-gst-launch-1.0 -q filesrc "$(quoted location "$work/both.mkv")" ! matroskademux name=file \
-    compositor name=panes sink_1::xpos="$width" sink_2::xpos=$((2 * width)) ! videoconvert ! queue ! "${sink[@]}" \
+# Square pixels, or panes would not be as wide as their frames; even sizes for 4:2:0. 0.503: 128 of the 255 steps it is rounded to.
+launch -q filesrc "$(quoted location "$work/both.mkv")" ! matroskademux name=file \
+    compositor name=panes sink_1::xpos="$width" sink_2::xpos=$((2 * width)) background=black ! \
+    "video/x-raw,width=$((3 * width + width % 2)),height=$((height + height % 2))" ! videoconvert ! queue ! "${sink[@]}" \
     compositor name=blend background=black sink_1::alpha=0.503 ! "video/x-raw,format=BGRx" ! "${called_yuv[@]}" ! \
     videoconvert ! "video/x-raw,format=Y444,colorimetry=bt601" "${spread[@]}" ! \
     textoverlay name=of_difference text="difference x $amplify" "${text[@]}" ! queue ! panes.sink_2 \
