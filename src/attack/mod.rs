@@ -12,6 +12,7 @@ pub mod norm;
 pub mod optimizer;
 pub mod run;
 pub mod sparse;
+mod state;
 pub mod two_stage;
 
 pub use config::{Config, Goal, Objective};

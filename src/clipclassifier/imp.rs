@@ -15,9 +15,7 @@
  * Each window is reported by an element message `clipclassifier-window`, by a JSON line in the file `report-location`, and by a
  * `GstClipClassifierMeta` on its last frame. At the end of the stream a message `clipclassifier-stats` carries the totals.
  */
-use std::fs::File;
-use std::io::Write;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use gst::prelude::*;
@@ -29,15 +27,19 @@ use once_cell::sync::Lazy;
 use super::gather::{Gather, Seen};
 use super::meta;
 use super::properties::{self, Settings};
-use super::reference::{self, ReportFile};
+use super::reference::{self, AttackReport};
 use super::report::WindowReport;
 use super::stats::Stats;
 use crate::attack::{loss, Classifier as _};
 use crate::model::Model;
 use crate::sparseadv::format;
+use crate::sparseadv::imp::lock;
+use crate::sparseadv::lifecycle::load_model;
 use crate::sparseadv::pads::running_time;
+use crate::sparseadv::report::ReportFile;
 use crate::sparseadv::settings::{find_label, Tail, Windowing};
 use crate::sparseadv::stream::Stream;
+use crate::video::view::Samples;
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new(
@@ -53,8 +55,8 @@ struct Loaded {
     windowing: Windowing,
     tail: Tail,
     true_label: Option<usize>,
-    reference: Option<ReportFile>,
-    report: Option<File>,
+    reference: Option<AttackReport>,
+    report: Option<ReportFile>,
     stream: Option<Stream>,
     gather: Gather,
     next_frame: u64,
@@ -66,10 +68,6 @@ pub struct ClipClassifier {
     settings: Mutex<Settings>,
     loaded: Mutex<Option<Loaded>>,
     stats: Mutex<Stats>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[glib::object_subclass]
@@ -204,8 +202,7 @@ impl ClipClassifier {
         let settings = lock(&self.settings).clone();
         let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
         let options = settings.windows.model_options().map_err(wrong)?;
-        let model = Model::load(&options)
-            .map_err(|e| gst::error_msg!(gst::ResourceError::OpenRead, ("{e}")))?;
+        let model = load_model(&options)?;
         let (metadata, classes) = (model.metadata(), model.classes());
         let label = settings.windows.label.as_deref();
         let true_label = label
@@ -234,19 +231,9 @@ impl ClipClassifier {
         let Some(loaded) = loaded.as_mut() else {
             return Ok(());
         };
-        loaded.reference = settings.reference.as_deref().map(ReportFile::open);
-        loaded.report = match &settings.windows.report_location {
-            Some(path) => Some(File::create(path).map_err(|e| {
-                gst::error_msg!(
-                    gst::ResourceError::OpenWrite,
-                    (
-                        "Expected a file that can be written as report-location, found {}: {e}. Choose another place.",
-                        path.display()
-                    )
-                )
-            })?),
-            None => None,
-        };
+        loaded.reference = settings.reference.as_deref().map(AttackReport::open);
+        let path = settings.windows.report_location.as_deref();
+        loaded.report = path.map(ReportFile::open).transpose()?;
         loaded.windowing = settings.windows.windowing(loaded.model.metadata());
         loaded.gather = Gather::new(settings.offset as usize);
         loaded.next_frame = 0;
@@ -337,12 +324,10 @@ impl ClipClassifier {
             |e: &dyn std::fmt::Display| gst::error_msg!(gst::LibraryError::Failed, ("{e}"));
         // Per thread; without it every module's second call takes ten times as long.
         tch::jit::f_set_graph_executor_optimize(false).map_err(|e| failed(&e))?;
-        let len = stream.view.len();
-        let mut view = vec![0.0; loaded.model.metadata().window * len];
-        for (k, view) in view.chunks_exact_mut(len).enumerate() {
-            let seen = &window[k.min(window.len() - 1)];
-            stream.view.observe(&seen.samples, view);
-        }
+        let samples: Vec<&Samples> = window.iter().map(|seen| &seen.samples).collect();
+        let view = stream
+            .view
+            .observe_window(&samples, loaded.model.metadata().window);
         let logits = loaded.model.forward(&view).map_err(|e| failed(&e))?;
         if logits.iter().any(|z| !z.is_finite()) {
             return Err(failed(&format!(
@@ -389,7 +374,7 @@ impl ClipClassifier {
         let Some(file) = loaded.as_mut().map(|l| &mut l.report) else {
             return;
         };
-        let written = file.as_mut().map(|f| writeln!(f, "{}", report.json()));
+        let written = file.as_mut().map(|f| f.write(&report.json()));
         if let Some(Err(error)) = written {
             // Once is enough; a full disk stays full.
             *file = None;

@@ -34,7 +34,7 @@ pub fn of_meta(buffer: &gst::BufferRef) -> Option<Reference> {
 
 /// A report of sparseadv, finished or still growing.
 #[derive(Debug)]
-pub struct ReportFile {
+pub struct AttackReport {
     path: PathBuf,
     windows: Vec<Line>,
     read: usize,
@@ -59,7 +59,7 @@ impl Line {
     }
 }
 
-impl ReportFile {
+impl AttackReport {
     pub fn open(path: &Path) -> Self {
         Self {
             path: path.to_path_buf(),

@@ -9,6 +9,7 @@ pub mod error;
 pub mod features;
 pub mod metadata;
 mod probe;
+mod tensor;
 
 pub use archive::Origin;
 pub use classifier::{Model, Options};

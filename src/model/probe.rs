@@ -4,9 +4,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::classifier::{copy_to, gradient, run_error, Features, Pass};
+use super::classifier::{Features, Pass};
 use super::features::Coverage;
 use super::metadata::FeatureLayout;
+use super::tensor::{copy_to, gradient, run_error};
 use super::{Error, Model};
 
 pub(super) struct Probed {

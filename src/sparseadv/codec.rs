@@ -17,13 +17,14 @@ pub struct Codec {
     frame_duration: gst::ClockTime,
 }
 
-/// The bins in the value of the `survive` property, or which element is missing.
-pub fn parse(survive: &str) -> Result<Vec<String>, String> {
-    let descriptions: Vec<String> = survive.split('|').map(|d| d.trim().to_string()).collect();
-    for description in &descriptions {
-        bin(description)?;
-    }
-    Ok(descriptions)
+/// The bins in the value of the `survive` property.
+pub fn split(survive: &str) -> impl Iterator<Item = &str> {
+    survive.split('|').map(str::trim)
+}
+
+/// Which element is missing, or what else is wrong with the value of the property, as far as can be told without caps.
+pub fn check(survive: &str) -> Result<(), String> {
+    split(survive).try_for_each(|description| bin(description).map(drop))
 }
 
 fn bin(description: &str) -> Result<gst::Bin, String> {

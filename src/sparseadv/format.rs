@@ -32,6 +32,16 @@ pub const FORMATS: [VideoFormat; 17] = [
 /// The smallest width and height taken.
 pub const MIN_SIZE: i32 = 16;
 
+/// From the caps, or one 25th of a second where the rate is variable.
+pub fn frame_duration(info: &gst_video::VideoInfo) -> gst::ClockTime {
+    let fps = info.fps();
+    let known = fps.numer() > 0;
+    known
+        .then(|| gst::ClockTime::SECOND.mul_div_round(fps.denom() as u64, fps.numer() as u64))
+        .flatten()
+        .unwrap_or(40 * gst::ClockTime::MSECOND)
+}
+
 /// A sink and a source pad for these formats.
 pub fn pad_templates() -> Vec<gst::PadTemplate> {
     let caps = gst_video::VideoCapsBuilder::new()

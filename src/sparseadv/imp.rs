@@ -57,7 +57,7 @@ pub struct SparseAdv {
 }
 
 /// A lock that a panic elsewhere does not poison: the data are consistent between statements, and pad functions must not panic.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -8,10 +8,24 @@ use std::time::Instant;
 
 use gst::subclass::prelude::*;
 
+use super::codec;
 use super::imp::{lock, Loaded, SparseAdv, CAT};
 use super::report::ReportFile;
 use super::state::State;
 use crate::model::{self, Model};
+
+/// Loads a model; an error says what kind it is of.
+pub fn load_model(options: &model::Options) -> Result<Model, gst::ErrorMessage> {
+    Model::load(options).map_err(|e| match e {
+        model::Error::Unreadable { .. } => {
+            gst::error_msg!(gst::ResourceError::NotFound, ("{e}"))
+        }
+        model::Error::DeviceName { .. } | model::Error::DeviceMissing { .. } => {
+            gst::error_msg!(gst::LibraryError::Settings, ("{e}"))
+        }
+        e => gst::error_msg!(gst::ResourceError::OpenRead, ("{e}")),
+    })
+}
 
 impl SparseAdv {
     /// Loads the model and checks every setting against it.
@@ -23,15 +37,7 @@ impl SparseAdv {
         if loaded.as_ref().is_none_or(|l| l.options != options) {
             *loaded = None;
             let started = Instant::now();
-            let model = Model::load(&options).map_err(|e| match e {
-                model::Error::Unreadable { .. } => {
-                    gst::error_msg!(gst::ResourceError::NotFound, ("{e}"))
-                }
-                model::Error::DeviceName { .. } | model::Error::DeviceMissing { .. } => {
-                    gst::error_msg!(gst::LibraryError::Settings, ("{e}"))
-                }
-                e => gst::error_msg!(gst::ResourceError::OpenRead, ("{e}")),
-            })?;
+            let model = load_model(&options)?;
             gst::info!(
                 CAT,
                 imp = self,
@@ -77,27 +83,17 @@ impl SparseAdv {
                 config.selection
             )));
         }
-        settings.codecs().map_err(wrong)?;
+        if let Some(survive) = &settings.survive {
+            codec::check(survive).map_err(wrong)?;
+        }
         self.state().windowing = settings.windowing(metadata);
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
         Ok(())
     }
 
     pub(super) fn open_report(&self) -> Result<(), gst::ErrorMessage> {
-        let Some(path) = self.settings().report_location else {
-            *lock(&self.report) = None;
-            return Ok(());
-        };
-        let file = ReportFile::create(&path).map_err(|e| {
-            gst::error_msg!(
-                gst::ResourceError::OpenWrite,
-                (
-                    "Expected a file that can be written as report-location, found {}: {e}. Choose another place.",
-                    path.display()
-                )
-            )
-        })?;
-        *lock(&self.report) = Some(file);
+        let path = self.settings().report_location;
+        *lock(&self.report) = path.as_deref().map(ReportFile::open).transpose()?;
         Ok(())
     }
 

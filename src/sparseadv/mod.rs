@@ -7,9 +7,9 @@ use glib::prelude::*;
 
 pub mod codec;
 pub mod format;
-mod imp;
+pub(crate) mod imp;
 mod latency;
-mod lifecycle;
+pub(crate) mod lifecycle;
 pub mod meta;
 pub(crate) mod pads;
 pub(crate) mod properties;

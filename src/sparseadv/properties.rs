@@ -208,7 +208,9 @@ pub fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
         "objective" => s.objective = get::<ObjectiveName>(value),
         "epsilon" => s.epsilon = get(value),
         "confidence" => s.confidence = get(value),
-        "survive" => s.survive = get(value),
+        "survive" => {
+            s.survive = get::<Option<String>>(value).filter(|text| !text.trim().is_empty());
+        }
         "label" => s.label = get(value),
         "target-label" => s.target_label = get(value),
         "seed" => s.seed = get(value),

@@ -255,14 +255,21 @@ impl WindowReport {
 pub struct ReportFile(File);
 
 impl ReportFile {
-    pub fn create(path: &Path) -> std::io::Result<Self> {
-        File::create(path).map(Self)
+    /// At the value of the `report-location` property.
+    pub fn open(path: &Path) -> Result<Self, gst::ErrorMessage> {
+        File::create(path).map(Self).map_err(|e| {
+            gst::error_msg!(
+                gst::ResourceError::OpenWrite,
+                (
+                    "Expected a file that can be written as report-location, found {}: {e}. Choose another place.",
+                    path.display()
+                )
+            )
+        })
     }
 
-    pub fn write(&mut self, report: &WindowReport) -> std::io::Result<()> {
-        let mut line = report.json();
-        line.push('\n');
+    pub fn write(&mut self, json: &str) -> std::io::Result<()> {
         // One write a line: a reader that follows the file sees whole lines.
-        self.0.write_all(line.as_bytes())
+        self.0.write_all(format!("{json}\n").as_bytes())
     }
 }

@@ -5,7 +5,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::codec;
 use crate::attack::{self, Goal, Selection};
 use crate::model::{self, Metadata};
 
@@ -236,12 +235,6 @@ impl Settings {
             seed: self.seed,
             ..defaults
         })
-    }
-
-    /// The bins that the attack has to survive.
-    pub fn codecs(&self) -> Result<Vec<String>, String> {
-        let survive = self.survive.as_deref().filter(|s| !s.trim().is_empty());
-        survive.map_or(Ok(Vec::new()), codec::parse)
     }
 
     /// The time a window's attack may take: as set, or in a live pipeline the time until the next window is due, so that it keeps up.

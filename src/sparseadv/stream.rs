@@ -4,20 +4,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use gst::prelude::*;
-
 use crate::model::Metadata;
 use crate::video::observe::{Scratch, Tape};
 use crate::video::view::Samples;
 use crate::video::{Chroma, StreamScene, View};
 
-use super::codec::Codec;
+use super::codec::{self, Codec};
 use super::format;
 use super::imp::lock;
-use super::settings::Settings;
 
 /// Bins, and what they were made from.
-type Codecs = (Vec<String>, Arc<Vec<Codec>>);
+type Codecs = (String, Arc<Vec<Codec>>);
 
 /// A stream of frames of one format.
 pub struct Stream {
@@ -35,12 +32,7 @@ impl Stream {
     pub fn new(info: gst_video::VideoInfo, metadata: &Metadata) -> Self {
         let layout = format::layout(&info);
         let geometry = metadata.geometry(layout.height, layout.width);
-        let fps = info.fps();
-        let frame_duration = if fps.numer() > 0 {
-            gst::ClockTime::SECOND.mul_div_round(fps.denom() as u64, fps.numer() as u64)
-        } else {
-            None
-        };
+        let frame_duration = format::frame_duration(&info);
         Self {
             view: View::new(&layout, geometry, Chroma::Repeated),
             second_view: layout
@@ -48,12 +40,15 @@ impl Stream {
                 .then(|| View::new(&layout, geometry, Chroma::Interpolated)),
             info,
             codecs: Mutex::new(None),
-            frame_duration: frame_duration.unwrap_or(40 * gst::ClockTime::MSECOND),
+            frame_duration,
         }
     }
 
     /// The window that some frames make up.
-    pub fn scene(&self, buffers: &[gst::Buffer]) -> Result<StreamScene<'_>, glib::BoolError> {
+    pub fn scene<'b>(
+        &self,
+        buffers: impl Iterator<Item = &'b gst::Buffer>,
+    ) -> Result<StreamScene<'_>, glib::BoolError> {
         let mut scene = match &self.second_view {
             Some(second) => StreamScene::with_second(&self.view, second),
             None => StreamScene::new(&self.view),
@@ -65,19 +60,17 @@ impl Stream {
         Ok(scene)
     }
 
-    /// The bins that the attack has to survive, for frames of this format.
-    pub fn codecs(&self, settings: &Settings) -> Result<Arc<Vec<Codec>>, String> {
-        let wanted = settings.codecs()?;
+    /// The bins of a `survive` property, for frames of this format.
+    pub fn codecs(&self, survive: &str) -> Result<Arc<Vec<Codec>>, String> {
         let mut made = lock(&self.codecs);
-        if let Some((_, codecs)) = made.as_ref().filter(|(of, _)| *of == wanted) {
+        if let Some((_, codecs)) = made.as_ref().filter(|(of, _)| of == survive) {
             return Ok(codecs.clone());
         }
-        let codecs: Result<Vec<Codec>, String> = wanted
-            .iter()
+        let codecs: Result<Vec<Codec>, String> = codec::split(survive)
             .map(|description| Codec::new(description, &self.info, self.frame_duration))
             .collect();
         let codecs = Arc::new(codecs?);
-        *made = Some((wanted, codecs.clone()));
+        *made = Some((survive.to_string(), codecs.clone()));
         Ok(codecs)
     }
 

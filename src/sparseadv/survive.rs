@@ -6,6 +6,7 @@ use super::codec::Codec;
 use super::format;
 use super::stream::Stream;
 use crate::attack::{Error, Scene};
+use crate::video::view::Samples;
 use crate::video::StreamScene;
 
 /// Frames before a window that go through the codec with it. An encoder predicts from what came before: of the labels that windows of whole
@@ -64,13 +65,10 @@ impl Scene for SurvivingScene<'_> {
         let frames = self
             .transmit(&self.codecs[channel])
             .map_err(Error::Channel)?;
-        let len = self.frame_len();
-        for (k, view) in view.chunks_exact_mut(len).enumerate() {
-            let place = self.places[k.min(self.places.len() - 1)];
-            let samples = self.stream.sample(&frames[place]);
-            let samples = samples.map_err(|e| Error::Channel(e.to_string()))?;
-            self.stream.view.observe(&samples, view);
-        }
+        let seen = self.places.iter().map(|k| self.stream.sample(&frames[*k]));
+        let samples: Result<Vec<Samples>, _> = seen.collect();
+        let samples = samples.map_err(|e| Error::Channel(e.to_string()))?;
+        view.copy_from_slice(&self.stream.view.observe_window(&samples, self.frames()));
         Ok(())
     }
 

@@ -283,7 +283,7 @@ impl SparseAdv {
             .report
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(Err(error)) = file.as_mut().map(|file| file.write(report)) else {
+        let Some(Err(error)) = file.as_mut().map(|file| file.write(&report.json())) else {
             return;
         };
         // Once is enough; a full disk stays full.

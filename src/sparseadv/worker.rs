@@ -30,9 +30,8 @@ struct Task {
     stream: Arc<Stream>,
     /// Stream frames in the window, and those of them that the model sees.
     frames: usize,
-    buffers: Vec<gst::Buffer>,
     /// All of the window's stream frames, and the places of the model's among them.
-    all: Vec<gst::Buffer>,
+    buffers: Vec<gst::Buffer>,
     places: Vec<usize>,
     context: Vec<gst::Buffer>,
     start: Vec<(usize, Vec<f32>)>,
@@ -182,13 +181,11 @@ impl SparseAdv {
             return (Some(state), None);
         };
         let places: Vec<usize> = model_frames(windowing, front.frames).collect();
-        let mut buffers = Vec::with_capacity(places.len());
-        let mut all = Vec::with_capacity(front.frames);
+        let mut buffers = Vec::with_capacity(front.frames);
         let mut start = Vec::new();
         for (place, frame) in state.queue.frames_mut().take(front.frames).enumerate() {
-            all.push(frame.buffer.clone());
+            buffers.push(frame.buffer.clone());
             if let Ok(k) = places.binary_search(&place) {
-                buffers.push(frame.buffer.clone());
                 if let Some(delta) = &frame.delta {
                     start.push((k, delta.to_vec()));
                 }
@@ -197,7 +194,7 @@ impl SparseAdv {
         let deadline = self.deadline(&state);
         state.job = Some(Job {
             window: state.next_window,
-            frames: buffers.len(),
+            frames: places.len(),
             began: Instant::now(),
             goal: None,
             clean_label: None,
@@ -209,7 +206,6 @@ impl SparseAdv {
             stream,
             frames: front.frames,
             buffers,
-            all,
             places,
             context: state.context.iter().cloned().collect(),
             start,
@@ -225,7 +221,7 @@ impl SparseAdv {
         if self.epoch.load(Ordering::SeqCst) != task.epoch {
             return;
         }
-        let real = task.buffers.len();
+        let real = task.places.len();
         let mut report = WindowReport::clean(state.next_window, real);
         match result {
             Ok((outcome, goal)) => {
@@ -282,11 +278,13 @@ impl SparseAdv {
                 budget.map(Duration::from)
             }
         };
-        let scene = task.stream.scene(&task.buffers);
+        let seen = task.places.iter().map(|k| &task.buffers[*k]);
+        let scene = task.stream.scene(seen);
         let mut scene = scene.map_err(|e| failed(e.to_string()))?;
         scene.pad_to(model.metadata().window);
-        let codecs = task.stream.codecs(&task.settings);
-        let codecs = codecs.map_err(attack::Error::Channel)?;
+        let survive = task.settings.survive.as_deref();
+        let codecs = survive.map(|survive| task.stream.codecs(survive));
+        let codecs = codecs.transpose().map_err(attack::Error::Channel)?;
         let cancelled = || self.epoch.load(Ordering::SeqCst) != task.epoch;
         let mut progress = |news: Progress| {
             let mut state = self.state();
@@ -302,19 +300,20 @@ impl SparseAdv {
             }
         };
         let mut surviving;
-        let scene: &mut dyn attack::Scene = if codecs.is_empty() {
-            &mut scene
-        } else {
-            surviving = SurvivingScene {
-                inner: scene,
-                stream: &task.stream,
-                codecs: &codecs,
-                buffers: &task.all,
-                places: &task.places,
-                context: &task.context,
-                perturbed: Vec::new(),
-            };
-            &mut surviving
+        let scene: &mut dyn attack::Scene = match &codecs {
+            None => &mut scene,
+            Some(codecs) => {
+                surviving = SurvivingScene {
+                    inner: scene,
+                    stream: &task.stream,
+                    codecs,
+                    buffers: &task.buffers,
+                    places: &task.places,
+                    context: &task.context,
+                    perturbed: Vec::new(),
+                };
+                &mut surviving
+            }
         };
         let outcome = attack::run(
             scene,
@@ -336,17 +335,7 @@ impl SparseAdv {
             ..
         } = window;
         let complete = samples.len() == report.frames && !samples.is_empty();
-        let len = stream.view.len();
-        let mut view = Vec::with_capacity(model.metadata().window * len);
-        let mut frame = vec![0.0; len];
-        for k in 0..model.metadata().window {
-            if complete {
-                stream
-                    .view
-                    .observe(&samples[k.min(samples.len() - 1)], &mut frame);
-                view.extend_from_slice(&frame);
-            }
-        }
+        let view = stream.view.observe_window(samples, model.metadata().window);
         report.queries += 1;
         report.forwards += 1;
         match model.forward(&view) {

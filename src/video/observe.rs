@@ -5,6 +5,8 @@
 //! Both go row by row, all steps of a row before the next, so that between the perturbation and the view nothing but a few rows is held:
 //! beside a fast model the memory these loops touch is what they cost.
 
+use std::borrow::Borrow;
+
 use super::kernels;
 use super::view::{ComponentAxes, Samples, View};
 
@@ -78,6 +80,17 @@ impl View {
     pub fn observe(&self, samples: &Samples, out: &mut [f32]) {
         let (tape, scratch) = (&mut Tape::default(), &mut Scratch::default());
         self.observe_perturbed(samples, None, tape, scratch, out);
+    }
+
+    /// The view of a window of `frames` frames, `[frames, 3, height, width]`; where there are less, the last one is repeated.
+    pub fn observe_window(&self, samples: &[impl Borrow<Samples>], frames: usize) -> Vec<f32> {
+        let mut views = vec![0.0; frames * self.len()];
+        for (k, view) in views.chunks_exact_mut(self.len()).enumerate() {
+            if let Some(samples) = samples.get(k).or(samples.last()) {
+                self.observe(samples.borrow(), view);
+            }
+        }
+        views
     }
 
     /// The view of a frame after `delta`, `[3, height, width]` in grey levels, is rendered into its planes, and on `tape` what

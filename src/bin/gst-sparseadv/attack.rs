@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{anyhow, Context};
 use gst::prelude::*;
+use gstsparseadv::attack::loss;
 use gstsparseadv::model::{Model, Options};
 
 use super::decode::{self, Clip};
@@ -64,8 +65,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let mut rows = rows;
     let after = page::classify(&mut model, &rows, &decoded, step)?;
-    for (row, probabilities) in rows.iter_mut().zip(&after) {
-        let label = page::top(probabilities);
+    for (row, logits) in rows.iter_mut().zip(&after) {
+        let label = loss::top(logits);
         row.set_after_codec(label, model.metadata().label_name(label));
     }
     print::table(&rows, &arguments.encoder);

@@ -8,12 +8,14 @@ use clap::{Parser, Subcommand};
 
 mod attack;
 mod convert;
+mod dataset_options;
 mod decode;
 mod element;
 mod inspect;
 mod page;
 mod picture;
 mod print;
+mod provenance;
 mod report;
 mod reproduce;
 

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use anyhow::{anyhow, Context};
 use base64::Engine;
-use gst::prelude::*;
 use gstsparseadv::attack::{loss, Classifier};
 use gstsparseadv::model::Model;
 use gstsparseadv::sparseadv::codec::Codec;
@@ -21,49 +20,37 @@ use super::report::escape;
 /// Classes shown of each answer.
 const SHOWN: usize = 3;
 
-/// The model's probabilities for each window of a clip.
+/// The model's logits for each window of a clip.
 pub fn classify(
     model: &mut Model,
     rows: &[Row],
     clip: &Clip,
     step: usize,
-) -> anyhow::Result<Vec<Vec<f64>>> {
+) -> anyhow::Result<Vec<Vec<f32>>> {
     let metadata = model.metadata().clone();
     let layout = format::layout(&clip.info);
     let geometry = metadata.geometry(layout.height, layout.width);
     let view = View::new(&layout, geometry, Chroma::default());
     let mut answers = Vec::new();
     for row in rows {
-        let last = row.first_frame + (row.frames.max(1) - 1) * step;
-        let mut window = Vec::new();
-        let mut values = vec![0.0; view.len()];
-        for k in 0..metadata.window {
-            let place = (row.first_frame + k * step).min(last);
+        let mut samples = Vec::new();
+        for k in 0..row.frames {
+            let place = row.first_frame + k * step;
             let buffer = clip.frames.get(place).with_context(|| {
                 format!("expected frame {place}, found {} frames", clip.frames.len())
             })?;
             let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &clip.info)?;
-            let samples = view.sample(&format::planes(&frame)?);
-            view.observe(&samples, &mut values);
-            window.extend_from_slice(&values);
+            samples.push(view.sample(&format::planes(&frame)?));
         }
-        answers.push(loss::probabilities(&model.forward(&window)?));
+        let window = view.observe_window(&samples, metadata.window);
+        answers.push(model.forward(&window)?);
     }
     Ok(answers)
 }
 
-pub fn top(probabilities: &[f64]) -> usize {
-    let best =
-        (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
-    best.unwrap_or(0)
-}
-
 /// A clip behind a codec.
 pub fn through(codec: &str, clip: &Clip) -> anyhow::Result<Clip> {
-    let fps = clip.info.fps();
-    let duration = gst::ClockTime::SECOND
-        .mul_div_round(fps.denom().max(1) as u64, fps.numer().max(1) as u64)
-        .context("a frame rate")?;
+    let duration = format::frame_duration(&clip.info);
     let codec = Codec::new(codec, &clip.info, duration).map_err(|e| anyhow!(e))?;
     let frames = codec
         .run(clip.frames.iter().cloned())
@@ -84,7 +71,7 @@ pub fn write(
     path: &Path,
     arguments: &Arguments,
     rows: &[Row],
-    stages: &[(String, Vec<Vec<f64>>)],
+    stages: &[(String, Vec<Vec<f32>>)],
     label_name: &dyn Fn(usize) -> String,
     picture: impl Fn(&Row) -> anyhow::Result<Vec<u8>>,
 ) -> anyhow::Result<()> {
@@ -93,8 +80,8 @@ pub fn write(
         let image = base64::engine::general_purpose::STANDARD.encode(picture(row)?);
         let mut cells = (String::new(), String::new());
         for (stage, answers) in stages {
-            let probabilities = &answers[n];
-            let class = if row.reached(top(probabilities)) {
+            let logits = &answers[n];
+            let class = if row.reached(loss::top(logits)) {
                 "lost"
             } else {
                 "kept"
@@ -102,7 +89,7 @@ pub fn write(
             cells.0 += &format!("<th>{}</th>", escape(stage));
             cells.1 += &format!(
                 "<td class=\"{class}\">{}</td>",
-                bars(probabilities, label_name)
+                bars(&loss::probabilities(logits), label_name)
             );
         }
         body += &format!(

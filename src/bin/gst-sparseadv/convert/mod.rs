@@ -5,10 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure, Context};
-use gstsparseadv::dataset;
 use gstsparseadv::model::archive;
 use indicatif::{ProgressBar, ProgressStyle};
-use sha2::{Digest, Sha256};
 
 mod manifest;
 mod plan;
@@ -16,6 +14,8 @@ mod pool;
 mod record;
 pub mod worker;
 
+use crate::dataset_options::DatasetOptions;
+use crate::provenance::{sha256, Versions};
 use plan::Side;
 use record::{Outcome, Record, Records, Settings};
 
@@ -49,15 +49,8 @@ pub struct Arguments {
     /// Which clips, by the set's lists
     #[arg(long, default_value = "all")]
     side: Side,
-    /// Which of the set's three splits
-    #[arg(long, default_value_t = 1)]
-    split: u32,
-    /// Folder of the split lists, if not in or beside the set
-    #[arg(long)]
-    splits: Option<PathBuf>,
-    /// Groups (actors, source films) that are the test clips of plain folders, with commas between; by default 30 % of them
-    #[arg(long, value_delimiter = ',')]
-    test_groups: Vec<String>,
+    #[command(flatten)]
+    dataset: DatasetOptions,
     /// Clips with fewer frames are skipped; by default the model's window
     #[arg(long)]
     min_frames: Option<usize>,
@@ -96,13 +89,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     let (source, destination) = (&arguments.source, &arguments.destination);
-    let options = dataset::Options {
-        layout: None,
-        split: arguments.split,
-        splits: arguments.splits.clone(),
-        test_groups: arguments.test_groups.clone(),
-    };
-    let (all, lists) = plan::jobs(source, arguments.side, &options, &arguments.extension)?;
+    let (all, lists) = plan::jobs(
+        source,
+        arguments.side,
+        &arguments.dataset.options(),
+        &arguments.extension,
+    )?;
     if same_folder(source, destination) {
         bail!("expected another folder than the data set's own to convert into");
     }
@@ -137,7 +129,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     )?);
     bar.set_position((mine.len() - open.len()) as u64);
     bar.reset_eta();
-    let (mut windows, mut fooled) = (0, 0);
+    let mut tally = Tally::default();
     pool::convert(
         &open,
         &spec,
@@ -146,16 +138,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         arguments.workers,
         |record| {
             bar.inc(1);
-            match &record.outcome {
-                Outcome::Converted { windows: w, .. } => {
-                    windows += w.len();
-                    fooled += w.iter().filter(|w| w["success"] == true).count();
-                }
-                Outcome::Skipped { reason } => {
-                    bar.suspend(|| eprintln!("skipped {}: {reason}", record.clip));
-                }
+            tally.add(record);
+            if let Outcome::Skipped { reason } = &record.outcome {
+                bar.suspend(|| eprintln!("skipped {}: {reason}", record.clip));
             }
-            bar.set_message(format!("{fooled} of {windows} windows fooled"));
+            bar.set_message(format!(
+                "{} of {} windows fooled",
+                tally.fooled, tally.windows
+            ));
         },
     )?;
     bar.finish();
@@ -185,32 +175,48 @@ pub fn merge(arguments: &MergeArguments) -> anyhow::Result<usize> {
     Ok(summary(&arguments.tree, &records))
 }
 
-fn summary(root: &Path, records: &[Record]) -> usize {
-    let (mut windows, mut fooled, mut skipped) = (0, 0, 0);
-    for record in records {
+#[derive(Default)]
+struct Tally {
+    converted: usize,
+    skipped: usize,
+    windows: usize,
+    fooled: usize,
+}
+
+impl Tally {
+    fn add(&mut self, record: &Record) {
         match &record.outcome {
-            Outcome::Converted { windows: w, .. } => {
-                windows += w.len();
-                fooled += w.iter().filter(|w| w["success"] == true).count();
+            Outcome::Converted { windows, .. } => {
+                self.converted += 1;
+                self.windows += windows.len();
+                self.fooled += windows.iter().filter(|w| w["success"] == true).count();
             }
-            Outcome::Skipped { .. } => skipped += 1,
+            Outcome::Skipped { .. } => self.skipped += 1,
         }
     }
+}
+
+fn summary(root: &Path, records: &[Record]) -> usize {
+    let mut tally = Tally::default();
+    records.iter().for_each(|record| tally.add(record));
+    let Tally {
+        converted,
+        skipped,
+        windows,
+        fooled,
+    } = tally;
     println!(
-        "{}: {} clips converted, {fooled} of {windows} windows fooled, {skipped} clips skipped",
-        root.display(),
-        records.len() - skipped
+        "{}: {converted} clips converted, {fooled} of {windows} windows fooled, {skipped} clips skipped",
+        root.display()
     );
     skipped
 }
 
 fn settings(arguments: &Arguments, min_frames: usize) -> anyhow::Result<Settings> {
-    let model = std::fs::read(&arguments.model)
-        .with_context(|| format!("{} could not be read", arguments.model.display()))?;
     let name = arguments.model.file_name().context("a file has a name")?;
     Ok(Settings {
         model: name.to_string_lossy().into_owned(),
-        model_sha256: format!("{:x}", Sha256::digest(&model)),
+        model_sha256: sha256(&arguments.model)?,
         properties: arguments.properties.clone(),
         encoder: arguments.encoder.clone(),
         muxer: arguments.muxer.clone(),
@@ -218,9 +224,7 @@ fn settings(arguments: &Arguments, min_frames: usize) -> anyhow::Result<Settings
         min_frames,
         threads: arguments.threads,
         seed: arguments.seed,
-        plugin: concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")).into(),
-        libtorch: env!("LIBTORCH_VERSION").into(),
-        gstreamer: gst::version_string().into(),
+        versions: Versions::here(),
     })
 }
 

@@ -36,17 +36,15 @@ pub fn jobs(
     extension: &str,
 ) -> anyhow::Result<(Vec<Job>, DataSet)> {
     let lists = dataset::open(root, options)?;
+    let layout = Some(dataset::Layout::Folders);
     let files = match side {
-        Side::All => {
-            let layout = Some(dataset::Layout::Folders);
-            dataset::open(
-                root,
-                &dataset::Options {
-                    layout,
-                    ..options.clone()
-                },
-            )?
-        }
+        Side::All if Some(lists.layout) != layout => dataset::open(
+            root,
+            &dataset::Options {
+                layout,
+                ..options.clone()
+            },
+        )?,
         _ => lists.clone(),
     };
     let mut jobs = Vec::new();

@@ -39,7 +39,7 @@ impl Worker {
             answers,
         };
         match worker.answer()? {
-            Answer::Ready { .. } => Ok(worker),
+            Answer::Ready => Ok(worker),
             Answer::Unfit(reason) => bail!("{reason}"),
             answer => bail!("expected a worker to be ready, found {answer:?}"),
         }

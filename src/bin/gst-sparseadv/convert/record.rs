@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context};
 use serde::{Deserialize, Serialize};
 
+use crate::provenance::Versions;
+
 /// Folder of records and settings in a converted tree.
-pub const FOLDER: &str = ".sparseadv";
+const FOLDER: &str = ".sparseadv";
 
 /// What made a tree; a conversion goes on only with the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,9 +27,8 @@ pub struct Settings {
     pub min_frames: usize,
     pub threads: usize,
     pub seed: u64,
-    pub plugin: String,
-    pub libtorch: String,
-    pub gstreamer: String,
+    #[serde(flatten)]
+    pub versions: Versions,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -35,9 +35,7 @@ pub struct Request {
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
     /// The model is loaded.
-    Ready {
-        window: usize,
-    },
+    Ready,
     /// The model or the settings are wrong: no clip can be converted.
     Unfit(String),
     Converted {
@@ -63,14 +61,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         writeln!(out, "{}", serde_json::to_string(answer)?)?;
         Ok(out.flush()?)
     };
-    let attacker = match load(&spec) {
+    let attacker = match Attacker::new(&spec.model, &spec.properties) {
         Ok(attacker) => attacker,
         Err(error) => return answer(&Answer::Unfit(format!("{error:#}"))),
     };
-    let window = gstsparseadv::model::archive::read_metadata(&spec.model)?
-        .0
-        .window;
-    answer(&Answer::Ready { window })?;
+    answer(&Answer::Ready)?;
     for request in requests() {
         let request: Request = serde_json::from_str(&request)?;
         let began = std::time::Instant::now();
@@ -101,11 +96,6 @@ fn requests() -> mpsc::Receiver<String> {
         unsafe { libc::_exit(0) }
     });
     receive
-}
-
-fn load(spec: &Spec) -> anyhow::Result<Attacker> {
-    sink(spec, Path::new("/dev/null"))?;
-    Attacker::new(&spec.model, &spec.properties)
 }
 
 /// Finds misspelt elements and properties, before anything is written. What the model has to say to them shows when it is loaded.

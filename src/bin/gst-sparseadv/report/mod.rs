@@ -12,7 +12,7 @@ mod tables;
 
 use crate::reproduce::paper;
 use crate::reproduce::results::{Attack, Results};
-use crate::reproduce::systems::{Goal, Optimisation, Selection};
+use crate::reproduce::systems::{Goal, Optimisation, Selection, System};
 pub use table::escape;
 
 #[derive(clap::Args)]
@@ -74,7 +74,12 @@ fn figures(results: &Results) -> anyhow::Result<Vec<(String, String)>> {
     for pair in tables::pairs(results) {
         let curves = [Selection::Ours, Selection::Sa].map(|selection| {
             let goal = Goal::Untargeted;
-            let attacks = tables::of(results, pair, goal, selection, Optimisation::Paper);
+            let attacks = tables::of(
+                results,
+                pair,
+                goal,
+                &System::new(selection, Optimisation::Paper),
+            );
             (selection.name(), attacks)
         });
         let curves: Vec<(&str, Vec<&Attack>)> = curves
@@ -119,9 +124,9 @@ fn conditions(results: &Results) -> Vec<String> {
                     &run.format
                 },
                 run.properties,
-                run.plugin,
-                run.libtorch,
-                run.gstreamer
+                run.versions.plugin,
+                run.versions.libtorch,
+                run.versions.gstreamer
             )
         })
         .collect()

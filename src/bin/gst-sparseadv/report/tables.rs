@@ -19,23 +19,8 @@ pub fn pairs(results: &Results) -> Vec<(&str, &str)> {
     pairs
 }
 
-/// The attacks of one system.
+/// The attacks of one system, by clip.
 pub fn of(
-    results: &Results,
-    (dataset, model): (&str, &str),
-    goal: Goal,
-    selection: Selection,
-    optimisation: Optimisation,
-) -> Vec<Attack> {
-    let system = System {
-        selection,
-        optimisation,
-        variant: None,
-    };
-    of_system(results, (dataset, model), goal, &system)
-}
-
-fn of_system(
     results: &Results,
     (dataset, model): (&str, &str),
     goal: Goal,
@@ -133,26 +118,30 @@ fn header(first: &[&'static str]) -> Vec<&'static str> {
     first.iter().chain(&METRICS).copied().collect()
 }
 
-fn table_2(results: &Results) -> Table {
+/// A row for each data set, model, goal and system that was measured; a system goes by the names given with it.
+fn rows(results: &Results, systems: &[(Vec<String>, System)]) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for pair in pairs(results) {
         for goal in GOALS {
-            for selection in Selection::ALL {
-                let attacks = of(results, pair, goal, selection, Optimisation::Paper);
-                let Some(metrics) = metrics(&attacks) else {
+            for (names, system) in systems {
+                let Some(metrics) = metrics(&of(results, pair, goal, system)) else {
                     continue;
                 };
-                let first = [pair.0, pair.1, goal.name(), selection.name()];
-                rows.push(
-                    first
-                        .map(str::to_string)
-                        .into_iter()
-                        .chain(metrics)
-                        .collect(),
-                );
+                let mut row = [pair.0, pair.1, goal.name()].map(str::to_string).to_vec();
+                row.extend(names.iter().cloned());
+                row.extend(metrics);
+                rows.push(row);
             }
         }
     }
+    rows
+}
+
+fn table_2(results: &Results) -> Table {
+    let systems = Selection::ALL.map(|selection| {
+        let system = System::new(selection, Optimisation::Paper);
+        (vec![selection.name().to_string()], system)
+    });
     Table {
         title: "Table 2. Untargeted and targeted attacks".into(),
         note: "All selections with the paper's two-stage loss and SA's step of 0.255 grey level. FR: windows fooled. u8-verified: fooled still \
@@ -161,7 +150,7 @@ fn table_2(results: &Results) -> Table {
                intervals by bootstrap over clips; MQ, MAP and SR over fooled windows."
             .into(),
         header: header(&["data set", "model", "goal", "method"]),
-        rows,
+        rows: rows(results, &systems),
     }
 }
 
@@ -170,8 +159,16 @@ fn claim(results: &Results) -> Table {
     for pair in pairs(results) {
         for goal in GOALS {
             for other in [Selection::Sa, Selection::Ifd] {
-                let ours = of(results, pair, goal, Selection::Ours, Optimisation::Paper);
-                let theirs = of(results, pair, goal, other, Optimisation::Paper);
+                let by = |selection| {
+                    of(
+                        results,
+                        pair,
+                        goal,
+                        &System::new(selection, Optimisation::Paper),
+                    )
+                };
+                let ours = by(Selection::Ours);
+                let theirs = by(other);
                 let (ours, theirs): (Vec<&Attack>, Vec<&Attack>) =
                     (ours.iter().collect(), theirs.iter().collect());
                 let queries = reduction(&ours, &theirs, |a| a.queries_first_success.map(f64::from));
@@ -231,31 +228,11 @@ fn verdict(found: Estimate, claimed: f64) -> String {
 }
 
 fn ablation(results: &Results) -> Table {
-    let mut rows = Vec::new();
-    for pair in pairs(results) {
-        for goal in GOALS {
-            for optimisation in Optimisation::ALL {
-                for selection in [Selection::Ours, Selection::Sa, Selection::Ifd] {
-                    let attacks = of(results, pair, goal, selection, optimisation);
-                    let Some(metrics) = metrics(&attacks) else {
-                        continue;
-                    };
-                    let first = [
-                        pair.0,
-                        pair.1,
-                        goal.name(),
-                        optimisation.name(),
-                        selection.name(),
-                    ];
-                    rows.push(
-                        first
-                            .map(str::to_string)
-                            .into_iter()
-                            .chain(metrics)
-                            .collect(),
-                    );
-                }
-            }
+    let mut systems = Vec::new();
+    for optimisation in Optimisation::ALL {
+        for selection in [Selection::Ours, Selection::Sa, Selection::Ifd] {
+            let names = [optimisation.name(), selection.name()].map(str::to_string);
+            systems.push((names.to_vec(), System::new(selection, optimisation)));
         }
     }
     Table {
@@ -265,36 +242,25 @@ fn ablation(results: &Results) -> Table {
                return over the boundary, keyframes that join when the attack stalls."
             .into(),
         header: header(&["data set", "model", "goal", "optimisation", "selection"]),
-        rows,
+        rows: rows(results, &systems),
     }
 }
 
 fn variants(results: &Results) -> Table {
-    let mut systems: Vec<System> = Vec::new();
+    let mut systems: Vec<(Vec<String>, System)> = Vec::new();
     for a in &results.attacks {
-        if a.system.variant.is_some() && !systems.contains(&a.system) {
-            systems.push(a.system.clone());
-        }
-    }
-    let mut rows = Vec::new();
-    for pair in pairs(results) {
-        for goal in GOALS {
-            for system in &systems {
-                let attacks = of_system(results, pair, goal, system);
-                let Some(metrics) = metrics(&attacks) else {
-                    continue;
-                };
-                let variant = system.variant.clone().unwrap_or_default();
-                let first = [pair.0.into(), pair.1.into(), goal.name().into(), variant];
-                rows.push(first.into_iter().chain(metrics).collect());
-            }
+        let Some(variant) = &a.system.variant else {
+            continue;
+        };
+        if !systems.iter().any(|(_, system)| *system == a.system) {
+            systems.push((vec![variant.clone()], a.system.clone()));
         }
     }
     Table {
         title: "Variants of the paper's method".into(),
         note: "The rows \"Ours\" of Table 2 with further properties (--variant).".into(),
         header: header(&["data set", "model", "goal", "variant"]),
-        rows,
+        rows: rows(results, &systems),
     }
 }
 

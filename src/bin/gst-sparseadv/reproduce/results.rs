@@ -10,6 +10,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::systems::{Goal, System};
+use crate::provenance::Versions;
 
 /// Name of the file in the results' folder.
 pub const FILE: &str = "results.jsonl";
@@ -31,9 +32,8 @@ pub struct Run {
     /// What every attack has besides its system's own.
     pub properties: String,
     pub iterations: [u32; 2],
-    pub plugin: String,
-    pub libtorch: String,
-    pub gstreamer: String,
+    #[serde(flatten)]
+    pub versions: Versions,
 }
 
 /// The model's label of a test clip's middle window.

@@ -117,6 +117,14 @@ pub struct System {
 }
 
 impl System {
+    pub fn new(selection: Selection, optimisation: Optimisation) -> Self {
+        Self {
+            selection,
+            optimisation,
+            variant: None,
+        }
+    }
+
     /// Table 2: every selection with the paper's optimisation. The ablation: the paper's three with the others.
     pub fn all() -> Vec<Self> {
         let paper = Selection::ALL.map(|selection| (selection, Optimisation::Paper));
@@ -127,20 +135,15 @@ impl System {
             });
         let pairs = paper.into_iter().chain(others);
         pairs
-            .map(|(selection, optimisation)| Self {
-                selection,
-                optimisation,
-                variant: None,
-            })
+            .map(|(selection, optimisation)| Self::new(selection, optimisation))
             .collect()
     }
 
     /// The paper's method with other properties.
     pub fn variant(properties: &str) -> Self {
         Self {
-            selection: Selection::Ours,
-            optimisation: Optimisation::Paper,
             variant: Some(properties.to_string()),
+            ..Self::new(Selection::Ours, Optimisation::Paper)
         }
     }
 

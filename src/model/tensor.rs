@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Gradients and copies of tensors, with errors instead of crashes.
+
+use tch::{Device, Kind, Tensor};
+
+use super::error::torch_message;
+use super::Error;
+
+/// The gradient of `loss` with respect to `input`, `None` where there is none. The graph is kept if asked for.
+pub fn gradient(loss: &Tensor, input: &Tensor, keep: bool) -> Result<Option<Tensor>, Error> {
+    let [grad] = gradients(loss, [input], keep)?;
+    Ok(grad)
+}
+
+/// The same with respect to several tensors in one pass.
+pub fn gradients<const N: usize>(
+    loss: &Tensor,
+    inputs: [&Tensor; N],
+    keep: bool,
+) -> Result<[Option<Tensor>; N], Error> {
+    // libtorch crashes on a loss or an input without a graph.
+    if !loss.requires_grad() || !inputs.iter().all(|i| i.requires_grad()) {
+        return Ok([const { None }; N]);
+    }
+    let grads = Tensor::f_run_backward(&[loss], &inputs, keep, false).map_err(run_error)?;
+    let mut grads = grads.into_iter().map(|g| Some(g).filter(Tensor::defined));
+    Ok(inputs.map(|_| grads.next().flatten()))
+}
+
+/// Copies a tensor of any kind and device to `host`, which is as long.
+pub fn copy_to(tensor: &Tensor, host: &mut [f32]) -> Result<(), Error> {
+    let mut copy = || -> Result<(), tch::TchError> {
+        let tensor = tensor
+            .f_to_device(Device::Cpu)?
+            .f_to_kind(Kind::Float)?
+            .f_contiguous()?;
+        tensor.f_copy_data(host, tensor.numel())
+    };
+    copy().map_err(run_error)
+}
+
+pub fn run_error(error: tch::TchError) -> Error {
+    Error::Run {
+        reason: torch_message(&error),
+    }
+}
