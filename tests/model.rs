@@ -101,10 +101,10 @@ fn step_weights(linear: &Tensor, channels: i64, steps: i64, label: i64) -> Vec<f
 /// Weights, with the score's gradient checked against the pass that is for gradients alone.
 fn weigh(model: &mut Model, label: usize) -> Result<Option<Vec<f64>>, gstsparseadv::attack::Error> {
     let (mut found, mut expected) = (vec![0.0; view().len()], vec![0.0; view().len()]);
-    let weights = model.feature_weights(label, Weighing::Absolute, &mut found)?;
+    let mut cotangent = vec![0.0; model.classes()];
+    cotangent[label] = 1.0;
+    let weights = model.feature_weights(&cotangent, Weighing::Absolute, &mut found)?;
     if weights.is_some() {
-        let mut cotangent = vec![0.0; model.classes()];
-        cotangent[label] = 1.0;
         let all: Vec<usize> = (0..T).collect();
         model.backward(&cotangent, &all, &mut expected)?;
         assert_eq!(found, expected);

@@ -39,7 +39,7 @@ from preprocess import CHROMA, ContractError, Metadata, frames, read_metadata, t
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
-from lossless_check import find_clips, launch, pipeline  # noqa: E402
+from lossless_check import ENCODERS, find_clips, launch, pipeline  # noqa: E402
 
 METHODS = ("iterative_saliency", "iterative_saliency_refresh", "one_shot", "pgd")
 TIME_AXIS = 2  # of the view, [1, 3, T, H, W]
@@ -155,7 +155,7 @@ class Bench:
         """A clip's first window through a lossless pipeline and back, as the view; None if the clip is shorter."""
         # A decoder still lets a few frames out behind it; they are no window, and left alone.
         first = f"identity eos-after={self.meta.window * self.meta.frame_step}"
-        line = pipeline(clip, target, "ffv1", None, " ! ".join(filter(None, [first, element])))
+        line = pipeline(clip, target, self.args.encoder, None, " ! ".join(filter(None, [first, element])))
         problem = launch(line, self.args.plugins.resolve(), self.out / "registry.bin", self.args.timeout)
         if problem:
             raise SystemExit(f"expected the pipeline to run, found: {problem}\n  gst-launch-1.0 {line}")
@@ -273,6 +273,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     p.add_argument("--reuse", type=Path, metavar="FILE", help="take ART's rows from an earlier --json with this model and these windows")
     p.add_argument("--json", type=Path, metavar="FILE", help="write all rows and windows here")
+    p.add_argument("--encoder", default="ffv1", choices=ENCODERS, help="of the lossless files; rgb: ours gets RGB frames, as ART does (default: ffv1)")
     p.add_argument("--chroma", default="left", choices=CHROMA, help="how the judge reads 4:2:0 (default: left)")
     p.add_argument("--plugins", type=Path, default=ROOT / "target" / "release", help="folder of the plugin (default: target/release)")
     p.add_argument("--timeout", type=float, default=1800, help="seconds for one pipeline (default: 1800)")
@@ -287,7 +288,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def subject(args: argparse.Namespace, windows: list[Window]) -> dict[str, Any]:
     """What rows must share to be compared."""
-    return {"model": str(args.model), "chroma": args.chroma, "clips": [str(w.clip) for w in windows]}
+    return {"model": str(args.model), "chroma": args.chroma, "encoder": args.encoder, "clips": [str(w.clip) for w in windows]}
 
 
 def reused(path: Path, wanted: dict[str, Any]) -> list[Row]:
@@ -295,7 +296,7 @@ def reused(path: Path, wanted: dict[str, Any]) -> list[Row]:
     other = [key for key, value in wanted.items() if old.get(key) != value]
     if other:
         raise SystemExit(
-            f"expected {path} to be of the same model, clips and chroma, found another {' and '.join(other)}; leave out --reuse"
+            f"expected {path} to be of the same model, clips, chroma and encoder, found another {' and '.join(other)}; leave out --reuse"
         )
     return [Row(r["method"], r["settings"], [Result(**x) for x in r["results"]]) for r in old["rows"] if r["method"] != "ours"]
 

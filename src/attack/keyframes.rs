@@ -17,6 +17,8 @@ pub enum Source {
     Features,
     /// At the feature map, and a frame's weight is the absolute value of the sum rather than the sum of absolute values.
     Signed,
+    /// As `Auto`, but of the attack's class term (Eq. 1 or Eq. 2) in place of the label's logit: frames by what the first step needs.
+    Loss,
     Input,
 }
 
@@ -58,7 +60,7 @@ impl FromStr for Selection {
     fn from_str(s: &str) -> Result<Self, String> {
         let unknown = || {
             format!(
-                "expected keyframes as gradient, gradient:features, gradient:signed, gradient:input, fixed, ifd, heuristic, random (each of the last four \
+                "expected keyframes as gradient, gradient:features, gradient:signed, gradient:input, gradient:loss, fixed, ifd, heuristic, random (each of the last four \
                  also with a count, as fixed:4), all, or frame numbers such as 0,5,7; found {s}"
             )
         };
@@ -77,6 +79,7 @@ impl FromStr for Selection {
                 Some("features") => Ok(Self::Gradient(Source::Features)),
                 Some("signed") => Ok(Self::Gradient(Source::Signed)),
                 Some("input") => Ok(Self::Gradient(Source::Input)),
+                Some("loss") => Ok(Self::Gradient(Source::Loss)),
                 Some(_) => Err(unknown()),
             },
             "fixed" | "sa" => Ok(Self::Fixed(count()?)),
@@ -108,6 +111,7 @@ impl fmt::Display for Selection {
             Self::Gradient(Source::Features) => f.write_str("gradient:features"),
             Self::Gradient(Source::Signed) => f.write_str("gradient:signed"),
             Self::Gradient(Source::Input) => f.write_str("gradient:input"),
+            Self::Gradient(Source::Loss) => f.write_str("gradient:loss"),
             Self::Fixed(n) => counted(f, "fixed", n),
             Self::InterFrameDifference(n) => counted(f, "ifd", n),
             Self::Heuristic(n) => counted(f, "heuristic", n),
@@ -189,8 +193,8 @@ pub fn frame_means(gradient: &[f32], frames: usize) -> Vec<f64> {
     gradient.chunks(len).map(super::norm::mean_abs).collect()
 }
 
-/// Chooses keyframes; the last forward pass of `classifier` must be that of the clean `view`, whose label is `label`. Where that took a
-/// backward pass, the gradient of the label's logit with respect to the view comes along.
+/// Chooses keyframes; the last forward pass of `classifier` must be that of the clean `view`, whose label is `label`. Where the
+/// gradient of what the first step is to lower has been computed on the way, it comes along.
 pub(super) fn select(
     config: &Config,
     label: usize,
@@ -202,28 +206,36 @@ pub(super) fn select(
     let len = scene.frame_len();
     let count =
         |n: &Option<usize>| n.unwrap_or_else(|| baseline_count(real, config.goal.is_targeted()));
-    let mut score_gradient = None;
+    let mut first_gradient = None;
     let keyframes = match &config.selection {
         Selection::Gradient(source) => {
             let mut gradient = vec![0.0; view.len()];
+            let cotangent = if *source == Source::Loss {
+                loss::cotangent(classifier.last_logits(), config.goal, label)
+            } else {
+                let mut score = vec![0.0; classifier.classes()];
+                score[label] = 1.0;
+                score
+            };
+            let weighing = match source {
+                Source::Signed => Weighing::Signed,
+                _ => Weighing::Absolute,
+            };
             let features = match source {
                 Source::Input => None,
-                Source::Signed => {
-                    classifier.feature_weights(label, Weighing::Signed, &mut gradient)?
-                }
-                _ => classifier.feature_weights(label, Weighing::Absolute, &mut gradient)?,
+                _ => classifier.feature_weights(&cotangent, weighing, &mut gradient)?,
             };
             let weights = match features {
                 Some(weights) => weights,
                 None => {
-                    let mut cotangent = vec![0.0; classifier.classes()];
-                    cotangent[label] = 1.0;
                     let all: Vec<usize> = (0..scene.frames()).collect();
                     classifier.backward(&cotangent, &all, &mut gradient)?;
                     frame_means(&gradient, scene.frames())
                 }
             };
-            score_gradient = Some(gradient);
+            // The untargeted attack lowers the label's logit; the targeted one has other plans.
+            let descended = *source == Source::Loss || !config.goal.is_targeted();
+            first_gradient = descended.then_some(gradient);
             let weights = normalised(&folded(weights, real));
             let order = descending(&weights);
             Keyframes {
@@ -286,7 +298,7 @@ pub(super) fn select(
             keyframes
         }
     };
-    Ok((keyframes, score_gradient))
+    Ok((keyframes, first_gradient))
 }
 
 /// Adds the weights of frames that repeat the last real one to it.

@@ -70,12 +70,12 @@ pub trait Classifier {
         frames: &[usize],
         grad_view: &mut [f32],
     ) -> Result<(), Error>;
-    /// Eq. 3 and Eq. 4 at the last forward: each frame's weight from the gradient of logit `label` with respect to the model's feature
-    /// map, not yet normalised; `None` where the model gives no feature map to weigh frames by. One backward pass, which also writes that
-    /// logit's gradient with respect to the whole view to `grad_view`.
+    /// Eq. 3 and Eq. 4 at the last forward: each frame's weight from the gradient of `sum_k cotangent[k] * logits[k]` (the paper's: of one
+    /// logit) with respect to the model's feature map, not yet normalised; `None` where the model gives no feature map to weigh frames by.
+    /// One backward pass, which also writes the gradient with respect to the whole view to `grad_view`.
     fn feature_weights(
         &mut self,
-        label: usize,
+        cotangent: &[f32],
         weighing: Weighing,
         grad_view: &mut [f32],
     ) -> Result<Option<Vec<f64>>, Error>;

@@ -75,11 +75,13 @@ impl<'a> Counted<'a> {
 
     pub fn feature_weights(
         &mut self,
-        label: usize,
+        cotangent: &[f32],
         weighing: Weighing,
         grad_view: &mut [f32],
     ) -> Result<Option<Vec<f64>>, Error> {
-        let weights = self.inner.feature_weights(label, weighing, grad_view)?;
+        let weights = self
+            .inner
+            .feature_weights(cotangent, weighing, grad_view)?;
         if weights.is_some() {
             self.count_backward();
         }
@@ -215,7 +217,7 @@ pub fn run(
     if cancelled() {
         return Err(Error::Cancelled);
     }
-    let (keyframes, score_gradient) =
+    let (keyframes, first_gradient) =
         keyframes::select(config, label, scene, &view, &mut classifier)?;
     outcome.keyframes = keyframes;
     let found = two_stage::attack(
@@ -226,7 +228,7 @@ pub fn run(
             label,
             clean_logits: &clean_logits,
             clean_view: &view,
-            score_gradient,
+            first_gradient,
             deadline,
             cancelled,
         },

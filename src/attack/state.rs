@@ -39,12 +39,11 @@ impl<'a, 'b> State<'a, 'b> {
     ) -> Self {
         let len = problem.scene.frame_len();
         let channels = problem.scene.channels();
-        // Of use only where the first step starts from the clean window as it is, and lowers the label's score.
+        // Of use only where the first step starts from the clean window as it is.
         let usable = start.is_empty()
             && channels == 0
-            && !problem.config.goal.is_targeted()
             && problem.config.objective == Objective::TwoStage;
-        problem.score_gradient = problem.score_gradient.filter(|_| usable);
+        problem.first_gradient = problem.first_gradient.filter(|_| usable);
         let initial = match problem.config.objective {
             Objective::TwoStage => 0.0,
             Objective::Sparse => sparse::INITIAL,
@@ -207,8 +206,8 @@ impl<'a, 'b> State<'a, 'b> {
 
     pub fn class_gradient(&mut self, gradient: &mut [f32], iteration: u32) -> Result<(), Error> {
         let (len, goal) = (self.len, self.problem.config.goal);
-        if let Some(gradient) = self.problem.score_gradient.take() {
-            // The label's score is what the first step lowers; its gradient is at hand, and saves a backward pass.
+        if let Some(gradient) = self.problem.first_gradient.take() {
+            // At hand from the selection: saves a backward pass.
             self.grad_view = gradient;
         } else if self.channels == 0 {
             let cotangent = match self.problem.config.objective {

@@ -32,8 +32,8 @@ pub(super) struct Problem<'a, 'b> {
     pub label: usize,
     pub clean_logits: &'a [f32],
     pub clean_view: &'a [f32],
-    /// Gradient of the label's logit with respect to the clean view, if the selection of keyframes has computed it.
-    pub score_gradient: Option<Vec<f32>>,
+    /// The selection of keyframes has computed the gradient of what the first step is to lower.
+    pub first_gradient: Option<Vec<f32>>,
     pub deadline: Option<Instant>,
     pub cancelled: &'a dyn Fn() -> bool,
 }

@@ -271,6 +271,14 @@ impl Pass {
         copy_to(&tensor, &mut logits)?;
         Ok(logits)
     }
+
+    /// `sum_k cotangent[k] * logits[k]`
+    fn weighted(&self, cotangent: &[f32]) -> Result<Tensor, tch::TchError> {
+        let cotangent = Tensor::f_from_slice(cotangent)?
+            .f_view_as(&self.logits)?
+            .f_to_device(self.logits.device())?;
+        self.logits.f_mul(&cotangent)?.f_sum(Kind::Float)
+    }
 }
 
 impl crate::attack::Classifier for Model {
@@ -302,19 +310,13 @@ impl crate::attack::Classifier for Model {
         grad_view: &mut [f32],
     ) -> Result<(), crate::attack::Error> {
         let pass = self.pass.as_ref().ok_or_else(no_pass)?;
-        let loss = || -> Result<Tensor, tch::TchError> {
-            let cotangent = Tensor::f_from_slice(cotangent)?
-                .f_view_as(&pass.logits)?
-                .f_to_device(self.device)?;
-            pass.logits.f_mul(&cotangent)?.f_sum(Kind::Float)
-        };
-        let loss = loss().map_err(run_error)?;
-        Ok(self.input_gradient(&loss, frames, grad_view)?)
+        let sum = pass.weighted(cotangent).map_err(run_error)?;
+        Ok(self.input_gradient(&sum, frames, grad_view)?)
     }
 
     fn feature_weights(
         &mut self,
-        label: usize,
+        cotangent: &[f32],
         weighing: crate::attack::Weighing,
         grad_view: &mut [f32],
     ) -> Result<Option<Vec<f64>>, crate::attack::Error> {
@@ -323,9 +325,8 @@ impl crate::attack::Classifier for Model {
         };
         let pass = self.pass.as_ref().ok_or_else(no_pass)?;
         let map = pass.features.as_ref().ok_or_else(no_pass)?;
-        let score = pass.logits.f_select(1, label as i64).map_err(run_error)?;
-        let score = score.f_sum(Kind::Float).map_err(run_error)?;
-        let [grad, input] = gradients(&score, [map, &pass.input], true)?;
+        let sum = pass.weighted(cotangent).map_err(run_error)?;
+        let [grad, input] = gradients(&sum, [map, &pass.input], true)?;
         let grad = grad.ok_or(Error::FeaturesOffPath)?;
         let all: Vec<usize> = (0..self.metadata.window).collect();
         self.to_view(&input.ok_or(Error::NoGradient)?, &all, grad_view)?;

@@ -142,12 +142,15 @@ impl Classifier for Linear {
 
     fn feature_weights(
         &mut self,
-        label: usize,
+        cotangent: &[f32],
         _: Weighing,
         grad_view: &mut [f32],
     ) -> Result<Option<Vec<f64>>, Error> {
         self.asked.borrow_mut().push(Asked::Features);
-        grad_view.copy_from_slice(&self.weights[label]);
+        grad_view.fill(0.0);
+        for (c, w) in cotangent.iter().zip(&self.weights) {
+            grad_view.iter_mut().zip(w).for_each(|(g, w)| *g += c * w);
+        }
         Ok(self.features.clone())
     }
 }
