@@ -176,6 +176,21 @@ fn bins_that_will_not_do() {
     });
 }
 
+/// A rescaler: caps within the description, and at its end.
+#[test]
+fn a_description_may_end_in_caps() {
+    let rescaler =
+        "videoscale ! video/x-raw,width=32,height=24 ! videoscale ! video/x-raw,width=64,height=48";
+    guarded(120, || {
+        let model = good(Good::default());
+        for (attacked, classified) in behind(rescaler, true, &model) {
+            assert_eq!(attacked["final_label"], classified["label"]);
+            let runs = number(&attacked, "codec_runs");
+            assert!(runs >= 1 || attacked["trivial"] == true, "{attacked}");
+        }
+    });
+}
+
 /// Neither frames nor the end of the stream come out: it takes the element's patience, and no longer.
 #[test]
 fn a_bin_that_is_stuck() {

@@ -79,9 +79,7 @@ impl<'a> Counted<'a> {
         weighing: Weighing,
         grad_view: &mut [f32],
     ) -> Result<Option<Vec<f64>>, Error> {
-        let weights = self
-            .inner
-            .feature_weights(cotangent, weighing, grad_view)?;
+        let weights = self.inner.feature_weights(cotangent, weighing, grad_view)?;
         if weights.is_some() {
             self.count_backward();
         }

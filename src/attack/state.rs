@@ -40,9 +40,8 @@ impl<'a, 'b> State<'a, 'b> {
         let len = problem.scene.frame_len();
         let channels = problem.scene.channels();
         // Of use only where the first step starts from the clean window as it is.
-        let usable = start.is_empty()
-            && channels == 0
-            && problem.config.objective == Objective::TwoStage;
+        let usable =
+            start.is_empty() && channels == 0 && problem.config.objective == Objective::TwoStage;
         problem.first_gradient = problem.first_gradient.filter(|_| usable);
         let initial = match problem.config.objective {
             Objective::TwoStage => 0.0,

@@ -21,5 +21,24 @@ pub fn add(
     structure.set("label", report.label as u32);
     structure.set("label-name", &report.label_name);
     structure.set("probability", report.probability);
+    #[cfg(feature = "analytics")]
+    add_analytics(buffer, report)?;
+    Ok(())
+}
+
+/// The same as GstAnalytics has it, joined to what the frame carries already.
+#[cfg(feature = "analytics")]
+fn add_analytics(
+    buffer: &mut gst::BufferRef,
+    report: &super::report::WindowReport,
+) -> Result<(), glib::BoolError> {
+    use gst_analytics::prelude::*;
+    let class = glib::Quark::from_str(&report.label_name);
+    let probability = report.probability as f32;
+    if let Some(mut relations) = buffer.meta_mut::<gst_analytics::AnalyticsRelationMeta>() {
+        relations.add_one_cls_mtd(probability, class)?;
+        return Ok(());
+    }
+    gst_analytics::AnalyticsRelationMeta::add(buffer).add_one_cls_mtd(probability, class)?;
     Ok(())
 }

@@ -30,7 +30,9 @@ pub fn check(survive: &str) -> Result<(), String> {
 fn bin(description: &str) -> Result<gst::Bin, String> {
     let mut context = gst::ParseContext::new();
     let flags = gst::ParseFlags::FATAL_ERRORS;
-    let made = gst::parse::bin_from_description_full(description, true, Some(&mut context), flags);
+    // A description of one element would give that element, and one cannot end in caps.
+    let whole = format!("{description} ! identity");
+    let made = gst::parse::bin_from_description_full(&whole, true, Some(&mut context), flags);
     let made = made.map_err(
         |error| {
             let missing = context.missing_elements();
@@ -44,19 +46,8 @@ fn bin(description: &str) -> Result<gst::Bin, String> {
             )
         },
     )?;
-    // A description of one element gives that element.
-    made.downcast().or_else(|element| {
-        let bin = gst::Bin::new();
-        bin.add(&element).map_err(|e| e.to_string())?;
-        for name in ["sink", "src"] {
-            let pad = element
-                .static_pad(name)
-                .ok_or("it needs a sink pad and a src pad")?;
-            let ghost = gst::GhostPad::with_target(&pad).map_err(|e| e.to_string())?;
-            bin.add_pad(&ghost).map_err(|e| e.to_string())?;
-        }
-        Ok(bin)
-    })
+    made.downcast()
+        .map_err(|_| wrong(description, "it is no bin"))
 }
 
 impl Codec {

@@ -44,7 +44,7 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .build(),
         glib::ParamSpecString::builder("keyframes")
             .nick("Keyframes")
-            .blurb("Which frames to perturb: gradient, gradient:features, gradient:signed, gradient:input, fixed[:N], ifd[:N], heuristic[:N], random[:N], all, or frame numbers such as 0,5,7")
+            .blurb("Which frames to perturb: gradient, gradient:features, gradient:signed, gradient:input, gradient:loss, fixed[:N], ifd[:N], heuristic[:N], random[:N], all, or frame numbers such as 0,5,7")
             .default_value(Some(d.keyframes.as_str()))
             .mutable_ready()
             .build(),
@@ -123,8 +123,8 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .build(),
         glib::ParamSpecFloat::builder("confidence")
             .nick("Confidence")
-            .blurb("Lead of the wrong (or target) label's logit that counts as success; what is left of it covers other decoders' rounding")
-            .minimum(0.0)
+            .blurb("Lead of the wrong (or target) label's logit that counts as success; what is left of it covers other decoders' rounding (-1 = 0.5, or 2 with survive, where the rest of the file moves what the codec takes away)")
+            .minimum(-1.0)
             .maximum(1000.0)
             .default_value(d.confidence)
             .mutable_playing()

@@ -2,8 +2,8 @@
 
 //! Which frames become keyframes.
 
-use gstsparseadv::attack::keyframes::Source;
-use gstsparseadv::attack::{Config, Selection};
+use gstsparseadv::attack::keyframes::{frame_means, normalised, Source};
+use gstsparseadv::attack::{loss, Config, Goal, Selection};
 
 use super::toy::*;
 
@@ -43,6 +43,37 @@ fn features_weigh_where_there_are_any() {
             .chosen(),
         [5, 4]
     );
+}
+
+/// The selection's backward pass is the first step's too: the clean pass, it, and the pass that shows the success.
+#[test]
+fn by_the_loss_one_backward_serves_selection_and_first_step() {
+    for goal in [UNTARGETED, Goal::Targeted { target: 2 }] {
+        let mut model = Linear::new(RISING, 0.5);
+        let by_loss = Config {
+            selection: Selection::Gradient(Source::Loss),
+            learning_rate: 60.0,
+            stop_early: true,
+            ..config(goal)
+        };
+        let outcome = attack(&mut scene(), &mut model, &by_loss);
+        assert!(outcome.success, "{goal:?}");
+        let cotangent = loss::cotangent(&model.logits(&[0.0; T * LEN]), goal, 0);
+        let gradient = model.gradient(&cotangent);
+        let expected = normalised(&frame_means(&gradient, T));
+        assert_eq!(outcome.keyframes.weights, expected, "{goal:?}");
+        let backwards: Vec<_> = model
+            .asked
+            .borrow()
+            .iter()
+            .filter_map(|a| match a {
+                Asked::Backward { cotangent } => Some(cotangent.clone()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(backwards, [cotangent], "{goal:?}");
+        assert_eq!((outcome.calls.forwards, outcome.calls.backwards), (2, 1));
+    }
 }
 
 #[test]

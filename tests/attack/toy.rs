@@ -147,10 +147,7 @@ impl Classifier for Linear {
         grad_view: &mut [f32],
     ) -> Result<Option<Vec<f64>>, Error> {
         self.asked.borrow_mut().push(Asked::Features);
-        grad_view.fill(0.0);
-        for (c, w) in cotangent.iter().zip(&self.weights) {
-            grad_view.iter_mut().zip(w).for_each(|(g, w)| *g += c * w);
-        }
+        grad_view.copy_from_slice(&self.gradient(cotangent));
         Ok(self.features.clone())
     }
 }
