@@ -273,7 +273,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     p.add_argument("--reuse", type=Path, metavar="FILE", help="take ART's rows from an earlier --json with this model and these windows")
     p.add_argument("--json", type=Path, metavar="FILE", help="write all rows and windows here")
-    p.add_argument("--encoder", default="ffv1", choices=ENCODERS, help="of the lossless files; rgb: ours gets RGB frames, as ART does (default: ffv1)")
+    encoder = "of the lossless files; with rgb ours gets RGB frames, as ART does (default: ffv1)"
+    p.add_argument("--encoder", default="ffv1", choices=ENCODERS, help=encoder)
     p.add_argument("--chroma", default="left", choices=CHROMA, help="how the judge reads 4:2:0 (default: left)")
     p.add_argument("--plugins", type=Path, default=ROOT / "target" / "release", help="folder of the plugin (default: target/release)")
     p.add_argument("--timeout", type=float, default=1800, help="seconds for one pipeline (default: 1800)")
