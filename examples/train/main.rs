@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use anyhow::{ensure, Context, Result};
 use clap::{Parser, ValueEnum};
-use gstsparseadv::dataset::{Clip, DataSet};
+use gstsparseadv::dataset::{Clip, DataSet, Options};
 use gstsparseadv::model::metadata::{Layout as Axes, Metadata, Resize};
 use rand::{rngs::StdRng, SeedableRng};
 use tch::{nn, Device};
@@ -49,15 +49,8 @@ struct Args {
     /// How the set is laid out: auto, ucf101, hmdb51 or folders.
     #[arg(long, default_value = "auto")]
     layout: String,
-    /// Which of the three splits.
-    #[arg(long, default_value_t = 1)]
-    split: u32,
-    /// Folder of the split lists, if not in or beside the set.
-    #[arg(long)]
-    splits: Option<PathBuf>,
-    /// Groups (actors, source films) to hold out of plain folders, with commas between; by default 30 % of them.
-    #[arg(long, value_delimiter = ',')]
-    test_groups: Vec<String>,
+    #[command(flatten)]
+    side: Options,
     /// Channels of the first layer. The published C3D has 64.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(i64).range(1..=512))]
     width: i64,
@@ -188,11 +181,9 @@ fn open(args: &Args) -> Result<DataSet> {
     };
     let data = gstsparseadv::dataset::open(
         &args.data,
-        &gstsparseadv::dataset::Options {
+        &Options {
             layout,
-            split: args.split,
-            splits: args.splits.clone(),
-            test_groups: args.test_groups.clone(),
+            ..args.side.clone()
         },
     )?;
     data.require_both_sides()?;

@@ -48,15 +48,20 @@ impl FromStr for Layout {
     }
 }
 
-#[derive(Clone, Debug)]
+/// Which side of a data set, and the command-line options that say so.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// `None`: told from the lists that are there.
+    #[arg(skip)]
     pub layout: Option<Layout>,
-    /// Which of the three usual splits, from 1.
+    /// Which of the set's three splits
+    #[arg(long, default_value_t = 1)]
     pub split: u32,
-    /// The folder of the split lists, where it is none of the usual ones.
+    /// Folder of the split lists, if not in or beside the set
+    #[arg(long)]
     pub splits: Option<PathBuf>,
-    /// Groups to hold out of plain folders; empty: the `split`-th 30 % of them.
+    /// Groups (actors, source films) that are the test clips of plain folders, with commas between; by default the split's 30 % of them
+    #[arg(long, value_delimiter = ',')]
     pub test_groups: Vec<String>,
 }
 

@@ -8,7 +8,6 @@ use clap::{Parser, Subcommand};
 
 mod attack;
 mod convert;
-mod dataset_options;
 mod decode;
 mod element;
 mod inspect;

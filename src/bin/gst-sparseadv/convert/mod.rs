@@ -14,7 +14,6 @@ mod pool;
 mod record;
 pub mod worker;
 
-use crate::dataset_options::DatasetOptions;
 use crate::provenance::{sha256, Versions};
 use plan::Side;
 use record::{Outcome, Record, Records, Settings};
@@ -50,7 +49,7 @@ pub struct Arguments {
     #[arg(long, default_value = "all")]
     side: Side,
     #[command(flatten)]
-    dataset: DatasetOptions,
+    dataset: gstsparseadv::dataset::Options,
     /// Clips with fewer frames are skipped; by default the model's window
     #[arg(long)]
     min_frames: Option<usize>,
@@ -92,7 +91,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     let (all, lists) = plan::jobs(
         source,
         arguments.side,
-        &arguments.dataset.options(),
+        &arguments.dataset,
         &arguments.extension,
     )?;
     if same_folder(source, destination) {

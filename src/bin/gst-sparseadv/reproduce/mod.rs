@@ -13,7 +13,6 @@ pub mod paper;
 pub mod results;
 pub mod systems;
 
-use crate::dataset_options::DatasetOptions;
 use crate::provenance::Versions;
 use measure::Model;
 use results::{Line, Log, Results, Run};
@@ -59,7 +58,7 @@ pub struct Arguments {
     #[arg(long)]
     only_variants: bool,
     #[command(flatten)]
-    dataset: DatasetOptions,
+    dataset: dataset::Options,
     /// Only clips of these groups take part, of the test clips
     #[arg(long, value_delimiter = ',')]
     only_groups: Vec<String>,
@@ -84,7 +83,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let (name, folder) = data
             .split_once('=')
             .with_context(|| format!("expected --data NAME=FOLDER, found {data}"))?;
-        let set = dataset::open(folder.as_ref(), &arguments.dataset.options())?;
+        let set = dataset::open(folder.as_ref(), &arguments.dataset)?;
         for path in &arguments.model {
             let model = Model::load(path, name)?;
             model.is_the_known_one(&known)?;
