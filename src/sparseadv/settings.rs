@@ -132,8 +132,8 @@ impl Default for Settings {
     }
 }
 
-/// What a codec takes away depends on the rest of the file too, which the loop does not have. This lead brought the windows that stay fooled
-/// behind an encoder of the whole file from 79 to 100 in a hundred, where it was needed most (README, "Behind a codec").
+/// What a codec takes away depends on the rest of the file too, which the loop does not have. This lead keeps windows fooled behind an
+/// encoder of the whole file that are lost without it (README, "Behind a codec").
 const SURVIVING_CONFIDENCE: f32 = 2.0;
 
 /// Sizes of windows in frames of the stream.
