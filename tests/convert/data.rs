@@ -127,6 +127,13 @@ pub fn expect(status: i32, output: &Output) {
     assert_eq!(output.status.code(), Some(status), "{output:?}");
 }
 
+/// A failure that says so.
+pub fn refused(output: &Output, words: &str) {
+    expect(1, output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(words), "{said}");
+}
+
 pub fn start(source: &Path, destination: &Path, more: &[&str]) -> Child {
     let mut command = command(source, destination, more);
     command.stdout(Stdio::null()).stderr(Stdio::null());

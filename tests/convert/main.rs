@@ -116,6 +116,51 @@ fn parts_in_two_folders_put_together() {
 }
 
 #[test]
+fn parts_that_do_not_fit_are_not_merged() {
+    guarded(300, || {
+        let data = data();
+        let [other, tree] = ["foreign", "mixed"].map(|name| data.dir.path().join(name));
+        copy_tree(data.undisturbed(), &tree);
+        fs::remove_file(tree.join("walk/b_walk.avi")).expect("a video");
+        refused(&merge(&tree), "for 1 of 4: walk/b_walk.avi");
+
+        expect(0, &convert(&data.set(), &tree, &[]));
+        expect(0, &merge(&tree));
+        let seed = ["--shard", "1/2", "--seed", "1"];
+        expect(0, &convert(&data.set(), &other, &seed));
+        fs::remove_file(other.join(".sparseadv/settings.json")).expect("settings");
+        copy_tree(&other, &tree);
+        refused(&merge(&tree), "jack/a_jack.avi was made with others");
+        // What the other settings made is not taken for this tree's.
+        expect(0, &convert(&data.set(), &tree, &[]));
+        assert_same(&tree, data.undisturbed());
+    });
+}
+
+/// Fifty thousand iterations without an end to them: far longer than the limit on any machine.
+#[test]
+fn a_clip_that_takes_too_long_is_given_up() {
+    guarded(300, || {
+        let data = data();
+        let tree = data.dir.path().join("slow");
+        let mut options = vec!["--properties", "max-iterations=50000 patience=0"];
+        options.extend(["--time-limit", "1", "--workers", "2"]);
+        let output = convert(&data.set(), &tree, &options);
+        expect(2, &output);
+        for row in clip_rows(&tree) {
+            let (status, reason) = (&row["status"], &row["reason"]);
+            assert_eq!(status, "skipped", "{row:?}");
+            assert!(reason.contains("longer than the 1 s allowed"), "{reason}");
+        }
+        let left = files(&tree);
+        assert!(
+            !left.iter().any(|name| name.contains("avi.part")),
+            "{left:?}"
+        );
+    });
+}
+
+#[test]
 fn damaged_videos_are_skipped() {
     guarded(300, || {
         let data = data();
@@ -175,10 +220,8 @@ fn other_settings_are_refused() {
             ("--threads", "2", "threads"),
         ] {
             let output = convert(&data.set(), &tree, &[option, value]);
-            expect(1, &output);
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(said.contains(&format!("begun with {name} ")), "{said}");
-            assert!(said.contains(value), "{said}");
+            refused(&output, &format!("begun with {name} "));
+            refused(&output, value);
         }
         assert_same(&tree, data.undisturbed());
         assert_eq!(

@@ -29,5 +29,10 @@ impl Versions {
 pub fn sha256(path: &Path) -> anyhow::Result<String> {
     let bytes =
         std::fs::read(path).with_context(|| format!("{} could not be read", path.display()))?;
-    Ok(format!("{:x}", Sha256::digest(&bytes)))
+    Ok(digest(&bytes))
+}
+
+/// SHA-256 in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
 }

@@ -63,6 +63,9 @@ pub struct Arguments {
     /// as soon as there are as many processes as cores
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Seconds after which a clip is given up and skipped; by default it takes what it takes
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    time_limit: Option<u64>,
     /// Convert only the i-th of n parts, for job arrays
     #[arg(long, value_name = "i/n", value_parser = plan::parse_shard)]
     shard: Option<(usize, usize)>,
@@ -108,6 +111,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         muxer: arguments.muxer.clone(),
         min_frames,
         threads: arguments.threads,
+        time_limit: arguments.time_limit,
     };
     worker::check(&spec)?;
     let settings = settings(arguments, min_frames)?;
@@ -169,7 +173,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
 /// Returns how many clips were skipped.
 pub fn merge(arguments: &MergeArguments) -> anyhow::Result<usize> {
     let (records, settings) = Records::reopen(&arguments.tree)?;
-    let records = records.all()?;
+    let records = records.of_one_tree()?;
     manifest::write(&arguments.tree, None, &settings, &records)?;
     Ok(summary(&arguments.tree, &records))
 }

@@ -4,9 +4,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::{bail, Context};
 
@@ -18,7 +19,8 @@ use super::worker::{Answer, Request, Spec};
 struct Worker {
     child: Child,
     requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    /// The lines it answers, read by a thread, so that one can be waited for only so long.
+    answers: mpsc::Receiver<std::io::Result<String>>,
 }
 
 impl Worker {
@@ -32,32 +34,41 @@ impl Worker {
             .spawn()
             .context("a worker process could not be started")?;
         let requests = child.stdin.take().context("a pipe")?;
-        let answers = BufReader::new(child.stdout.take().context("a pipe")?);
+        let lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
+        let (send, answers) = mpsc::channel();
+        std::thread::spawn(move || lines.into_iter().try_for_each(|line| send.send(line)));
         let mut worker = Self {
             child,
             requests,
             answers,
         };
-        match worker.answer()? {
+        match worker.answer(None)? {
             Answer::Ready => Ok(worker),
             Answer::Unfit(reason) => bail!("{reason}"),
             answer => bail!("expected a worker to be ready, found {answer:?}"),
         }
     }
 
-    fn answer(&mut self) -> anyhow::Result<Answer> {
-        let mut line = String::new();
-        if self.answers.read_line(&mut line)? == 0 {
-            let status = self.child.wait()?;
-            bail!("the process that converted it ended ({status})");
+    /// The next answer, within `limit`.
+    fn answer(&mut self, limit: Option<Duration>) -> anyhow::Result<Answer> {
+        let limit = limit.unwrap_or(Duration::MAX);
+        match self.answers.recv_timeout(limit) {
+            Ok(line) => Ok(serde_json::from_str(&line?)?),
+            Err(RecvTimeoutError::Timeout) => bail!(
+                "it took longer than the {} s allowed (--time-limit)",
+                limit.as_secs()
+            ),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = self.child.wait()?;
+                bail!("the process that converted it ended ({status})");
+            }
         }
-        Ok(serde_json::from_str(&line)?)
     }
 
-    fn ask(&mut self, request: &Request) -> anyhow::Result<Answer> {
+    fn ask(&mut self, request: &Request, limit: Option<Duration>) -> anyhow::Result<Answer> {
         writeln!(self.requests, "{}", serde_json::to_string(request)?)?;
         self.requests.flush()?;
-        self.answer()
+        self.answer(limit)
     }
 }
 
@@ -127,7 +138,7 @@ fn convert_one(
         Some(worker) => worker,
         None => worker.insert(Worker::start(spec)?),
     };
-    let outcome = match asked.ask(&request) {
+    let outcome = match asked.ask(&request, spec.time_limit.map(Duration::from_secs)) {
         Ok(Answer::Converted {
             frames,
             windows,
@@ -160,6 +171,7 @@ fn convert_one(
     let record = Record {
         clip: job.clip.clone(),
         class: job.class.clone(),
+        settings: records.settings().to_string(),
         outcome,
     };
     records.put(&record)?;

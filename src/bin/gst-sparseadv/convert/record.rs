@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context};
 use serde::{Deserialize, Serialize};
 
-use crate::provenance::Versions;
+use crate::provenance::{self, Versions};
 
 /// Folder of records and settings in a converted tree.
 const FOLDER: &str = ".sparseadv";
@@ -31,11 +31,19 @@ pub struct Settings {
     pub versions: Versions,
 }
 
+impl Settings {
+    fn digest(&self) -> anyhow::Result<String> {
+        Ok(provenance::digest(&serde_json::to_vec(self)?))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Path of the source below the data set's folder, with `/`.
     pub clip: String,
     pub class: String,
+    /// Digest of the settings that it was made with: parts that are put together may come from different ones.
+    pub settings: String,
     pub outcome: Outcome,
 }
 
@@ -60,6 +68,8 @@ pub enum Outcome {
 /// The records of a converted tree.
 pub struct Records {
     root: PathBuf,
+    /// Digest of the tree's settings.
+    settings: String,
 }
 
 impl Records {
@@ -67,8 +77,9 @@ impl Records {
     pub fn open(root: &Path, settings: &Settings) -> anyhow::Result<Self> {
         let records = Self {
             root: root.to_path_buf(),
+            settings: settings.digest()?,
         };
-        let path = records.settings_path();
+        let path = settings_path(root);
         match fs::read_to_string(&path) {
             Ok(text) => {
                 let found: Settings = serde_json::from_str(&text)
@@ -94,21 +105,25 @@ impl Records {
 
     /// Opens a tree that was made earlier, and its settings.
     pub fn reopen(root: &Path) -> anyhow::Result<(Self, Settings)> {
-        let records = Self {
-            root: root.to_path_buf(),
-        };
-        let path = records.settings_path();
+        let path = settings_path(root);
         let text = fs::read_to_string(&path).with_context(|| {
             format!(
                 "expected a tree made by gst-sparseadv convert, found no {}",
                 path.display()
             )
         })?;
-        Ok((records, serde_json::from_str(&text)?))
+        let settings: Settings = serde_json::from_str(&text)
+            .with_context(|| format!("the settings in {}", path.display()))?;
+        let records = Self {
+            root: root.to_path_buf(),
+            settings: settings.digest()?,
+        };
+        Ok((records, settings))
     }
 
-    fn settings_path(&self) -> PathBuf {
-        self.root.join(FOLDER).join("settings.json")
+    /// Digest of the tree's settings.
+    pub fn settings(&self) -> &str {
+        &self.settings
     }
 
     fn path(&self, clip: &str) -> PathBuf {
@@ -118,17 +133,20 @@ impl Records {
             .join(format!("{clip}.json"))
     }
 
-    /// The record of a clip, if it is done: a converted one also has its video.
+    /// The record of a clip, if it is done: with these settings, and a converted one also has its video.
     pub fn get(&self, clip: &str) -> Option<Record> {
         let text = fs::read_to_string(self.path(clip)).ok()?;
         let record: Record = serde_json::from_str(&text).ok()?;
-        let there = match &record.outcome {
+        (record.settings == self.settings && self.has_video(&record)).then_some(record)
+    }
+
+    fn has_video(&self, record: &Record) -> bool {
+        match &record.outcome {
             Outcome::Converted { output, bytes, .. } => {
                 fs::metadata(self.root.join(output)).is_ok_and(|m| m.len() == *bytes)
             }
             Outcome::Skipped { .. } => true,
-        };
-        there.then_some(record)
+        }
     }
 
     pub fn put(&self, record: &Record) -> anyhow::Result<()> {
@@ -136,6 +154,32 @@ impl Records {
         let path = self.path(&record.clip);
         remove_parts(&path);
         write_whole(&path, text.as_bytes())
+    }
+
+    /// All records, if one conversion could have made them and their videos are there.
+    pub fn of_one_tree(&self) -> anyhow::Result<Vec<Record>> {
+        let records = self.all()?;
+        if let Some(other) = records.iter().find(|r| r.settings != self.settings) {
+            bail!(
+                "expected parts made with the same settings, those in {}, found that {} was made with others. Convert it again with these",
+                settings_path(&self.root).display(),
+                other.clip
+            );
+        }
+        let lost: Vec<&str> = records
+            .iter()
+            .filter(|r| !self.has_video(r))
+            .map(|r| r.clip.as_str())
+            .collect();
+        if !lost.is_empty() {
+            bail!(
+                "expected the videos that the records are of, found none, or of another size, for {} of {}: {}. Copy the parts' folders whole, or call convert again",
+                lost.len(),
+                records.len(),
+                lost.join(", ")
+            );
+        }
+        Ok(records)
     }
 
     /// All records, sorted by clip.
@@ -158,6 +202,10 @@ impl Records {
         records.sort_by(|a, b| a.clip.cmp(&b.clip));
         Ok(records)
     }
+}
+
+fn settings_path(root: &Path) -> PathBuf {
+    root.join(FOLDER).join("settings.json")
 }
 
 /// Writes a file that is there whole or not at all.

@@ -22,6 +22,8 @@ pub struct Spec {
     pub muxer: String,
     pub min_frames: usize,
     pub threads: usize,
+    /// Seconds that a clip may take; kept by whoever asks.
+    pub time_limit: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
