@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::loss::Loss;
 use super::optimizer::Kind;
 use super::Selection;
 
@@ -56,6 +57,7 @@ pub enum Objective {
 pub struct Config {
     pub goal: Goal,
     pub objective: Objective,
+    pub loss: Loss,
     pub selection: Selection,
     /// b in (0, 1].
     pub boundary: f64,
@@ -65,8 +67,10 @@ pub struct Config {
     pub patience: u32,
     /// The first success is the result; nothing is spent on making it smaller.
     pub stop_early: bool,
-    /// Iterations without any success after which the next frame by weight joins the keyframes; 0 never, as in the paper.
+    /// Iterations without any success after which `grow_by` frames join the keyframes; 0 never, as in the paper. A selection by gradient is
+    /// continued by the gradient of the class term at that point, others in their own order.
     pub grow_after: u32,
+    pub grow_by: u32,
     /// Step of the optimiser in grey levels.
     pub learning_rate: f32,
     /// What the step is multiplied by each time a fooled window gets its label back; 1 keeps it.
@@ -88,12 +92,14 @@ impl Config {
         Self {
             goal,
             objective: Objective::default(),
+            loss: Loss::default(),
             selection: Selection::default(),
             boundary: goal.default_boundary(),
             max_iterations: goal.default_max_iterations(),
             patience: 10,
             stop_early: false,
             grow_after: 5,
+            grow_by: 1,
             learning_rate: 2.0,
             learning_rate_decay: 0.7,
             optimizer: Kind::Adam,

@@ -17,7 +17,7 @@ pub enum Source {
     Features,
     /// At the feature map, and a frame's weight is the absolute value of the sum rather than the sum of absolute values.
     Signed,
-    /// As `Auto`, but of the attack's class term (Eq. 1 or Eq. 2) in place of the label's logit: frames by what the first step needs.
+    /// At the input, of the attack's class term (Eq. 1 or Eq. 2) in place of the label's logit: that of the first step.
     Loss,
     Input,
 }
@@ -141,6 +141,11 @@ impl Keyframes {
         &self.order[..self.count]
     }
 
+    /// Puts the frames that are not keyframes in the order of other weights: those that join next.
+    pub(super) fn rank_rest(&mut self, weights: &[f64]) {
+        self.order[self.count..].sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
+    }
+
     fn ranked(weights: Vec<f64>, count: usize) -> Self {
         let order = descending(&weights);
         Self {
@@ -211,7 +216,7 @@ pub(super) fn select(
         Selection::Gradient(source) => {
             let mut gradient = vec![0.0; view.len()];
             let cotangent = if *source == Source::Loss {
-                loss::cotangent(classifier.last_logits(), config.goal, label)
+                loss::cotangent(classifier.last_logits(), config.goal, label, config.loss)
             } else {
                 let mut score = vec![0.0; classifier.classes()];
                 score[label] = 1.0;
@@ -222,7 +227,7 @@ pub(super) fn select(
                 _ => Weighing::Absolute,
             };
             let features = match source {
-                Source::Input => None,
+                Source::Input | Source::Loss => None,
                 _ => classifier.feature_weights(&cotangent, weighing, &mut gradient)?,
             };
             let weights = match features {
@@ -302,7 +307,7 @@ pub(super) fn select(
 }
 
 /// Adds the weights of frames that repeat the last real one to it.
-fn folded(mut weights: Vec<f64>, real: usize) -> Vec<f64> {
+pub(super) fn folded(mut weights: Vec<f64>, real: usize) -> Vec<f64> {
     let rest: f64 = weights.drain(real..).sum();
     if let Some(last) = weights.last_mut() {
         *last += rest;

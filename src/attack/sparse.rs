@@ -3,6 +3,7 @@
 //! The objective of SA, "Sparse Adversarial Perturbations for Videos" (Wei et al., AAAI 2019), in the form its program has: class term and
 //! norm descended together with constant weights. The peer that the paper measures itself against.
 
+use super::loss::Loss;
 use super::{loss, norm, Goal};
 
 /// Initial perturbation in grey levels.
@@ -20,7 +21,7 @@ pub fn cotangent(logits: &[f32], goal: Goal, label: usize) -> Vec<f32> {
         Goal::Untargeted { .. } => probabilities[label],
         Goal::Targeted { target } => 1.0 - probabilities[target],
     };
-    let mut cotangent = loss::cotangent(logits, goal, label);
+    let mut cotangent = loss::cotangent(logits, goal, label, Loss::CrossEntropy);
     cotangent.iter_mut().for_each(|c| *c *= scale as f32);
     cotangent
 }

@@ -3,7 +3,7 @@
 //! A perturbation under way: what the model sees of it, what it says, and the gradients of either stage.
 
 use super::two_stage::{Best, Problem};
-use super::{loss, norm, sparse, Error, Objective};
+use super::{keyframes, loss, norm, sparse, Error, Objective};
 
 /// The perturbation and the last look at it.
 pub(super) struct State<'a, 'b> {
@@ -14,6 +14,8 @@ pub(super) struct State<'a, 'b> {
     pub seen: Vec<f32>,
     view: Vec<f32>,
     grad_view: Vec<f32>,
+    /// `grad_view` is the class term's gradient at the last query, of every frame.
+    at_hand: bool,
     grad_channel: Vec<f32>,
     /// Gradient of the keyframes' views, each with those that repeat it.
     grad_shown: Vec<f32>,
@@ -42,7 +44,7 @@ impl<'a, 'b> State<'a, 'b> {
         // Of use only where the first step starts from the clean window as it is.
         let usable =
             start.is_empty() && channels == 0 && problem.config.objective == Objective::TwoStage;
-        problem.first_gradient = problem.first_gradient.filter(|_| usable);
+        let first_gradient = problem.first_gradient.take().filter(|_| usable);
         let initial = match problem.config.objective {
             Objective::TwoStage => 0.0,
             Objective::Sparse => sparse::INITIAL,
@@ -60,7 +62,8 @@ impl<'a, 'b> State<'a, 'b> {
             grad_shown: vec![0.0; delta.len()],
             delta,
             view: problem.clean_view.to_vec(),
-            grad_view: vec![0.0; problem.clean_view.len()],
+            at_hand: first_gradient.is_some(),
+            grad_view: first_gradient.unwrap_or_else(|| vec![0.0; problem.clean_view.len()]),
             grad_channel: Vec::new(),
             logits: problem.clean_logits.to_vec(),
             on_second: false,
@@ -73,9 +76,9 @@ impl<'a, 'b> State<'a, 'b> {
         }
     }
 
-    pub fn add(&mut self, frame: usize) {
-        self.frames.push(frame);
-        self.delta.resize(self.delta.len() + self.len, 0.0);
+    pub fn add(&mut self, frames: &[usize]) {
+        self.frames.extend(frames);
+        self.delta.resize(self.frames.len() * self.len, 0.0);
         self.seen.resize(self.delta.len(), 0.0);
         self.grad_shown.resize(self.delta.len(), 0.0);
         self.observe();
@@ -107,6 +110,7 @@ impl<'a, 'b> State<'a, 'b> {
         if self.channels > 0 {
             return self.query_channels();
         }
+        self.at_hand = false;
         let changed = self.all_shown();
         let classifier = &mut self.problem.classifier;
         self.logits = if self.on_second {
@@ -139,7 +143,7 @@ impl<'a, 'b> State<'a, 'b> {
             let logits = classifier.forward(&self.view)?;
             let lead = loss::lead(&logits, config.goal, *label);
             if lead <= config.confidence {
-                let cotangent = loss::cotangent(&logits, config.goal, *label);
+                let cotangent = loss::cotangent(&logits, config.goal, *label, config.loss);
                 classifier.backward(&cotangent, &all, &mut gradient)?;
                 let sum = self.grad_view.iter_mut().zip(&gradient);
                 sum.for_each(|(s, g)| *s += g);
@@ -150,6 +154,7 @@ impl<'a, 'b> State<'a, 'b> {
             }
         }
         self.grad_channel = gradient;
+        self.at_hand = true;
         Ok(())
     }
 
@@ -173,7 +178,7 @@ impl<'a, 'b> State<'a, 'b> {
             }
         }
         self.logits = self.problem.classifier.forward(&self.second_view)?;
-        self.on_second = true;
+        (self.on_second, self.at_hand) = (true, false);
         let Problem { config, label, .. } = &self.problem;
         let lead = |logits: &[f32]| loss::lead(logits, config.goal, *label);
         self.lag = self.lag.max(lead(&best.logits) - lead(&self.logits));
@@ -203,21 +208,32 @@ impl<'a, 'b> State<'a, 'b> {
         loss::lead(&self.logits, config.goal, *label) > config.confidence + lag
     }
 
-    pub fn class_gradient(&mut self, gradient: &mut [f32], iteration: u32) -> Result<(), Error> {
-        let (len, goal) = (self.len, self.problem.config.goal);
-        if let Some(gradient) = self.problem.first_gradient.take() {
-            // At hand from the selection: saves a backward pass.
-            self.grad_view = gradient;
-        } else if self.channels == 0 {
-            let cotangent = match self.problem.config.objective {
-                Objective::TwoStage => loss::cotangent(&self.logits, goal, self.problem.label),
-                Objective::Sparse => sparse::cotangent(&self.logits, goal, self.problem.label),
-            };
-            let wanted = self.all_shown();
-            self.problem
-                .classifier
-                .backward(&cotangent, &wanted, &mut self.grad_view)?;
+    /// Each real frame's weight as the class term has it where the attack stands. Its gradient serves the next step too.
+    pub fn frame_weights(&mut self) -> Result<Vec<f64>, Error> {
+        let (real, all) = self.frame_counts;
+        self.differentiate(&(0..all).collect::<Vec<_>>())?;
+        self.at_hand = true;
+        let weights = keyframes::frame_means(&self.grad_view, all);
+        Ok(keyframes::folded(weights, real))
+    }
+
+    /// Writes the class term's gradient with respect to the frames `wanted` of the view to `grad_view`, if it is not there yet.
+    fn differentiate(&mut self, wanted: &[usize]) -> Result<(), Error> {
+        if self.at_hand {
+            return Ok(());
         }
+        let Problem { config, label, .. } = &self.problem;
+        let cotangent = match config.objective {
+            Objective::TwoStage => loss::cotangent(&self.logits, config.goal, *label, config.loss),
+            Objective::Sparse => sparse::cotangent(&self.logits, config.goal, *label),
+        };
+        let classifier = &mut self.problem.classifier;
+        classifier.backward(&cotangent, wanted, &mut self.grad_view)
+    }
+
+    pub fn class_gradient(&mut self, gradient: &mut [f32], iteration: u32) -> Result<(), Error> {
+        let len = self.len;
+        self.differentiate(&self.all_shown())?;
         for (i, frame) in self.frames.iter().enumerate() {
             let sum = &mut self.grad_shown[i * len..][..len];
             sum.copy_from_slice(&self.grad_view[frame * len..][..len]);

@@ -10,7 +10,7 @@ use super::keyframes::Keyframes;
 use super::optimizer::{Kind, Optimizer};
 use super::run::{Counted, Progress};
 use super::state::State;
-use super::{norm, sparse, Config, Error, Objective, Scene};
+use super::{norm, sparse, Config, Error, Objective, Scene, Selection};
 
 /// A successful perturbation.
 #[derive(Clone, Debug)]
@@ -125,9 +125,14 @@ pub(super) fn attack(
         }
         let stalled = successes.is_empty() && config.grow_after > 0;
         if stalled && since_fooled > config.grow_after && keyframes.count < keyframes.order.len() {
-            state.add(keyframes.order[keyframes.count]);
-            keyframes.count += 1;
-            optimizers.push(new_optimizer());
+            if matches!(config.selection, Selection::Gradient(_)) {
+                // What was missing on the clean window may not be what is missing here.
+                keyframes.rank_rest(&state.frame_weights()?);
+            }
+            let before = keyframes.count;
+            keyframes.count = (before + config.grow_by as usize).min(keyframes.order.len());
+            state.add(&keyframes.order[before..keyframes.count]);
+            optimizers.resize_with(keyframes.count, new_optimizer);
             gradient.resize(state.delta.len(), 0.0);
             since_fooled = 1;
         }

@@ -23,7 +23,7 @@ mod survive;
 pub(crate) mod window;
 mod worker;
 
-pub use settings::{ObjectiveName, OptimizerName, Tail};
+pub use settings::{LossName, ObjectiveName, OptimizerName, Tail};
 
 glib::wrapper! {
     pub struct SparseAdv(ObjectSubclass<imp::SparseAdv>) @extends gst::Element, gst::Object;

@@ -5,7 +5,7 @@
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::settings::{ObjectiveName, OptimizerName, Settings, Tail};
+use super::settings::{LossName, ObjectiveName, OptimizerName, Settings, Tail};
 
 pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
     let d = Settings::default();
@@ -77,8 +77,15 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .build(),
         glib::ParamSpecUInt::builder("grow-after")
             .nick("Grow after")
-            .blurb("Iterations without success after which the next frame by weight becomes a keyframe (0 = never)")
+            .blurb("Iterations without success after which more frames become keyframes (0 = never)")
             .default_value(d.grow_after)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecUInt::builder("grow-by")
+            .nick("Grow by")
+            .blurb("Frames that become keyframes then: the next by weight, which a selection by gradient weighs anew")
+            .minimum(1)
+            .default_value(d.grow_by)
             .mutable_playing()
             .build(),
         glib::ParamSpecUInt64::builder("time-budget")
@@ -111,6 +118,11 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
         glib::ParamSpecEnum::builder_with_default("objective", d.objective)
             .nick("Objective")
             .blurb("What is descended: the two-stage loss, or SA's sum of class term and norm for comparison")
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("loss", d.loss)
+            .nick("Loss")
+            .blurb("The class term, which is descended while the label holds")
             .mutable_playing()
             .build(),
         glib::ParamSpecFloat::builder("epsilon")
@@ -196,6 +208,7 @@ pub fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
         "patience" => s.patience = get(value),
         "stop-early" => s.stop_early = get(value),
         "grow-after" => s.grow_after = get(value),
+        "grow-by" => s.grow_by = get(value),
         "time-budget" => {
             s.time_budget = match get::<u64>(value) {
                 u64::MAX => None,
@@ -206,6 +219,7 @@ pub fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
         "learning-rate-decay" => s.learning_rate_decay = get(value),
         "optimizer" => s.optimizer = get::<OptimizerName>(value),
         "objective" => s.objective = get::<ObjectiveName>(value),
+        "loss" => s.loss = get::<LossName>(value),
         "epsilon" => s.epsilon = get(value),
         "confidence" => s.confidence = get(value),
         "survive" => {
@@ -235,11 +249,13 @@ pub fn get(settings: &Settings, name: &str) -> glib::Value {
         "patience" => s.patience.to_value(),
         "stop-early" => s.stop_early.to_value(),
         "grow-after" => s.grow_after.to_value(),
+        "grow-by" => s.grow_by.to_value(),
         "time-budget" => s.time_budget.map_or(u64::MAX, |b| b.nseconds()).to_value(),
         "learning-rate" => s.learning_rate.to_value(),
         "learning-rate-decay" => s.learning_rate_decay.to_value(),
         "optimizer" => s.optimizer.to_value(),
         "objective" => s.objective.to_value(),
+        "loss" => s.loss.to_value(),
         "epsilon" => s.epsilon.to_value(),
         "confidence" => s.confidence.to_value(),
         "survive" => s.survive.to_value(),

@@ -50,6 +50,28 @@ pub enum ObjectiveName {
     Sparse,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstSparseAdvLoss")]
+pub enum LossName {
+    #[default]
+    #[enum_value(name = "Cross-entropy, as in the paper", nick = "cross-entropy")]
+    CrossEntropy,
+    #[enum_value(
+        name = "The lead of the label's logit over the best other one (Carlini and Wagner)",
+        nick = "margin"
+    )]
+    Margin,
+}
+
+impl From<LossName> for attack::loss::Loss {
+    fn from(name: LossName) -> Self {
+        match name {
+            LossName::CrossEntropy => Self::CrossEntropy,
+            LossName::Margin => Self::Margin,
+        }
+    }
+}
+
 impl From<ObjectiveName> for attack::Objective {
     fn from(name: ObjectiveName) -> Self {
         match name {
@@ -83,11 +105,13 @@ pub struct Settings {
     pub patience: u32,
     pub stop_early: bool,
     pub grow_after: u32,
+    pub grow_by: u32,
     pub time_budget: Option<gst::ClockTime>,
     pub learning_rate: f32,
     pub learning_rate_decay: f32,
     pub optimizer: OptimizerName,
     pub objective: ObjectiveName,
+    pub loss: LossName,
     pub epsilon: f32,
     pub confidence: f32,
     pub survive: Option<String>,
@@ -114,11 +138,13 @@ impl Default for Settings {
             patience: config.patience,
             stop_early: config.stop_early,
             grow_after: config.grow_after,
+            grow_by: config.grow_by,
             time_budget: gst::ClockTime::NONE,
             learning_rate: config.learning_rate,
             learning_rate_decay: config.learning_rate_decay,
             optimizer: OptimizerName::default(),
             objective: ObjectiveName::default(),
+            loss: LossName::default(),
             epsilon: config.epsilon,
             confidence: -1.0,
             survive: None,
@@ -235,10 +261,12 @@ impl Settings {
             patience: self.patience,
             stop_early: self.stop_early,
             grow_after: self.grow_after,
+            grow_by: self.grow_by,
             learning_rate: self.learning_rate,
             learning_rate_decay: self.learning_rate_decay,
             optimizer: self.optimizer.into(),
             objective: self.objective.into(),
+            loss: self.loss.into(),
             epsilon: self.epsilon,
             confidence,
             seed: self.seed,

@@ -4,7 +4,8 @@
 
 use std::cell::RefCell;
 
-use gstsparseadv::attack::{loss, norm, run, Config, Error, Goal};
+use gstsparseadv::attack::loss::{self, Loss};
+use gstsparseadv::attack::{norm, run, Config, Error, Goal};
 
 use super::toy::*;
 
@@ -254,7 +255,7 @@ fn cotangent_is_the_cross_entropys_gradient_up_to_scale() {
         (UNTARGETED, 0, -1.0),
         (Goal::Targeted { target: 2 }, 2, 1.0),
     ] {
-        let found = loss::cotangent(&logits, goal, 0);
+        let found = loss::cotangent(&logits, goal, 0, Loss::CrossEntropy);
         let numeric: Vec<f64> = (0..4)
             .map(|k| {
                 let at = |h: f64| {
@@ -275,7 +276,52 @@ fn cotangent_is_the_cross_entropys_gradient_up_to_scale() {
         }
     }
     // A sure model still has a direction to leave by.
-    let sure = loss::cotangent(&[200.0, 0.0, -1.0], UNTARGETED, 0);
+    let sure = loss::cotangent(&[200.0, 0.0, -1.0], UNTARGETED, 0, Loss::CrossEntropy);
     assert_eq!(sure[0], 1.0);
     assert!(sure[1] < -0.5 && sure.iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn the_margins_cotangent_is_the_leads_gradient() {
+    let logits = [1.5f32, -0.3, 0.25, 2.0];
+    for goal in [UNTARGETED, Goal::Targeted { target: 2 }] {
+        let found = loss::cotangent(&logits, goal, 0, Loss::Margin);
+        for k in 0..logits.len() {
+            let at = |h: f32| {
+                let mut z = logits;
+                z[k] += h;
+                loss::lead(&z, goal, 0)
+            };
+            // Linear between these, and all numbers exact in binary: no tolerance. Descending the term raises the lead.
+            assert_eq!(found[k], -(at(0.125) - at(-0.125)) / 0.25, "{goal:?} {k}");
+        }
+    }
+}
+
+#[test]
+fn by_the_margin_the_first_step_goes_for_the_nearest_class() {
+    let mut model = Linear::new(RISING, 1.0);
+    let config = Config {
+        loss: Loss::Margin,
+        ..config(UNTARGETED)
+    };
+    let outcome = attack(&mut scene(), &mut model, &config);
+    assert!(outcome.success);
+    let asked = model.asked.borrow();
+    let first = asked.iter().find_map(|a| match a {
+        Asked::Backward { cotangent } => Some(cotangent.clone()),
+        _ => None,
+    });
+    // The label's score weighs the frames; classes 1 and 2 have 0 and -0.1 of it.
+    assert_eq!(first, Some(vec![1.0, 0.0, 0.0]));
+    let later = asked.iter().filter_map(|a| match a {
+        Asked::Backward { cotangent } => Some(cotangent.clone()),
+        _ => None,
+    });
+    let later: Vec<Vec<f32>> = later.skip(1).collect();
+    let ways = [[1.0, -1.0, 0.0], [1.0, 0.0, -1.0]];
+    assert!(
+        !later.is_empty() && later.iter().all(|c| ways.iter().any(|w| c == w)),
+        "{later:?}"
+    );
 }

@@ -3,7 +3,8 @@
 //! Which frames become keyframes.
 
 use gstsparseadv::attack::keyframes::{frame_means, normalised, Source};
-use gstsparseadv::attack::{loss, Config, Goal, Selection};
+use gstsparseadv::attack::loss::{self, Loss};
+use gstsparseadv::attack::{Config, Goal, Selection};
 
 use super::toy::*;
 
@@ -58,7 +59,8 @@ fn by_the_loss_one_backward_serves_selection_and_first_step() {
         };
         let outcome = attack(&mut scene(), &mut model, &by_loss);
         assert!(outcome.success, "{goal:?}");
-        let cotangent = loss::cotangent(&model.logits(&[0.0; T * LEN]), goal, 0);
+        let cotangent =
+            loss::cotangent(&model.logits(&[0.0; T * LEN]), goal, 0, Loss::CrossEntropy);
         let gradient = model.gradient(&cotangent);
         let expected = normalised(&frame_means(&gradient, T));
         assert_eq!(outcome.keyframes.weights, expected, "{goal:?}");
@@ -144,6 +146,50 @@ fn a_stalled_attack_takes_one_frame_more() {
     assert!(grown.success && grown.keyframes.count > 2);
     let perturbed: Vec<usize> = grown.perturbation.iter().map(|p| p.0).collect();
     assert_eq!(perturbed.last(), Some(&5));
+}
+
+/// The features speak for the first frames, the gradient at the input for the last ones.
+#[test]
+fn frames_that_join_are_weighed_where_the_attack_stands() {
+    let stalled = |selection, grow_by| {
+        let mut model = Linear::new(RISING, 30.0);
+        model.features = Some(vec![6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
+        let config = Config {
+            selection,
+            epsilon: 1.5,
+            grow_after: 2,
+            grow_by,
+            max_iterations: 4,
+            ..config(UNTARGETED)
+        };
+        let outcome = attack(&mut scene(), &mut model, &config);
+        // The gradient that weighs them is the next step's too, as the selection's was the first one's.
+        assert_eq!(outcome.calls.backwards, 4);
+        (
+            outcome.keyframes.chosen().to_vec(),
+            outcome.keyframes.weights,
+        )
+    };
+    let gradient = || Selection::Gradient(Source::Auto);
+    let (chosen, weights) = stalled(gradient(), 1);
+    assert_eq!(chosen, [0, 1, 5]);
+    assert!(weights.windows(2).all(|w| w[0] > w[1]), "{weights:?}");
+    assert_eq!(stalled(gradient(), 2).0, [0, 1, 5, 4]);
+    assert_eq!(stalled(gradient(), 9).0, [0, 1, 5, 4, 3, 2]);
+}
+
+#[test]
+fn other_selections_go_on_in_their_own_order() {
+    let mut model = Linear::new(RISING, 30.0);
+    let config = Config {
+        selection: Selection::Fixed(Some(1)),
+        epsilon: 1.5,
+        grow_after: 2,
+        max_iterations: 4,
+        ..config(UNTARGETED)
+    };
+    let outcome = attack(&mut scene(), &mut model, &config);
+    assert_eq!(outcome.keyframes.chosen(), [0, 1]);
 }
 
 #[test]

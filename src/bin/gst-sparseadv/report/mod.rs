@@ -44,17 +44,8 @@ pub fn pages(folder: &Path) -> anyhow::Result<()> {
         std::fs::write(&path, bytes)
             .with_context(|| format!("{} could not be written", path.display()))
     };
-    let names = [
-        "table-1",
-        "table-2",
-        "claim",
-        "ablation",
-        "variants",
-        "paper-table-1",
-        "paper-table-2",
-    ];
-    for (name, table) in names.iter().zip(&tables) {
-        write(&format!("{name}.csv"), &table.csv()?)?;
+    for table in &tables {
+        write(&format!("{}.csv", table.name), &table.csv()?)?;
     }
     for (name, svg) in &figures {
         write(&format!("{name}.svg"), svg.as_bytes())?;
@@ -137,9 +128,9 @@ fn markdown(results: &Results, tables: &[table::Table], figures: &[(String, Stri
     for line in conditions(results) {
         text += &format!("    {line}\n");
     }
-    for (i, table) in tables.iter().enumerate() {
+    for table in tables {
         text += &format!("\n{}", table.markdown());
-        if i == 1 {
+        if table.name == tables::TABLE_2 {
             text += &format!("\n## {FIGURE_TITLE}\n\n{}\n\n", paper::FIGURE_2);
             for (name, _) in figures {
                 text += &format!("![{name}]({name}.svg)\n");
@@ -154,9 +145,9 @@ fn html(results: &Results, tables: &[table::Table], figures: &[(String, String)]
     for line in conditions(results) {
         body += &format!("<p><code>{}</code></p>\n", escape(&line));
     }
-    for (i, table) in tables.iter().enumerate() {
+    for table in tables {
         body += &table.html();
-        if i == 1 {
+        if table.name == tables::TABLE_2 {
             body += &format!(
                 "<h2>{FIGURE_TITLE}</h2>\n<p>{}</p>\n<div class=\"figures\">\n",
                 escape(paper::FIGURE_2)

@@ -3,6 +3,8 @@
 //! A table as Markdown, CSV and HTML.
 
 pub struct Table {
+    /// Of its CSV file.
+    pub name: &'static str,
     pub title: String,
     /// What has to be known to read it.
     pub note: String,

@@ -40,8 +40,12 @@ pub fn of(
 
 const GOALS: [Goal; 2] = [Goal::Untargeted, Goal::Targeted];
 
+/// Name of the table that Figure 2 follows.
+pub const TABLE_2: &str = "table-2";
+
+/// Those that something was measured for.
 pub fn all(results: &Results) -> Vec<Table> {
-    vec![
+    let mut tables = vec![
         table_1(results),
         table_2(results),
         claim(results),
@@ -49,7 +53,9 @@ pub fn all(results: &Results) -> Vec<Table> {
         variants(results),
         paper_table_1(),
         paper_table_2(),
-    ]
+    ];
+    tables.retain(|table| !table.rows.is_empty());
+    tables
 }
 
 fn table_1(results: &Results) -> Table {
@@ -68,6 +74,7 @@ fn table_1(results: &Results) -> Table {
         ]
     });
     Table {
+        name: "table-1",
         title: "Table 1. Test accuracy of the target models (%)".into(),
         note: "The middle window of every test clip.".into(),
         header: vec!["data set", "model", "accuracy", "clips"],
@@ -143,6 +150,7 @@ fn table_2(results: &Results) -> Table {
         (vec![selection.name().to_string()], system)
     });
     Table {
+        name: TABLE_2,
         title: "Table 2. Untargeted and targeted attacks".into(),
         note: "All selections with the paper's two-stage loss and SA's step of 0.255 grey level. FR: windows fooled. u8-verified: fooled still \
                when the bytes pushed are classified again. MQ: calls of the model up to the first success, the selection's included. MAP: mean \
@@ -190,6 +198,7 @@ fn claim(results: &Results) -> Table {
         }
     }
     Table {
+        name: "claim",
         title: "The paper's claim: fewer queries and less perturbation than SA".into(),
         note: format!(
             "By how many per cent MQ and MAP are smaller with the gradient's keyframes, over the clips that both methods fool, with 95 % \
@@ -236,6 +245,7 @@ fn ablation(results: &Results) -> Table {
         }
     }
     Table {
+        name: "ablation",
         title: "Ablation: selection and optimisation apart".into(),
         note: "Three ways to optimise, each with three ways to select. Two-stage: the paper's loss. SA's own: constant weights of class term and \
                norm, its initial value and class loss (Wei et al., AAAI 2019). Element's default: a step of 2 grey levels that decays at each \
@@ -257,6 +267,7 @@ fn variants(results: &Results) -> Table {
         }
     }
     Table {
+        name: "variants",
         title: "Variants of the paper's method".into(),
         note: "The rows \"Ours\" of Table 2 with further properties (--variant).".into(),
         header: header(&["data set", "model", "goal", "variant"]),
@@ -269,6 +280,7 @@ fn paper_table_1() -> Table {
         vec![model.to_string(), format!("{ucf:.2}"), format!("{hmdb:.2}")]
     });
     Table {
+        name: "paper-table-1",
         title: "The paper's Table 1".into(),
         note: "Accuracy in per cent (Xu et al., ICASSP 2023).".into(),
         header: vec!["model", "UCF-101", "HMDB-51"],
@@ -289,6 +301,7 @@ fn paper_table_2() -> Table {
         ]
     });
     Table {
+        name: "paper-table-2",
         title: "The paper's Table 2".into(),
         note: "FR is 100 % throughout. Its SR column can only be the share of clean frames, though the text says perturbed: keyframes in descending \
                order up to b = 0.3 of the weight are at most 5 of 16."
