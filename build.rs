@@ -8,6 +8,12 @@ const LIBTORCH_VERSION: &str = "2.13.0";
 fn main() {
     gst_plugin_version_helper::info();
     println!("cargo:rerun-if-env-changed=LIBTORCH");
+    // The commit stands in every result: with a rule of one's own, Cargo runs this again only when one of these changes.
+    for path in ["build.rs", "Cargo.toml", "src", ".git/logs/HEAD"] {
+        if Path::new(path).exists() {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
 
     // Set by torch-sys, whose `links` key is `tch`.
     let Ok(lib_dir) = env::var("DEP_TCH_LIBTORCH_LIB") else {
