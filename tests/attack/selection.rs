@@ -64,16 +64,7 @@ fn by_the_loss_one_backward_serves_selection_and_first_step() {
         let gradient = model.gradient(&cotangent);
         let expected = normalised(&frame_means(&gradient, T));
         assert_eq!(outcome.keyframes.weights, expected, "{goal:?}");
-        let backwards: Vec<_> = model
-            .asked
-            .borrow()
-            .iter()
-            .filter_map(|a| match a {
-                Asked::Backward { cotangent } => Some(cotangent.clone()),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(backwards, [cotangent], "{goal:?}");
+        assert_eq!(model.cotangents(), [cotangent], "{goal:?}");
         assert_eq!((outcome.calls.forwards, outcome.calls.backwards), (2, 1));
     }
 }

@@ -96,6 +96,16 @@ impl Linear {
         gradient
     }
 
+    /// The cotangents it was asked to go back from.
+    pub fn cotangents(&self) -> Vec<Vec<f32>> {
+        let asked = self.asked.borrow();
+        let backward = asked.iter().filter_map(|a| match a {
+            Asked::Backward { cotangent } => Some(cotangent.clone()),
+            _ => None,
+        });
+        backward.collect()
+    }
+
     pub fn views(&self) -> Vec<(Vec<f32>, usize)> {
         let asked = self.asked.borrow();
         let forward = asked.iter().filter_map(|a| match a {
