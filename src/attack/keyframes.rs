@@ -143,7 +143,7 @@ impl Keyframes {
 
     /// Puts the frames that are not keyframes in the order of other weights: those that join next.
     pub(super) fn rank_rest(&mut self, weights: &[f64]) {
-        self.order[self.count..].sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
+        sort_descending(&mut self.order[self.count..], weights);
     }
 
     fn ranked(weights: Vec<f64>, count: usize) -> Self {
@@ -175,8 +175,12 @@ pub fn normalised(weights: &[f64]) -> Vec<f64> {
 /// Frame numbers by falling weight; the sort is stable, so equals stay in time order.
 pub fn descending(weights: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..weights.len()).collect();
-    order.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
+    sort_descending(&mut order, weights);
     order
+}
+
+fn sort_descending(frames: &mut [usize], weights: &[f64]) {
+    frames.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
 }
 
 /// How many of the frames in `order` it takes until their weights sum to the boundary (Section 3.2).
