@@ -8,10 +8,12 @@
 //! - [`mod@sparseadv`]: the GStreamer element around the three.
 //! - [`mod@clipclassifier`]: the element that classifies what is left of an attack.
 //! - [`dataset`]: the folders that action recognition sets come in.
+//! - [`files`]: outputs that appear whole or not at all.
 
 pub mod attack;
 pub mod clipclassifier;
 pub mod dataset;
+pub mod files;
 pub mod model;
 pub mod sparseadv;
 pub mod video;

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Files that appear whole or not at all, and never in the place of one that was only to be read.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The longest name that the usual file systems take, in bytes.
+const LONGEST_NAME: usize = 255;
+
+/// Whether two paths name one file: relative paths, links of either kind, and file systems that ignore case included. What does not exist
+/// yet is compared by its folder and name.
+pub fn same(a: &Path, b: &Path) -> bool {
+    match (fs::metadata(a), fs::metadata(b)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        // Neither is there: names that differ in case alone are one file on some file systems, and which one this is cannot be told.
+        (Err(_), Err(_)) => match (place(a), place(b)) {
+            (Some((folder, name)), Some(other)) => {
+                folder == other.0 && name.to_lowercase() == other.1.to_lowercase()
+            }
+            _ => a == b,
+        },
+        _ => false,
+    }
+}
+
+/// The real folder of a file that need not exist, and its name. A link that leads nowhere is followed: writing would create what it names.
+fn place(path: &Path) -> Option<(PathBuf, String)> {
+    let target = fs::read_link(path).ok();
+    let target = target.map(|t| path.parent().unwrap_or(Path::new("")).join(t));
+    let path = target.as_deref().unwrap_or(path);
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    Some((folder.canonicalize().ok()?, name))
+}
+
+/// Says which output would be written in the place of an input, or of another output. Each comes with the name its user knows it by.
+pub fn check_outputs(outputs: &[(&str, &Path)], inputs: &[(&str, &Path)]) -> Result<(), String> {
+    for (n, (what, path)) in outputs.iter().enumerate() {
+        if path.is_dir() {
+            return Err(format!(
+                "Expected a file to write as {what}, found the folder {}.",
+                path.display()
+            ));
+        }
+        let others = inputs.iter().chain(&outputs[..n]);
+        if let Some((other, with)) = others.into_iter().find(|(_, other)| same(path, other)) {
+            return Err(format!(
+                "Expected another file for {what} than {other}, found the same one: {} is {}. Nothing was written; name another file.",
+                path.display(),
+                with.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A file under way. It gets its name when it is whole; dropped before, it is removed.
+#[derive(Debug)]
+pub struct Part {
+    path: PathBuf,
+    part: PathBuf,
+    done: bool,
+}
+
+impl Part {
+    /// A name beside `path` for what is not whole yet, another one every time: processes of several machines may share a folder. The file
+    /// itself is not made.
+    pub fn beside(path: &Path) -> io::Result<Self> {
+        let number = unique();
+        let name = path
+            .file_name()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let part = path.with_file_name(format!("{}{number:016x}", prefix(&name.to_string_lossy())));
+        Ok(Self {
+            path: path.to_path_buf(),
+            part,
+            done: false,
+        })
+    }
+
+    /// Where to write.
+    pub fn part(&self) -> &Path {
+        &self.part
+    }
+
+    /// Gives the whole file its name, after its bytes have reached the disk.
+    pub fn publish(mut self) -> io::Result<()> {
+        File::open(&self.part)?.sync_all()?;
+        fs::rename(&self.part, &self.path)?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.done {
+            // If it was never made, all the better.
+            let _ = fs::remove_file(&self.part);
+        }
+    }
+}
+
+/// What the names of all parts of a file begin with. A long name is cut, or the part's would be too long for the file system.
+fn prefix(name: &str) -> String {
+    let mut end = name
+        .len()
+        .min(LONGEST_NAME - ".".len() - ".part-".len() - 16);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!(".{}.part-", &name[..end])
+}
+
+/// A number that no other call returns, here or on another machine.
+fn unique() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library's own source of random keys.
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
+}
+
+/// Writes a file that is there whole or not at all.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = Part::beside(path)?;
+    File::create_new(part.part())?.write_all(bytes)?;
+    part.publish()
+}
+
+/// Removes what killed processes left of `path`.
+pub fn remove_parts(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return;
+    };
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let prefix = prefix(&name.to_string_lossy());
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            // If it is gone already, all the better.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A file that is added to line by line, under the name `FILE.part` until it is whole. A reader may follow it there.
+#[derive(Debug)]
+pub struct Growing {
+    path: PathBuf,
+    file: File,
+    /// A device or pipe, which is written to as it is.
+    direct: bool,
+}
+
+impl Growing {
+    /// Begins a file at `path`; one of that name stays until [`Growing::publish`]. An error where another element or process is writing it.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let direct = fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir());
+        if direct {
+            let file = File::options().append(true).open(path)?;
+            return Ok(Self {
+                path: path.to_path_buf(),
+                file,
+                direct,
+            });
+        }
+        if path.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        // What a killed run has left is not locked.
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(growing_path(path))?;
+        match file.try_lock() {
+            Ok(()) => file.set_len(0)?,
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    "another element or process is writing it",
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            direct,
+        })
+    }
+
+    /// Adds a line, in one write: a reader that follows the file sees whole lines.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        self.file.write_all(format!("{text}\n").as_bytes())
+    }
+
+    /// Gives the whole file its name.
+    pub fn publish(self) -> io::Result<()> {
+        if self.direct {
+            return Ok(());
+        }
+        self.file.sync_all()?;
+        fs::rename(growing_path(&self.path), &self.path)
+    }
+
+    /// Keeps what there is of a file that did not become whole as `FILE.incomplete`; returns that name, or nothing where there is no line.
+    pub fn abandon(self) -> io::Result<Option<PathBuf>> {
+        if self.direct {
+            return Ok(None);
+        }
+        let part = growing_path(&self.path);
+        if self.file.metadata()?.len() == 0 {
+            fs::remove_file(part)?;
+            return Ok(None);
+        }
+        let kept = with_suffix(&self.path, ".incomplete");
+        fs::rename(part, &kept)?;
+        Ok(Some(kept))
+    }
+}
+
+/// Opens a file that may still be growing: under the name it has until it is whole while somebody writes it, else under its own.
+pub fn open_growing(path: &Path) -> io::Result<File> {
+    if let Ok(part) = File::open(growing_path(path)) {
+        if matches!(part.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+            return Ok(part);
+        }
+    }
+    File::open(path)
+}
+
+fn growing_path(path: &Path) -> PathBuf {
+    with_suffix(path, ".part")
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_file_is_the_same_by_any_of_its_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("a"), "a").expect("a file");
+        fs::write(at("b"), "a").expect("a file");
+        symlink(at("a"), at("link")).expect("a link");
+        fs::hard_link(at("a"), at("hard")).expect("a link");
+        symlink(at("none"), at("dangling")).expect("a link");
+        fs::create_dir(at("sub")).expect("a folder");
+        for other in ["a", "link", "hard", "sub/../a", "./a"] {
+            assert!(same(&at("a"), &at(other)), "{other}");
+        }
+        assert!(!same(&at("a"), &at("b")));
+        assert!(
+            !same(&at("a"), &at("A")),
+            "another file on this file system"
+        );
+        assert!(same(&at("new"), &at("sub/../new")));
+        assert!(
+            same(&at("new"), &at("NEW")),
+            "one file on some file systems"
+        );
+        assert!(same(&at("dangling"), &at("none")));
+        assert!(!same(&at("new"), &at("sub/new")));
+    }
+
+    #[test]
+    fn a_part_that_is_dropped_leaves_the_older_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.mp4");
+        fs::write(&path, "old").expect("a file");
+        let part = Part::beside(&path).expect("a name");
+        fs::write(part.part(), "half").expect("a file");
+        drop(part);
+        assert_eq!(fs::read_to_string(&path).expect("the older file"), "old");
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1);
+        write_whole(&path, b"new").expect("a whole file");
+        assert_eq!(fs::read_to_string(&path).expect("the new file"), "new");
+    }
+
+    #[test]
+    fn the_longest_names_have_parts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["x".repeat(255), "ä".repeat(127)] {
+            let path = folder.path().join(name);
+            write_whole(&path, b"whole").expect("a whole file");
+            fs::write(Part::beside(&path).expect("a name").part(), "left").expect("a part");
+            remove_parts(&path);
+            assert_eq!(fs::read_to_string(&path).expect("the file"), "whole");
+        }
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 2);
+    }
+
+    #[test]
+    fn a_growing_file_replaces_the_older_one_when_it_is_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("r.jsonl");
+        let read =
+            |path: &Path| io::read_to_string(open_growing(path).expect("a file")).expect("text");
+        fs::write(&path, "old\n").expect("a file");
+        let mut growing = Growing::create(&path).expect("a growing file");
+        growing.line("new").expect("a line");
+        assert_eq!(fs::read_to_string(&path).expect("the older file"), "old\n");
+        assert_eq!(read(&path), "new\n", "a reader follows what grows");
+        assert!(Growing::create(&path).is_err(), "two write one file");
+        growing.publish().expect("a name");
+        assert_eq!(read(&path), "new\n");
+
+        let mut growing = Growing::create(&path).expect("a growing file");
+        growing.line("half").expect("a line");
+        let kept = growing.abandon().expect("a name").expect("a line was kept");
+        assert_eq!(fs::read_to_string(kept).expect("what was kept"), "half\n");
+        assert_eq!(read(&path), "new\n");
+        let empty = Growing::create(&path).expect("a growing file");
+        assert_eq!(empty.abandon().expect("nothing to keep"), None);
+
+        // Of a killed run.
+        fs::write(growing_path(&path), "left").expect("a file");
+        assert_eq!(read(&path), "new\n");
+        let mut growing = Growing::create(&path).expect("a growing file");
+        growing.line("whole").expect("a line");
+        growing.publish().expect("a name");
+        assert_eq!(read(&path), "whole\n");
+    }
+}
