@@ -11,6 +11,10 @@ mod convert;
 mod decode;
 mod element;
 mod inspect;
+mod interrupt;
+// Until `convert` uses all of it.
+#[allow(dead_code, unused_imports)]
+mod media;
 mod page;
 mod picture;
 mod print;
