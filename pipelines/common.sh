@@ -101,13 +101,14 @@ count() {
     grep -c "$1" "$2" || true
 }
 
-# Of a report of sparseadv: windows that were attacked, and of these the fooled ones. Those that were fooled before are in no rate.
+# Of a report of sparseadv: windows that were attacked, and of these the fooled ones. Windows in no rate (already fooled, or never
+# classified) have null for success.
 attacked_in() {
-    count '"trivial":false' "$1"
+    count '"success":\(true\|false\)' "$1"
 }
 
 fooled_in() {
-    grep '"trivial":false' "$1" | grep -c '"success":true' || true
+    count '"success":true' "$1"
 }
 
 # A field of the last message sparseadv-stats in what gst-launch-1.0 -m has printed.
