@@ -17,6 +17,7 @@ mod find;
 mod folders;
 mod lists;
 mod names;
+mod resolve;
 mod rewrite;
 mod text;
 mod tree;

@@ -9,6 +9,7 @@ use gstsparseadv::model::archive;
 use gstsparseadv::tally::Tally;
 use indicatif::{ProgressBar, ProgressStyle};
 
+mod begun;
 mod manifest;
 mod places;
 mod plan;

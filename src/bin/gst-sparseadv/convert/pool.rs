@@ -133,16 +133,20 @@ fn convert_one(
     worker: &mut Option<Worker>,
 ) -> anyhow::Result<Record> {
     let path = root.join(&job.output);
-    files::remove_parts(&path);
-    let part = record::part_of(&path)?;
-    let request = Request {
-        source: job.source.clone(),
-        part: part.part().to_path_buf(),
-        label: truth.label(&job.class).cloned(),
-    };
     if let Err(reason) = records.may_write(job) {
         return skip(job, records, reason);
     }
+    let source = match records.reachable(job) {
+        Ok(source) => source,
+        Err(error) => return skip(job, records, format!("{}: {error}", job.clip)),
+    };
+    files::remove_parts(&path);
+    let part = record::part_of(&path)?;
+    let request = Request {
+        source,
+        part: part.part().to_path_buf(),
+        label: truth.label(&job.class).cloned(),
+    };
     let asked = match worker {
         Some(worker) => worker,
         None => worker.insert(Worker::start(spec)?),

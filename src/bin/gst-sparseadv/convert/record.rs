@@ -3,7 +3,7 @@
 //! What is kept of each clip: one small file a clip, written in one step. A clip is done when its record exists, so that a conversion
 //! killed at any moment goes on where it was, and parts made by several machines come together by putting their folders together.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,15 +12,13 @@ use gstsparseadv::files::{self, shortened, Part, LONGEST_NAME};
 use gstsparseadv::sparseadv::report::WindowReport;
 use serde::{Deserialize, Serialize};
 
+use super::begun;
 use super::manifest::Shard;
 use super::plan::{Job, Missing, Side};
 use crate::provenance::{self, Versions};
 
 /// Folder of records and settings in a converted tree.
 pub const FOLDER: &str = ".sparseadv";
-/// Of what lies in that folder.
-const FORMAT: u32 = 1;
-
 /// What made a tree; a conversion goes on only with the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -35,16 +33,6 @@ pub struct Settings {
     pub seed: u64,
     #[serde(flatten)]
     pub versions: Versions,
-}
-
-/// The settings as they are kept.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    /// Trees that were made before it was written have none.
-    #[serde(default)]
-    format: u32,
-    #[serde(flatten)]
-    settings: Settings,
 }
 
 impl Settings {
@@ -102,16 +90,7 @@ impl Records {
             settings: settings.digest()?,
             locks: Vec::new(),
         };
-        let path = settings_path(root);
-        let kept = Kept {
-            format: FORMAT,
-            settings: settings.clone(),
-        };
-        // Of two that begin a tree at a time one is first; the other finds its settings.
-        if !path.exists() {
-            write_first(&path, serde_json::to_string_pretty(&kept)?.as_bytes())?;
-        }
-        let found = read_settings(&path)?.settings;
+        let found = begun::settings(root, settings)?;
         let (found, wanted) = (
             serde_json::to_value(found)?,
             serde_json::to_value(settings)?,
@@ -125,13 +104,13 @@ impl Records {
                 );
             }
         }
-        records.locks = lock(root, shard)?;
+        records.locks = begun::lock(root, shard)?;
         Ok(records)
     }
 
     /// Opens a tree that was made earlier, and its settings.
     pub fn reopen(root: &Path) -> anyhow::Result<(Self, Settings)> {
-        let settings = read_settings(&settings_path(root))?.settings;
+        let settings = begun::read_settings(&settings_path(root))?;
         let records = Self {
             root: root.to_path_buf(),
             settings: settings.digest()?,
@@ -185,6 +164,23 @@ impl Records {
             fs::write(&claim, &job.output)
         };
         write().map_err(|error| format!("{} could not be written: {error}", claim.display()))
+    }
+
+    /// A path in UTF-8 that leads to a clip: GStreamer's descriptions and the worker's requests are text.
+    pub fn reachable(&self, job: &Job) -> io::Result<PathBuf> {
+        if job.source.to_str().is_some() {
+            return Ok(job.source.clone());
+        }
+        let link = self.link(&job.clip);
+        link.parent().map_or(Ok(()), fs::create_dir_all)?;
+        // One of a run that was killed.
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(job.source.canonicalize()?, &link)?;
+        Ok(link)
+    }
+
+    fn link(&self, clip: &str) -> PathBuf {
+        self.file_of("begun", &format!("{clip}.link"))
     }
 
     /// An error where nothing more can be written to the tree: the disk is full, say. Then it is not the clip's fault.
@@ -243,6 +239,7 @@ impl Records {
         write_whole(&path, text.as_bytes())?;
         // The record says it now; if nothing was begun, all the better.
         let _ = fs::remove_file(self.file_of("begun", &record.clip));
+        let _ = fs::remove_file(self.link(&record.clip));
         Ok(())
     }
 
@@ -302,32 +299,8 @@ impl Records {
     }
 }
 
-fn settings_path(root: &Path) -> PathBuf {
+pub fn settings_path(root: &Path) -> PathBuf {
     root.join(FOLDER).join("settings.json")
-}
-
-fn read_settings(path: &Path) -> anyhow::Result<Kept> {
-    let text = fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => anyhow!(
-            "Expected a tree made by gst-sparseadv convert, found no {}. Name the folder that convert wrote.",
-            path.display()
-        ),
-        _ => anyhow!("The settings in {} could not be read: {error}", path.display()),
-    })?;
-    // The format first: of a newer one the rest may be another.
-    let format = serde_json::from_slice::<serde_json::Value>(&text)
-        .map_err(damaged(path))?
-        .get("format")
-        .and_then(serde_json::Value::as_u64)
-        .unwrap_or_default();
-    if format > u64::from(FORMAT) {
-        bail!(
-            "Expected settings of format {FORMAT} or older in {}, found format {format}. Use the newer gst-sparseadv that made them, or \
-             convert into another folder.",
-            path.display()
-        );
-    }
-    serde_json::from_slice(&text).map_err(damaged(path))
 }
 
 fn read_record(path: &Path) -> anyhow::Result<Record> {
@@ -335,75 +308,13 @@ fn read_record(path: &Path) -> anyhow::Result<Record> {
     serde_json::from_slice(&text).map_err(damaged(path))
 }
 
-fn damaged(path: &Path) -> impl Fn(serde_json::Error) -> anyhow::Error + '_ {
+pub fn damaged(path: &Path) -> impl Fn(serde_json::Error) -> anyhow::Error + '_ {
     move |error| {
         anyhow!(
             "Expected what gst-sparseadv convert wrote in {}, found something else: {error}. Remove that file, and what it is of is \
              converted again.",
             path.display()
         )
-    }
-}
-
-/// Locks of a run: a whole tree, or a part of it beside other parts of the same number.
-fn lock(root: &Path, shard: Shard) -> anyhow::Result<Vec<File>> {
-    let at = |name: &str| root.join(FOLDER).join(name);
-    let busy = || {
-        anyhow!(
-            "Expected {} to be nobody's, found that another gst-sparseadv convert is writing there. Wait until it has ended; parts of one \
-             set of shards (--shard i/n) may be converted at a time.",
-            root.display()
-        )
-    };
-    let take = |name: &str, shared: bool| -> anyhow::Result<File> {
-        let path = at(name);
-        let file = File::options().create(true).append(true).open(&path);
-        let file = file.with_context(|| format!("{} could not be written", path.display()))?;
-        let locked = if shared {
-            file.try_lock_shared()
-        } else {
-            file.try_lock()
-        };
-        match locked {
-            Err(TryLockError::WouldBlock) => Err(busy()),
-            // Some network file systems have no locks; there it is the user's to see to.
-            _ => Ok(file),
-        }
-    };
-    let Some((index, count)) = shard else {
-        return Ok(vec![take("lock", false)?]);
-    };
-    let mut locks = vec![take("lock", true)?];
-    let own = format!("lock-of-{count}");
-    for entry in fs::read_dir(root.join(FOLDER))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("lock-of-") && name != own {
-            // Dropped at once: only whether it is taken counts.
-            take(&name, false)?;
-        }
-    }
-    locks.push(take(&own, true)?);
-    locks.push(take(&format!("lock-{index}-of-{count}"), false)?);
-    Ok(locks)
-}
-
-/// Writes a file unless there is one.
-fn write_first(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let part = part_of(path)?;
-    let write = || -> io::Result<()> {
-        fs::write(part.part(), bytes)?;
-        File::open(part.part())?.sync_all()
-    };
-    write().with_context(|| format!("{} could not be written", path.display()))?;
-    match fs::hard_link(part.part(), path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        // Not every file system has hard links.
-        Err(_) => publish(part, path),
     }
 }
 
