@@ -2,10 +2,11 @@
 
 //! Where the lists of a set lie, and whether they are this set's.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::lists::{self, is_list};
-use super::tree::{list, Kind, Tree};
+use super::tree::Tree;
 use super::{Layout, Options};
 
 /// Folders that the archives of lists unpack to.
@@ -33,20 +34,22 @@ pub struct Search {
     pub other_splits: Option<PathBuf>,
 }
 
+/// The names in a folder, in lower case. Nothing is asked of the files: folders beside a set may be large.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().to_lowercase())
+        .collect()
+}
+
 /// Whose lists of a split a folder has.
 fn layout_of(folder: &Path, split: u32) -> Option<Layout> {
-    let names = list(folder).ok()?;
+    let names = names_in(folder);
     let ucf = ["trainlist", "testlist"].map(|list| format!("{list}{split:02}.txt"));
     let hmdb = format!("_test_split{split}.txt");
-    let is_file = |kind: &Kind| matches!(kind, Kind::Other(_));
-    let has = |matches: &dyn Fn(&str) -> bool| {
-        names
-            .iter()
-            .any(|e| is_file(&e.kind) && matches(&e.text.to_lowercase()))
-    };
-    if has(&|name| ucf.iter().any(|list| name == list)) {
+    if names.iter().any(|name| ucf.contains(name)) {
         Some(Layout::Ucf101)
-    } else if has(&|name| name.ends_with(&hmdb)) {
+    } else if names.iter().any(|name| name.ends_with(&hmdb)) {
         Some(Layout::Hmdb51)
     } else {
         None
@@ -54,7 +57,7 @@ fn layout_of(folder: &Path, split: u32) -> Option<Layout> {
 }
 
 fn has_lists(folder: &Path) -> bool {
-    list(folder).is_ok_and(|entries| entries.iter().any(|e| is_list(&e.text)))
+    names_in(folder).iter().any(|name| is_list(name))
 }
 
 /// The usual folders of lists in a folder.
@@ -68,13 +71,14 @@ fn usual(base: &Path) -> Vec<PathBuf> {
 
 /// The same, one folder deeper. Trees that `convert` made have copies of the lists, which are theirs.
 fn deeper(base: &Path) -> Vec<PathBuf> {
-    let entries = list(base).unwrap_or_default();
-    let folders = entries
-        .iter()
-        .filter(|e| e.kind == Kind::Folder && !e.text.starts_with('.'))
-        .map(|e| base.join(&e.name))
-        .filter(|folder| !folder.join(".sparseadv").exists());
-    folders.flat_map(|folder| usual(&folder)).collect()
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries
+        .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+        .map(|entry| entry.path())
+        .filter(|folder| folder.is_dir() && !folder.join(".sparseadv").exists())
+        .collect();
+    folders.sort();
+    folders.iter().flat_map(|folder| usual(folder)).collect()
 }
 
 pub fn find(tree: &Tree, options: &Options) -> Search {
