@@ -7,6 +7,7 @@ mod accounts;
 mod common;
 mod data;
 mod layouts;
+mod numbers;
 
 use std::collections::BTreeMap;
 use std::fs;
