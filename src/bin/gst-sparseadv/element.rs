@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{anyhow, bail, Context};
 use gst::prelude::*;
+use gstsparseadv::sparseadv::report::WindowReport;
 
 use super::decode::{self, Clip};
 use super::media::{self, Plan};
@@ -58,7 +59,7 @@ impl Attacker {
     }
 
     /// Attacks frames, and returns them with the windows' reports.
-    pub fn attack(&self, clip: &Clip) -> anyhow::Result<(Clip, Vec<serde_json::Value>)> {
+    pub fn attack(&self, clip: &Clip) -> anyhow::Result<(Clip, Vec<WindowReport>)> {
         let source = gst_app::AppSrc::builder()
             .caps(&clip.info.to_caps()?)
             .format(gst::Format::Time)
@@ -154,7 +155,7 @@ impl Attacker {
         &self,
         source: impl FnOnce(&gst::Pipeline, gst::Pad) -> anyhow::Result<()>,
         sink: &gst::Element,
-    ) -> anyhow::Result<Vec<serde_json::Value>> {
+    ) -> anyhow::Result<Vec<WindowReport>> {
         let pad = self.element.static_pad("sink").context("a sink pad")?;
         let mut windows = Vec::new();
         self.with(sink, |pipeline| {
@@ -163,7 +164,7 @@ impl Attacker {
                 let json = structure.get::<&str>("json").ok();
                 let is_window = structure.name() == "sparseadv-window";
                 if let Some(json) = json.filter(|_| is_window) {
-                    windows.extend(serde_json::from_str::<serde_json::Value>(json));
+                    windows.extend(serde_json::from_str::<WindowReport>(json));
                 }
             })
         })?;

@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use anyhow::{bail, Context};
 
+use gstsparseadv::files;
+
 use super::plan::Job;
 use super::record::{self, Outcome, Record, Records};
+use super::truth::Truth;
 use super::worker::{Answer, Request, Spec};
 
 /// A worker process, its model loaded.
@@ -84,6 +87,7 @@ impl Drop for Worker {
 pub fn convert(
     jobs: &[Job],
     spec: &Spec,
+    truth: &Truth,
     root: &Path,
     records: &Records,
     workers: usize,
@@ -97,7 +101,7 @@ pub fn convert(
             scope.spawn(move || {
                 let mut worker = None;
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let record = convert_one(job, spec, root, records, &mut worker);
+                    let record = convert_one(job, spec, truth, root, records, &mut worker);
                     let failed = record.is_err();
                     if send.send(record).is_err() || failed {
                         return;
@@ -123,16 +127,25 @@ pub fn convert(
 fn convert_one(
     job: &Job,
     spec: &Spec,
+    truth: &Truth,
     root: &Path,
     records: &Records,
     worker: &mut Option<Worker>,
 ) -> anyhow::Result<Record> {
     let path = root.join(&job.output);
-    record::remove_parts(&path);
+    if let Err(reason) = records.may_write(job) {
+        return skip(job, records, reason);
+    }
+    let source = match records.reachable(job) {
+        Ok(source) => source,
+        Err(error) => return skip(job, records, format!("{}: {error}", job.clip)),
+    };
+    files::remove_parts(&path);
     let part = record::part_of(&path)?;
     let request = Request {
-        source: job.source.clone(),
-        part: part.clone(),
+        source,
+        part: part.part().to_path_buf(),
+        label: truth.label(&job.class).cloned(),
     };
     let asked = match worker {
         Some(worker) => worker,
@@ -144,10 +157,10 @@ fn convert_one(
             windows,
             seconds,
         }) => {
-            let bytes = std::fs::metadata(&part)
-                .with_context(|| format!("{} could not be written", part.display()))?
+            let bytes = std::fs::metadata(part.part())
+                .with_context(|| format!("{} could not be written", path.display()))?
                 .len();
-            record::publish(&part, &path)?;
+            record::publish(part, &path)?;
             Outcome::Converted {
                 output: job.output.clone(),
                 bytes,
@@ -166,13 +179,27 @@ fn convert_one(
         }
     };
     if matches!(outcome, Outcome::Skipped { .. }) {
-        record::remove_parts(&path);
+        // Of a worker that was killed; a full disk is no clip's fault.
+        files::remove_parts(&path);
+        records.check_space()?;
     }
     let record = Record {
         clip: job.clip.clone(),
         class: job.class.clone(),
         settings: records.settings().to_string(),
         outcome,
+    };
+    records.put(&record)?;
+    Ok(record)
+}
+
+/// The record of a clip that cannot be asked for.
+fn skip(job: &Job, records: &Records, reason: String) -> anyhow::Result<Record> {
+    let record = Record {
+        clip: job.clip.clone(),
+        class: job.class.clone(),
+        settings: records.settings().to_string(),
+        outcome: Outcome::Skipped { reason },
     };
     records.put(&record)?;
     Ok(record)
