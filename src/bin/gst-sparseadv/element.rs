@@ -20,14 +20,19 @@ pub struct Attacker {
 impl Attacker {
     /// `properties` as in gst-launch-1.0. Loads the model.
     pub fn new(model: &Path, properties: &str) -> anyhow::Result<Self> {
+        let attacker = Self::make(model, properties)?;
+        attacker.load()?;
+        Ok(attacker)
+    }
+
+    /// The same without the model, for [`Attacker::load`] to load.
+    pub fn make(model: &Path, properties: &str) -> anyhow::Result<Self> {
         let element = media::element("sparseadv", properties)?;
         let model = model
             .to_str()
             .context("Expected a model whose path is in UTF-8. Rename it.")?;
         element.set_property("model", model);
-        let attacker = Self { element };
-        attacker.load()?;
-        Ok(attacker)
+        Ok(Self { element })
     }
 
     /// Gives every property but the model its default, and then those in `properties`, as in gst-launch-1.0 but without spaces in values.
@@ -94,7 +99,7 @@ impl Attacker {
     }
 
     /// Goes to READY, where the element loads its model and checks its settings.
-    fn load(&self) -> anyhow::Result<()> {
+    pub fn load(&self) -> anyhow::Result<()> {
         let bus = gst::Bus::new();
         self.element.set_bus(Some(&bus));
         let result = self.element.set_state(gst::State::Ready);
@@ -115,27 +120,39 @@ impl Attacker {
         &self,
         plan: &Plan,
         part: &Path,
-        message: impl FnMut(Option<&gst::StructureRef>) -> anyhow::Result<()>,
+        mut message: impl FnMut(Option<&gst::StructureRef>) -> anyhow::Result<()>,
     ) -> anyhow::Result<u64> {
         let (sink, _written) = plan.sink(part)?;
-        let frames = self.push(plan, &sink, message)?;
+        let frames = self.push(plan, &sink, |_| {}, |structure, _| message(structure))?;
         media::verify(part, frames)?;
         Ok(frames)
     }
 
-    /// The same into any sink, which nobody looks at afterwards.
+    /// The same into any sink, which nobody looks at afterwards. `at_once` sees every element message in the thread that sends it; `message`
+    /// gets the number of frames pushed so far too.
     pub fn push(
         &self,
         plan: &Plan,
         sink: &gst::Element,
-        message: impl FnMut(Option<&gst::StructureRef>) -> anyhow::Result<()>,
+        at_once: impl Fn(&gst::StructureRef) + Send + Sync + 'static,
+        mut message: impl FnMut(Option<&gst::StructureRef>, u64) -> anyhow::Result<()>,
     ) -> anyhow::Result<u64> {
         let pad = |name: &str| self.element.static_pad(name).context("a pad");
         let (into, out_of) = (pad("sink")?, pad("src")?);
         let counts = [&into, &out_of].map(Count::new);
+        let frames = counts[1].frames.clone();
         let result = self.with(sink, |pipeline| {
+            let bus = pipeline.bus().context("a pipeline has a bus")?;
+            bus.set_sync_handler(move |_, message| {
+                if let gst::MessageView::Element(element) = message.view() {
+                    element.structure().into_iter().for_each(&at_once);
+                }
+                gst::BusSyncReply::Pass
+            });
             let _read = plan.feed(pipeline, &into)?;
-            media::play(pipeline, &into, message)
+            media::play(pipeline, &into, |structure| {
+                message(structure, frames.load(Ordering::Relaxed))
+            })
         });
         let [decoded, pushed] = counts.map(Count::end);
         result?;

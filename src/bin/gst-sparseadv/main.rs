@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod attack;
+mod container;
 mod convert;
 mod decode;
 mod element;
@@ -15,6 +16,7 @@ mod interrupt;
 // Until `convert` uses all of it.
 #[allow(dead_code, unused_imports)]
 mod media;
+mod out;
 mod page;
 mod picture;
 mod print;

@@ -25,4 +25,4 @@ pub use look::{look, Source};
 pub use parse::{bin, element, pipeline};
 pub use plan::{Plan, Planner};
 pub use play::play;
-pub use read::{verify, Reader};
+pub use read::{judge, verify, Reader};
