@@ -93,9 +93,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for note in &job.plan.notes {
         lines.note(note);
     }
-    let (rows, frames) = job.attack(&mut lines)?;
+    let rows = job.attack(&mut lines)?;
     drop(lines);
-    job.finish(rows, frames)
+    job.finish(rows)
 }
 
 impl Arguments {
@@ -252,8 +252,8 @@ impl<'a> Job<'a> {
         })?)
     }
 
-    /// Runs the pipeline. Returns the windows and the number of frames written.
-    fn attack(&mut self, lines: &mut Lines) -> anyhow::Result<(Vec<Row>, u64)> {
+    /// Runs the pipeline. Returns the windows.
+    fn attack(&mut self, lines: &mut Lines) -> anyhow::Result<Vec<Row>> {
         let part = self.outputs.part(VIDEO).context("an output")?.to_path_buf();
         let (file, _written) = self.plan.sink(&part)?;
         let sink = match &self.shown {
@@ -316,14 +316,14 @@ impl<'a> Job<'a> {
                 }
             }
         }
-        Ok((rows, frames))
+        Ok(rows)
     }
 
     /// Looks at what was written, sums up, and gives the files their names.
-    fn finish(mut self, mut rows: Vec<Row>, frames: u64) -> anyhow::Result<()> {
+    fn finish(mut self, mut rows: Vec<Row>) -> anyhow::Result<()> {
         let part = self.outputs.part(VIDEO).context("an output")?.to_path_buf();
         if rows.is_empty() {
-            media::verify(&part, frames)?;
+            media::verify(&part, &self.plan.sizes())?;
         } else {
             let mut model = match self.model.take() {
                 Some(model) => model,
@@ -332,7 +332,7 @@ impl<'a> Job<'a> {
             let windows = &mut self.windows;
             after::classify(
                 &part,
-                frames,
+                &self.plan.sizes(),
                 &mut rows,
                 &mut model,
                 self.step,

@@ -124,7 +124,7 @@ impl Attacker {
     ) -> anyhow::Result<u64> {
         let (sink, _written) = plan.sink(part)?;
         let frames = self.push(plan, &sink, |_| {}, |structure, _| message(structure))?;
-        media::verify(part, frames)?;
+        media::verify(part, &plan.sizes())?;
         Ok(frames)
     }
 

@@ -9,14 +9,14 @@ use gstsparseadv::attack::{loss, Classifier};
 use gstsparseadv::model::Model;
 
 use super::seen::{Keep, Seen};
-use crate::media::{self, Reader};
+use crate::media::{self, Reader, Sizes};
 use crate::print::Row;
 
-/// Reads a file of so many frames, and gives each window the label that the model gives it there. `answer` gets the logits. Fails where the
+/// Reads a file of frames of these sizes, and gives each window the label that the model gives it there. `answer` gets the logits. Fails where the
 /// file does not hold all frames.
 pub fn classify(
     path: &Path,
-    frames: u64,
+    pushed: &Sizes,
     rows: &mut [Row],
     model: &mut Model,
     step: usize,
@@ -33,24 +33,25 @@ pub fn classify(
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|n| rows[*n].first_frame);
     let mut next = 0;
-    let mut found = 0;
+    let mut found = Sizes::default();
     let mut failed = None;
     let read = Reader::open(path).and_then(|mut reader| {
         while let Some(sample) = reader.next()? {
-            found += 1;
+            found.add(sample.caps());
             let frame = sample.buffer_owned().zip(sample.caps_owned());
             let (buffer, caps) = frame.context("a frame")?;
             seen.add(&buffer, &caps)?;
             while let Some(place) = order.get(next).filter(|n| seen.has(&rows[**n])) {
                 let row = &mut rows[*place];
-                let view = seen.view(row).context("frames of a window")?;
-                match model.forward(&view) {
-                    Ok(logits) => {
+                // Nothing where its frames differ in size, which is a fault of the file.
+                match seen.view(row).map(|view| model.forward(&view)) {
+                    Some(Ok(logits)) => {
                         let label = loss::top(&logits);
                         row.set_after_codec(label, metadata.label_name(label));
                         answer(row, &logits);
                     }
-                    Err(error) => failed = failed.take().or(Some(error)),
+                    Some(Err(error)) => failed = failed.take().or(Some(error)),
+                    None => {}
                 }
                 next += 1;
             }
@@ -62,5 +63,5 @@ pub fn classify(
     if let Some(error) = failed {
         return Err(error.into());
     }
-    media::judge(read, found, frames)
+    media::judge(read, &found, pushed)
 }

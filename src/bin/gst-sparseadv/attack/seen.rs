@@ -122,9 +122,11 @@ impl Seen {
 
     fn window(&self, row: &Row) -> Option<Vec<&Frame>> {
         let place = |k: usize| (row.first_frame + k * self.step).checked_sub(self.first);
-        (0..row.frames)
-            .map(|k| self.frames.get(place(k)?))
-            .collect()
+        let window = (0..row.frames).map(|k| self.frames.get(place(k)?));
+        let window: Vec<&Frame> = window.collect::<Option<_>>()?;
+        let kind = &window.first()?.view;
+        let alike = window.iter().all(|frame| Arc::ptr_eq(&frame.view, kind));
+        alike.then_some(window)
     }
 }
 

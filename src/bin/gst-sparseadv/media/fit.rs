@@ -2,17 +2,26 @@
 
 //! What an encoder and a muxer take, found by giving it to them.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{bail, Context};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
+use gstsparseadv::files::Part;
 
-use super::{parse, play};
+use super::read::{self, Sizes};
+use super::{plan, play};
 use crate::interrupt;
 
 /// Blank frames tried of each kind.
-const FRAMES: u64 = 2;
-/// Polls without an end after which a trial has failed.
-const PATIENCE: u64 = 20_000_000_000;
+const FRAMES: u64 = 3;
+/// Time after which an encoder of a few frames is taken to be stuck.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a trial ends with that does not end.
+#[derive(Debug, thiserror::Error)]
+#[error("the encoder or muxer did not come to an end with a few frames")]
+pub struct Stuck;
 
 /// Formats to try for a source's, the nearest first. All are among those the element takes.
 pub fn candidates(format: VideoFormat) -> Vec<VideoFormat> {
@@ -42,23 +51,21 @@ pub fn candidates(format: VideoFormat) -> Vec<VideoFormat> {
     all
 }
 
-/// Sends blank frames of each of these kinds, one after the other, through encoder and muxer.
+/// Writes blank frames of each of these kinds, one after the other, with an encoder and a muxer, and reads them again.
 pub fn trial(encoder: &str, muxer: &str, kinds: &[VideoInfo]) -> anyhow::Result<()> {
-    let bin = parse::bin("the encoder and muxer", &format!("{encoder} ! {muxer}"))?;
+    let file = Part::beside(&std::env::temp_dir().join("gst-sparseadv-trial"))?;
+    let (sink, _written) = plan::output(encoder, muxer, file.part())?;
     let pipeline = gst::Pipeline::new();
     let source = gst_app::AppSrc::builder()
         .format(gst::Format::Time)
         .max_bytes(0)
         .build();
-    let sink = gst::ElementFactory::make("fakesink")
-        .property("sync", false)
-        .property("async", false)
-        .build()?;
-    pipeline.add_many([source.upcast_ref(), bin.upcast_ref(), &sink])?;
-    gst::Element::link_many([source.upcast_ref(), bin.upcast_ref(), &sink])?;
+    pipeline.add_many([source.upcast_ref(), &sink])?;
+    source.link(&sink)?;
     // Its queue takes them all before it runs.
     source.set_state(gst::State::Ready)?;
     let mut time = gst::ClockTime::ZERO;
+    let mut pushed = Sizes::default();
     for info in kinds {
         let duration = gstsparseadv::sparseadv::format::frame_duration(info);
         let caps = info.to_caps()?;
@@ -68,26 +75,28 @@ pub fn trial(encoder: &str, muxer: &str, kinds: &[VideoInfo]) -> anyhow::Result<
             buffer.set_pts(time);
             buffer.set_duration(duration);
             time += duration;
+            pushed.add(Some(&caps));
             source.push_sample(&gst::Sample::builder().buffer(&frame).caps(&caps).build())?;
         }
     }
     source.end_of_stream()?;
     let result = run(&pipeline);
     play::stop(&pipeline);
-    result
+    result?;
+    read::verify(file.part(), &pushed)
 }
 
 fn run(pipeline: &gst::Pipeline) -> anyhow::Result<()> {
     let bus = pipeline.bus().context("a pipeline has a bus")?;
     let started = pipeline.set_state(gst::State::Playing);
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     loop {
         interrupt::check()?;
         let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
         let Some(msg) = bus.timed_pop_filtered(play::POLL, &wanted) else {
             started.context("the encoder or muxer did not start")?;
-            if began.elapsed().as_nanos() > u128::from(PATIENCE) {
-                bail!("the encoder or muxer did not come to an end");
+            if began.elapsed() > PATIENCE {
+                bail!(Stuck);
             }
             continue;
         };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, Context};
 
-use super::read::{self, Reader, Streams};
+use super::read::{self, Reader, Sizes, Streams};
 use super::{boxes, chunks, kind};
 use crate::interrupt;
 
@@ -34,6 +34,7 @@ pub struct Source {
     pub path: PathBuf,
     /// Frames of the first video stream.
     pub frames: u64,
+    pub sizes: Sizes,
     /// Their caps; several where they change in mid-stream.
     pub caps: Vec<gst::Caps>,
     /// How the frames are to be turned for people to see them upright, and the tag that says so.
@@ -186,6 +187,7 @@ fn scan(path: &Path) -> (Source, Streams, Option<anyhow::Error>) {
     let mut source = Source {
         path: path.to_path_buf(),
         frames: 0,
+        sizes: Sizes::default(),
         caps: Vec::new(),
         turned: None,
         sounds: 0,
@@ -213,6 +215,7 @@ fn count(reader: &mut Reader, source: &mut Source) -> anyhow::Result<()> {
     let (mut first, mut last) = (None, None);
     while let Some(sample) = reader.next()? {
         source.frames += 1;
+        source.sizes.add(sample.caps());
         let caps = sample.caps_owned();
         if let Some(caps) = caps.filter(|caps| !source.caps.iter().any(|c| c == caps)) {
             source.caps.push(caps);

@@ -14,7 +14,7 @@ use gst_video::{VideoFormat, VideoInfo, VideoOrientationMethod as Turn};
 use gstsparseadv::sparseadv::format::MIN_SIZE;
 
 use super::location::Location;
-use super::{fit, parse, read, times, Source};
+use super::{fit, last, parse, read, times, Source};
 use crate::interrupt;
 
 /// Makes plans for one encoder and muxer, and remembers what they take.
@@ -27,6 +27,7 @@ pub struct Planner {
 /// What the encoder and muxer take of some caps.
 #[derive(Clone, Debug)]
 struct Fit {
+    encoder: String,
     format: VideoFormat,
     /// The frame rate has to be a constant one.
     constant: bool,
@@ -106,7 +107,7 @@ impl Planner {
         let notes = notes(&source, first, &fit, &self.muxer, rate);
         Ok(Plan {
             source,
-            encoder: self.encoder.clone(),
+            encoder: fit.encoder,
             muxer: self.muxer.clone(),
             format,
             rate,
@@ -122,25 +123,41 @@ fn find(
     turn: Option<Turn>,
     mean: gst::Fraction,
 ) -> anyhow::Result<Fit> {
-    let mut why = None;
+    let mut encoders = vec![encoder.to_string()];
+    if kinds.len() > 1 {
+        // mp4mux counts a frame too many to the new size, unless sizes lie with the frames.
+        encoders.push(format!(
+            "{encoder} ! h264parse config-interval=-1 ! video/x-h264,stream-format=avc3,alignment=au"
+        ));
+    }
     let variable = kinds.iter().any(|k| k.fps().numer() == 0);
-    for constant in [false, true] {
-        if constant && !variable {
+    let mut why = None;
+    for format in fit::candidates(kinds[0].format()) {
+        if turn.is_some() && !can_be_turned(format)? {
             continue;
         }
-        for format in fit::candidates(kinds[0].format()) {
-            if turn.is_some() && !can_be_turned(format)? {
+        for constant in [false, true] {
+            if constant && !variable {
                 continue;
             }
             let rate = constant.then_some(mean);
-            let kinds = kinds
-                .iter()
-                .map(|info| as_encoded(info, format, turn, rate))
-                .collect::<anyhow::Result<Vec<_>>>()?;
-            match fit::trial(encoder, muxer, &kinds) {
-                Ok(()) => return Ok(Fit { format, constant }),
-                Err(error) if error.is::<interrupt::Interrupted>() => return Err(error),
-                Err(error) => why = why.or(Some(error)),
+            let kinds = kinds.iter().map(|k| as_encoded(k, format, turn, rate));
+            let kinds = kinds.collect::<anyhow::Result<Vec<_>>>()?;
+            for encoder in &encoders {
+                let error = match fit::trial(encoder, muxer, &kinds) {
+                    Ok(()) => {
+                        return Ok(Fit {
+                            encoder: encoder.clone(),
+                            format,
+                            constant,
+                        })
+                    }
+                    Err(error) => error,
+                };
+                if error.is::<interrupt::Interrupted>() || error.is::<fit::Stuck>() {
+                    return Err(error);
+                }
+                why = why.or(Some(error));
             }
         }
     }
@@ -289,6 +306,15 @@ impl Plan {
         infos.collect()
     }
 
+    /// The sizes of the frames that reach the element.
+    pub fn sizes(&self) -> read::Sizes {
+        let turned = self.source.turned.as_ref();
+        match turned.is_some_and(|(turn, _)| is_quarter(*turn)) {
+            true => self.source.sizes.turned(),
+            false => self.source.sizes.clone(),
+        }
+    }
+
     /// Decodes and converts the file into a pad. The location has to live as long as the pipeline.
     #[must_use = "the file's name is valid as long as this lives"]
     pub fn feed(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> anyhow::Result<Location> {
@@ -321,24 +347,28 @@ impl Plan {
         Ok(location)
     }
 
-    /// Encoder, muxer and file. No converter: it would take bits of the attack along, and nobody would know.
+    /// Encoder, muxer and file.
     pub fn sink(&self, file: &Path) -> anyhow::Result<(gst::Element, Location)> {
-        let location = Location::to_write(file)?;
-        let bin = parse::bin(
-            "the encoder and muxer",
-            &format!("{} ! {}", self.encoder, self.muxer),
-        )?;
-        let sink = gst::ElementFactory::make("filesink")
-            .property("location", location.as_str())
-            .property("sync", false)
-            // With a second branch, each would wait for the other's first frame, and an encoder looks far ahead for it.
-            .property("async", false)
-            .build()?;
-        let whole = gst::Bin::new();
-        whole.add_many([bin.upcast_ref::<gst::Element>(), &sink])?;
-        bin.link(&sink)?;
-        let pad = bin.static_pad("sink").context("a sink pad")?;
-        whole.add_pad(&gst::GhostPad::with_target(&pad)?)?;
-        Ok((whole.upcast(), location))
+        output(&self.encoder, &self.muxer, file)
     }
+}
+
+/// Encoder, muxer and file. No converter: it would take bits of the attack along, and nobody would know. The location has to live as long
+/// as the pipeline.
+pub fn output(encoder: &str, muxer: &str, file: &Path) -> anyhow::Result<(gst::Element, Location)> {
+    let location = Location::to_write(file)?;
+    let bin = parse::bin("the encoder and muxer", &format!("{encoder} ! {muxer}"))?;
+    last::mend(&bin);
+    let sink = gst::ElementFactory::make("filesink")
+        .property("location", location.as_str())
+        .property("sync", false)
+        // With a second branch, each would wait for the other's first frame, and an encoder looks far ahead for it.
+        .property("async", false)
+        .build()?;
+    let whole = gst::Bin::new();
+    whole.add_many([bin.upcast_ref::<gst::Element>(), &sink])?;
+    bin.link(&sink)?;
+    let pad = bin.static_pad("sink").context("a sink pad")?;
+    whole.add_pad(&gst::GhostPad::with_target(&pad)?)?;
+    Ok((whole.upcast(), location))
 }

@@ -250,29 +250,68 @@ fn described(caps: &gst::Caps) -> String {
     text
 }
 
-/// Reads a file that was written, and says so where it does not hold as many frames as it was given.
-pub fn verify(path: &Path, frames: u64) -> anyhow::Result<()> {
-    let mut found = 0;
+/// Sizes of a stream's frames, each with how many there are in a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sizes(Vec<((i32, i32), u64)>);
+
+impl Sizes {
+    pub fn add(&mut self, caps: Option<&gst::CapsRef>) {
+        let field = |name| caps?.structure(0)?.get::<i32>(name).ok();
+        let size = (field("width").unwrap_or(0), field("height").unwrap_or(0));
+        self.push(size, 1);
+    }
+
+    pub fn push(&mut self, size: (i32, i32), frames: u64) {
+        match self.0.last_mut() {
+            Some((last, count)) if *last == size => *count += frames,
+            _ => self.0.push((size, frames)),
+        }
+    }
+
+    /// Of the frames after a quarter of a turn.
+    pub fn turned(&self) -> Self {
+        Self(self.0.iter().map(|((w, h), n)| ((*h, *w), *n)).collect())
+    }
+
+    pub fn frames(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Whether sizes change where these do. An encoder may begin with a converter that makes them one.
+    fn change_as(&self, other: &Self) -> bool {
+        let counts = |sizes: &Self| sizes.0.iter().map(|(_, n)| *n).collect::<Vec<_>>();
+        self.0.len() <= 1 || counts(self) == counts(other)
+    }
+}
+
+/// Reads a file that was written, and says so where it does not hold the frames it was given.
+pub fn verify(path: &Path, pushed: &Sizes) -> anyhow::Result<()> {
+    let mut found = Sizes::default();
     let read = Reader::open(path).and_then(|mut reader| {
-        while reader.next()?.is_some() {
-            found += 1;
+        while let Some(sample) = reader.next()? {
+            found.add(sample.caps());
         }
         Ok(())
     });
-    judge(read, found, frames)
+    judge(read, &found, pushed)
 }
 
 /// The same for a file that has been read.
-pub fn judge(read: anyhow::Result<()>, found: u64, frames: u64) -> anyhow::Result<()> {
+pub fn judge(read: anyhow::Result<()>, found: &Sizes, pushed: &Sizes) -> anyhow::Result<()> {
+    let (there, frames) = (found.frames(), pushed.frames());
     if let Err(error) = read {
         if error.is::<interrupt::Interrupted>() {
             return Err(error);
         }
-        bail!("the encoder or the muxer lost frames: {frames} pushed, {found} could be read from the file ({error:#}); {REMEDY}");
+        bail!("the encoder or the muxer lost frames: {frames} pushed, {there} could be read from the file ({error:#}); {REMEDY}");
     }
     ensure!(
-        found == frames,
-        "the encoder or the muxer lost frames: {frames} pushed, {found} in the file; {REMEDY}"
+        there == frames,
+        "the encoder or the muxer lost frames: {frames} pushed, {there} in the file; {REMEDY}"
+    );
+    ensure!(
+        found.change_as(pushed),
+        "the frames' size changes at another frame in the file than it did when they were pushed; {REMEDY}"
     );
     Ok(())
 }
