@@ -101,7 +101,9 @@ fn real(path: &Path) -> PathBuf {
     let mut at = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     loop {
         if let Ok(mut found) = at.canonicalize() {
-            (0..back).for_each(|_| drop(found.pop()));
+            for _ in 0..back {
+                found.pop();
+            }
             return rest.iter().rev().fold(found, |path, name| path.join(name));
         }
         match at.file_name().map(|name| name.to_owned()) {
