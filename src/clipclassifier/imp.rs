@@ -203,6 +203,9 @@ impl ClipClassifier {
         let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
         let options = settings.windows.model_options().map_err(wrong)?;
         let model = load_model(&options)?;
+        for warning in model.warnings() {
+            gst::element_imp_warning!(self, gst::LibraryError::Settings, ["{warning}"]);
+        }
         let (metadata, classes) = (model.metadata(), model.classes());
         let label = settings.windows.label.as_deref();
         let true_label = label

@@ -48,16 +48,8 @@ impl SparseAdv {
                 model.metadata_origin(),
                 model.metadata()
             );
-            if *model.metadata_origin() == model::Origin::Defaults {
-                gst::warning!(
-                    CAT,
-                    imp = self,
-                    "The model has no metadata (extra/sparseadv.json or {}.json): C3D's usual values are taken",
-                    options.path.display()
-                );
-            }
-            if let Some(reason) = model.features_unused() {
-                gst::warning!(CAT, imp = self, "{reason}");
+            for warning in model.warnings() {
+                gst::element_imp_warning!(self, gst::LibraryError::Settings, ["{warning}"]);
             }
             *loaded = Some(Loaded { model, options });
         }
