@@ -49,15 +49,16 @@ need_file "a model" "$model"
 find_plugin
 need decodebin videoconvert "${encoder[0]}" "${muxer[0]}"
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+work=$(mktemp -d) part=''
+trap 'rm -rf "$work" ${part:+"$part" "$part".jsonl* "$part".after.jsonl*}' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 file=$work/attacked report=$work/attacked.jsonl after=$work/after.jsonl
 if [ -n "$out" ]; then
-    [ -d "$(dirname "$out")" ] || die "expected a folder to write $out to, found none"
-    ! [ "$in" -ef "$out" ] || die "expected another file to write, found the input itself: $out"
-    file=$out report=${out%.*}.jsonl after=${out%.*}.after.jsonl
+    report_out=$(with_extension "$out" jsonl) after_out=$(with_extension "$out" after.jsonl)
+    refuse_same "$out" "$report_out" "$after_out" -- "$in" "$model" "$model.json"
+    part_of "$out"
+    file=$part report=$part.jsonl after=$part.after.jsonl
 fi
 
 attacker_with "$model" "$report"
@@ -79,8 +80,14 @@ launch -q filesrc "$(quoted location "$file")" ! decodebin ! videoconvert ! \
 all=$(attacked_in "$report")
 [ "$(count . "$report")" -eq "$(count . "$after")" ] ||
     die "expected as many windows behind the codec as before, found $(count . "$after") and $(count . "$report"): the codec loses frames"
-# A window that was fooled before the attack is in no rate, behind the codec either.
-left=$(paste <(grep -o '"trivial":[a-z]*' "$report") <(grep -o '"fooled":[a-z]*' "$after") | grep -c 'false.*true' || true)
+# A window that was fooled before the attack has null here: it is in no rate, behind the codec either.
+left=$(count '"fooled":true' "$after")
 echo "fooled on the bytes pushed: $(fooled_in "$report") of $all windows"
 echo "fooled behind ${encoder[0]}: $left of $all windows"
-[ -z "$out" ] || echo "wrote $out, $report and $after"
+if [ -n "$out" ]; then
+    mv -f "$report" "$report_out"
+    mv -f "$after" "$after_out"
+    # Last: whoever finds it finds the reports too.
+    mv -f "$file" "$out"
+    echo "wrote $out, $report_out and $after_out"
+fi

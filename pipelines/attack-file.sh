@@ -32,15 +32,13 @@ model=${3:-$default_model}
 
 need_file "a video" "$in"
 need_file "a model" "$model"
-folder=$(dirname "$out")
-[ -d "$folder" ] || die "expected a folder to write $out to, found none"
-! [ "$in" -ef "$out" ] || die "expected another file to write, found the input itself: $out"
+report=$(with_extension "$out" jsonl)
+refuse_same "$out" "$report" -- "$in" "$model" "$model.json"
+part_of "$out"
 find_plugin
 need decodebin videoconvert x264enc mp4mux
 
-report=${out%.*}.jsonl
-part=$folder/.${out##*/}.part-$$
-trap 'rm -f "$part" "$part.jsonl"' EXIT
+trap 'rm -f "$part" "$part".jsonl*' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 

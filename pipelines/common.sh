@@ -25,6 +25,40 @@ need_file() {
     [ -f "$2" ] && [ -r "$2" ] || die "expected $1 that can be read, found none at $2"
 }
 
+# Outputs are none of the inputs and none of each other, by whatever name: refuse_same OUTPUT.. -- INPUT..
+refuse_same() {
+    local outputs=() output other
+    while [ "$1" != -- ]; do
+        outputs+=("$1")
+        shift
+    done
+    shift
+    while [ ${#outputs[@]} -gt 0 ]; do
+        output=${outputs[0]}
+        outputs=("${outputs[@]:1}")
+        ! [ -d "$output" ] || die "expected a file to write, found the folder $output"
+        for other in "$@" ${outputs[@]+"${outputs[@]}"}; do
+            ! [ "$output" -ef "$other" ] && [ "$(realpath -m "$output")" != "$(realpath -m "$other")" ] ||
+                die "expected another file to write than $other, found the same one: $output. Nothing was written"
+        done
+    done
+}
+
+# FILE with another extension for its own: with_extension FILE EXTENSION
+with_extension() {
+    local name=${1##*/}
+    printf '%s.%s' "${1%"$name"}${name%.*}" "$2"
+}
+
+# part=NAME beside FILE, for what is not whole yet: part_of FILE
+part_of() {
+    local folder name=${1##*/}
+    folder=$(dirname -- "$1")
+    [ -d "$folder" ] || die "expected a folder to write $1 to, found none"
+    # With what sparseadv adds to the name of a report it must not get too long for the file system.
+    part=$folder/.$(printf %s "$name" | cut -b -200).part-$$
+}
+
 need_number() {
     case $2 in
         '' | *[!0-9]* | 0*) misused "expected a number from 1 up for $1, found \"$2\"" ;;
@@ -101,13 +135,14 @@ count() {
     grep -c "$1" "$2" || true
 }
 
-# Of a report of sparseadv: windows that were attacked, and of these the fooled ones. Those that were fooled before are in no rate.
+# Of a report of sparseadv: windows that were attacked, and of these the fooled ones. Windows in no rate (already fooled, or never
+# classified) have null for success.
 attacked_in() {
-    count '"trivial":false' "$1"
+    count '"success":\(true\|false\)' "$1"
 }
 
 fooled_in() {
-    grep '"trivial":false' "$1" | grep -c '"success":true' || true
+    count '"success":true' "$1"
 }
 
 # A field of the last message sparseadv-stats in what gst-launch-1.0 -m has printed.

@@ -58,9 +58,8 @@ trap 'exit 143' TERM
 part=''
 sink=(autovideosink)
 if [ -n "$out" ]; then
-    [ -d "$(dirname "$out")" ] || die "expected a folder to write $out to, found none"
-    ! [ "$in" -ef "$out" ] || die "expected another file to write, found the input itself: $out"
-    part=$(dirname "$out")/.${out##*/}.part-$$
+    refuse_same "$out" -- "$in" "$model" "$model.json"
+    part_of "$out"
     case $out in
         *.mkv) sink=(avenc_ffv1 ! matroskamux) ;;
         *)

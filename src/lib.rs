@@ -9,13 +9,17 @@
 //! - [`mod@clipclassifier`]: the element that classifies what is left of an attack.
 //! - [`dataset`]: the folders that action recognition sets come in.
 //! - [`files`]: outputs that appear whole or not at all.
+//! - [`tally`]: what a window's labels come to, and the rates over windows.
+//! - [`provenance`]: what made a result.
 
 pub mod attack;
 pub mod clipclassifier;
 pub mod dataset;
 pub mod files;
 pub mod model;
+pub mod provenance;
 pub mod sparseadv;
+pub mod tally;
 pub mod video;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {

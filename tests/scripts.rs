@@ -138,10 +138,35 @@ fn attack_file() {
         let (_, said) = said.split_once("fooled").expect("counts");
         assert_eq!(numbers(said)[..2], counts);
         // What is wrong is said, and nothing is left behind.
-        refused("attack-file.sh", &[&input, &input], 1, "the input itself");
-        let no_model = [&*input, &at("other.mp4"), &report];
+        let link = at("link.mp4");
+        std::os::unix::fs::symlink(&input, &link).expect("a link");
+        let same = [&input, &link].map(|out| vec![input.as_str(), out]);
+        let model = at("model.pt");
+        fs::copy(MODEL, &model).expect("a copy");
+        let model_is_output = vec![input.as_str(), &model, &model];
+        let report_is_input = vec![report.as_str(), &output];
+        for arguments in [&same[0], &same[1], &model_is_output, &report_is_input] {
+            let before = names(&at(""));
+            refused("attack-file.sh", arguments, 1, "found the same one");
+            assert_eq!(names(&at("")), before);
+        }
+        assert!(fs::read(&input).expect("the input") == fs::read(CLIP).expect("the clip"));
+        assert!(fs::read(&model).expect("a model") == fs::read(MODEL).expect("the model"));
+        for name in [link, model] {
+            fs::remove_file(name).expect("a file");
+        }
+        // The report lies beside a file without an extension, whatever its folder is called.
+        let inside = at("with.dot/out");
+        fs::create_dir(at("with.dot")).expect("a folder");
+        run("attack-file.sh", 0, &[&input, &inside]);
+        assert_eq!(names(&at("with.dot")), "out out.jsonl");
+        fs::remove_dir_all(at("with.dot")).expect("a folder");
+        // Neither is what an earlier run has written.
+        let before = [&output, &report].map(|name| fs::read(name).expect("a file"));
+        let no_model = [&*input, &*output, "tests/scripts.rs"];
         refused("attack-file.sh", &no_model, 1, "ERROR: from element");
         assert_eq!(names(&at("")), "in.mp4 out.jsonl out.mp4");
+        assert!(before == [&output, &report].map(|name| fs::read(name).expect("a file")));
     });
 }
 
@@ -167,6 +192,20 @@ fn attack_and_measure() {
         assert!(left < pushed && untried, "{pushed} {left}");
         let (_, _, untried) = measure(&["--survive", "x264enc bitrate=100 ! avdec_h264"]);
         assert!(!untried, "the attack did not try its codec");
+        // A run that fails leaves what earlier ones have written.
+        let kept = ["out.mkv", "out.jsonl", "out.after.jsonl"];
+        let contents = || kept.map(|name| fs::read(at(name)).expect("a file"));
+        let before = contents();
+        let fails = [
+            "--out",
+            &output,
+            CLIP,
+            MODEL,
+            "x264enc ! identity error-after=9",
+        ];
+        refused("attack-and-measure.sh", &fails, 1, "ERROR: from element");
+        assert!(before == contents());
+        assert_eq!(names(&at("")), "out.after.jsonl out.jsonl out.mkv");
     });
 }
 

@@ -257,7 +257,7 @@ def codec_row(bench: Bench, name: str, properties: str) -> tuple[list[Any], dict
         clean, (attacked, report) = bench.clean(clip), bench.attack(clip, expand(properties, codecs, codecs[name]))
         own = bench.labels(clean)
         hits["codec_alone"] += changed(own, bench.labels(bench.encode(clean, codecs[name])))
-        hits["claimed"] += [line["success"] for line in report]
+        hits["claimed"] += [bool(line["success"]) for line in report]
         hits["lossless"] += changed(own, bench.labels(attacked))
         hits["whole"] += changed(own, bench.labels(bench.encode(attacked, codecs[name])))
         hits["is_first"] += [n == 0 for n in range(len(own))]
@@ -319,7 +319,7 @@ def by_resizer(bench: Bench) -> tuple[list[str], list[tuple[str]], Callable[...,
         lines, maps = [], []
         for clip in bench.clips:
             clean, (attacked, report) = bench.clean(clip), bench.attack(clip, properties)
-            hits["claimed"] += [line["success"] for line in report]
+            hits["claimed"] += [bool(line["success"]) for line in report]
             for n in names:
                 hits[n] += changed(bench.labels(clean, 0, n), bench.labels(attacked, 0, n))
             lines += report

@@ -28,7 +28,7 @@ pub fn lead(logits: &[f32], goal: Goal, label: usize) -> f32 {
     let other = |except: usize| best_other(logits, except).map_or(f32::NEG_INFINITY, |(_, v)| v);
     match goal {
         Goal::Untargeted { .. } => other(label) - logits[label],
-        Goal::Targeted { target } => logits[target] - other(target),
+        Goal::Targeted { target, .. } => logits[target] - other(target),
     }
 }
 
@@ -66,7 +66,7 @@ fn margin(logits: &[f32], goal: Goal, label: usize) -> Vec<f32> {
 fn class_and_sign(goal: Goal, label: usize) -> (usize, f32) {
     match goal {
         Goal::Untargeted { .. } => (label, -1.0),
-        Goal::Targeted { target } => (target, 1.0),
+        Goal::Targeted { target, .. } => (target, 1.0),
     }
 }
 

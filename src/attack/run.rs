@@ -107,10 +107,10 @@ pub struct Outcome {
     pub clean_probability: f64,
     /// Probability of the final label after the attack.
     pub final_probability: f64,
-    /// The goal is reached by the result.
+    /// The attack has reached the goal.
     pub success: bool,
-    /// The goal was reached by the clean window already: there was nothing to attack.
-    pub trivial: bool,
+    /// The clean window needed no attack ([`Goal::already_fooled`]), and got none.
+    pub already_fooled: bool,
     pub keyframes: Keyframes,
     /// Perturbed frames, ascending, with their perturbations; empty where there is none to apply.
     pub perturbation: Vec<(usize, Vec<f32>)>,
@@ -161,11 +161,10 @@ pub fn run(
     let deadline = config.time_budget.map(|b| began + b);
     let mut classifier = Counted::new(classifier);
     let classes = classifier.classes();
-    let labels = match config.goal {
-        Goal::Untargeted { label } => label,
-        Goal::Targeted { target } => Some(target),
-    };
-    if let Some(found) = labels.filter(|l| *l >= classes) {
+    let mut labels = [config.goal.label(), config.goal.target()]
+        .into_iter()
+        .flatten();
+    if let Some(found) = labels.find(|l| *l >= classes) {
         return Err(Error::LabelOutOfRange { classes, found });
     }
     let (frames, len) = (scene.frames(), scene.frame_len());
@@ -190,7 +189,7 @@ pub fn run(
         clean_probability: probability(&clean_logits, clean_label),
         final_probability: probability(&clean_logits, clean_label),
         success: false,
-        trivial: false,
+        already_fooled: false,
         keyframes: Keyframes::default(),
         perturbation: Vec::new(),
         calls: classifier.calls(),
@@ -202,11 +201,8 @@ pub fn run(
         duration: began.elapsed(),
         logits: clean_logits.clone(),
     };
-    if loss::lead(&clean_logits, config.goal, label) > 0.0 {
-        outcome.success = true;
-        outcome.trivial = true;
-        outcome.queries_first_success = Some(classifier.calls().queries);
-        outcome.iterations_first_success = Some(0);
+    if config.goal.already_fooled(clean_label) {
+        outcome.already_fooled = true;
         return Ok(outcome);
     }
     if config.max_iterations == 0 {

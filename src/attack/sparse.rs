@@ -19,7 +19,7 @@ pub fn cotangent(logits: &[f32], goal: Goal, label: usize) -> Vec<f32> {
     // The cotangent of the two-stage loss is the same direction, scaled.
     let scale = match goal {
         Goal::Untargeted { .. } => probabilities[label],
-        Goal::Targeted { target } => 1.0 - probabilities[target],
+        Goal::Targeted { target, .. } => 1.0 - probabilities[target],
     };
     let mut cotangent = loss::cotangent(logits, goal, label, Loss::CrossEntropy);
     cotangent.iter_mut().for_each(|c| *c *= scale as f32);

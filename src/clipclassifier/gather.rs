@@ -4,9 +4,9 @@
 
 use std::collections::VecDeque;
 
-use super::reference::Reference;
 use crate::sparseadv::settings::Windowing;
 use crate::sparseadv::window::model_frames;
+use crate::tally::Labels;
 use crate::video::view::Samples;
 
 /// What is kept of a frame.
@@ -16,7 +16,8 @@ pub struct Seen {
     pub pts: Option<gst::ClockTime>,
     pub running_time: Option<gst::ClockTime>,
     pub samples: Samples,
-    pub reference: Option<Reference>,
+    /// What an upstream sparseadv says of the frame's window.
+    pub reference: Option<Labels>,
 }
 
 #[derive(Debug, Default)]

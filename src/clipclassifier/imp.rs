@@ -15,7 +15,8 @@
  * Each window is reported by an element message `clipclassifier-window`, by a JSON line in the file `report-location`, and by a
  * `GstClipClassifierMeta` on its last frame. At the end of the stream a message `clipclassifier-stats` carries the totals.
  */
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use gst::prelude::*;
@@ -32,13 +33,15 @@ use super::report::WindowReport;
 use super::stats::Stats;
 use crate::attack::{loss, Classifier as _};
 use crate::model::Model;
+use crate::provenance::{self, settings_of, Provenance, Versions, FORMAT};
 use crate::sparseadv::format;
 use crate::sparseadv::imp::lock;
 use crate::sparseadv::lifecycle::load_model;
-use crate::sparseadv::pads::running_time;
+use crate::sparseadv::pads::{input_uri, running_time};
 use crate::sparseadv::report::ReportFile;
 use crate::sparseadv::settings::{find_label, Tail, Windowing};
 use crate::sparseadv::stream::Stream;
+use crate::tally::Labels;
 use crate::video::view::Samples;
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -52,6 +55,8 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 /// From READY on.
 struct Loaded {
     model: Model,
+    path: PathBuf,
+    sha256: String,
     windowing: Windowing,
     tail: Tail,
     true_label: Option<usize>,
@@ -61,6 +66,7 @@ struct Loaded {
     gather: Gather,
     next_frame: u64,
     next_window: u64,
+    provenance: Arc<Provenance>,
 }
 
 #[derive(Default)]
@@ -145,8 +151,10 @@ impl BaseTransformImpl for ClipClassifier {
         let info = gst_video::VideoInfo::from_caps(incaps)
             .map_err(|e| gst::loggable_error!(CAT, "Expected raw video, found {incaps}: {e}"))?;
         self.finish_windows();
+        let input = input_uri(self.obj().sink_pad());
         if let Some(loaded) = lock(&self.loaded).as_mut() {
             loaded.stream = Some(Stream::new(info, loaded.model.metadata()));
+            Arc::make_mut(&mut loaded.provenance).input = input;
         }
         Ok(())
     }
@@ -216,6 +224,11 @@ impl ClipClassifier {
             windowing: settings.windows.windowing(metadata),
             tail: settings.windows.tail,
             true_label,
+            sha256: provenance::sha256(&options.path).map_err(|e| {
+                let path = options.path.display();
+                wrong(format!("The model {path} cannot be read: {e}."))
+            })?,
+            path: options.path,
             model,
             reference: None,
             report: None,
@@ -223,6 +236,7 @@ impl ClipClassifier {
             gather: Gather::default(),
             next_frame: 0,
             next_window: 0,
+            provenance: Arc::default(),
         });
         Ok(())
     }
@@ -241,6 +255,14 @@ impl ClipClassifier {
         loaded.gather = Gather::new(settings.offset as usize);
         loaded.next_frame = 0;
         loaded.next_window = 0;
+        loaded.provenance = Arc::new(Provenance {
+            format: FORMAT,
+            model: loaded.path.display().to_string(),
+            model_sha256: loaded.sha256.clone(),
+            input: None,
+            settings: settings_of(&*self.obj(), &["model", "report-location"]),
+            versions: Versions::here(),
+        });
         *lock(&self.stats) = Stats::default();
         Ok(())
     }
@@ -351,6 +373,12 @@ impl ClipClassifier {
             _ => None,
         };
         let reference = of_report.or(window[window.len() / 2].reference);
+        let truth = loaded.true_label.or(reference.and_then(|r| r.truth));
+        let labels = Labels {
+            truth,
+            last: Some(label),
+            ..reference.unwrap_or_default()
+        };
         let report = WindowReport {
             window: loaded.next_window,
             start_pts: first.pts.map(|t| t.nseconds()),
@@ -361,12 +389,14 @@ impl ClipClassifier {
             label_name: loaded.model.metadata().label_name(label),
             probability: probabilities[label],
             probabilities,
-            true_label: loaded.true_label,
-            correct: loaded.true_label.map(|l| l == label),
-            clean_label: reference.map(|r| r.clean_label),
-            target_label: reference.and_then(|r| r.target_label),
-            fooled: reference.map(|r| r.fooled(label)),
+            true_label: truth,
+            correct: truth.map(|l| l == label),
+            clean_label: labels.clean,
+            target_label: labels.target,
+            already_fooled: labels.already_fooled(),
+            fooled: labels.fooled(),
             seconds: began.elapsed().as_secs_f64(),
+            provenance: loaded.provenance.clone(),
         };
         loaded.next_window += 1;
         Ok(report)

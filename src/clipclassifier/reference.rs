@@ -5,30 +5,17 @@
 use std::path::{Path, PathBuf};
 
 use crate::sparseadv::meta;
+use crate::tally::Labels;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Reference {
-    pub clean_label: usize,
-    pub target_label: Option<usize>,
-}
-
-impl Reference {
-    /// Whether an attack with this reference has reached its goal where the model says `label`.
-    pub fn fooled(self, label: usize) -> bool {
-        match self.target_label {
-            Some(target) => label == target,
-            None => label != self.clean_label,
-        }
-    }
-}
-
-/// From a frame's meta, where nothing between has dropped it. Targets are not in it.
-pub fn of_meta(buffer: &gst::BufferRef) -> Option<Reference> {
+/// From a frame's meta, where nothing between has dropped it: the labels before the attack, and what it was after.
+pub fn of_meta(buffer: &gst::BufferRef) -> Option<Labels> {
     let meta = gst::meta::CustomMeta::from_buffer(buffer, meta::NAME).ok()?;
-    let label = meta.structure().get::<u32>("clean-label").ok()?;
-    Some(Reference {
-        clean_label: label as usize,
-        target_label: None,
+    let label = |name: &str| meta.structure().get::<u32>(name).ok().map(|l| l as usize);
+    Some(Labels {
+        truth: label("label"),
+        target: label("target-label"),
+        clean: Some(label("clean-label")?),
+        last: None,
     })
 }
 
@@ -45,6 +32,7 @@ struct Line {
     start_time: Option<u64>,
     start_pts: Option<u64>,
     end_pts: Option<u64>,
+    label: Option<usize>,
     clean_label: Option<usize>,
     target_label: Option<usize>,
 }
@@ -69,7 +57,7 @@ impl AttackReport {
     }
 
     /// The window that shows at `time`, a running time in nanoseconds. Reads on where the file has grown.
-    pub fn at(&mut self, time: u64) -> std::io::Result<Option<Reference>> {
+    pub fn at(&mut self, time: u64) -> std::io::Result<Option<Labels>> {
         if !self.windows.iter().any(|w| w.holds(time)) {
             let text = std::fs::read_to_string(&self.path)?;
             let fresh = text.get(self.read..).unwrap_or_default();
@@ -81,9 +69,11 @@ impl AttackReport {
         }
         let found = self.windows.iter().find(|w| w.holds(time));
         Ok(found.and_then(|w| {
-            Some(Reference {
-                clean_label: w.clean_label?,
-                target_label: w.target_label,
+            Some(Labels {
+                truth: w.label,
+                target: w.target_label,
+                clean: Some(w.clean_label?),
+                last: None,
             })
         }))
     }

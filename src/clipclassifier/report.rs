@@ -2,10 +2,15 @@
 
 //! What the model says of a window: one element message, one JSON line.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use crate::provenance::Provenance;
+use crate::tally::Labels;
+
 /// The classification of one window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WindowReport {
     pub window: u64,
     /// Presentation time of the first frame, and its running time, in nanoseconds.
@@ -20,18 +25,32 @@ pub struct WindowReport {
     pub probability: f64,
     /// Of all classes.
     pub probabilities: Vec<f64>,
-    /// The label property, if set, and whether it is what the model says.
+    /// The label property, or the true label in the attacker's report, and whether it is what the model says.
     pub true_label: Option<usize>,
     pub correct: Option<bool>,
-    /// What the model said before the attack, by an upstream sparseadv's meta or report, and whether it says something else now; in a
-    /// targeted attack, whether it says the target.
+    /// What the model said before the attack and what the attack was after, by an upstream sparseadv's meta or report.
     pub clean_label: Option<usize>,
     pub target_label: Option<usize>,
+    /// The window was fooled before the attack; it is in no rate.
+    pub already_fooled: bool,
+    /// Whether the attack's goal holds here; absent without a reference, and for a window that is in no rate.
     pub fooled: Option<bool>,
     pub seconds: f64,
+    #[serde(flatten)]
+    pub provenance: Arc<Provenance>,
 }
 
 impl WindowReport {
+    /// What the rates are made of.
+    pub fn labels(&self) -> Labels {
+        Labels {
+            truth: self.true_label,
+            target: self.target_label,
+            clean: self.clean_label,
+            last: Some(self.label),
+        }
+    }
+
     /// The message's structure, `clipclassifier-window`: the main fields, and the JSON line as `json`.
     pub fn structure(&self) -> gst::Structure {
         let mut s = gst::Structure::builder("clipclassifier-window")
@@ -41,6 +60,9 @@ impl WindowReport {
             .field("label", self.label as u32)
             .field("label-name", &self.label_name)
             .field("probability", self.probability)
+            .field("already-fooled", self.already_fooled)
+            .field("model", &self.provenance.model)
+            .field("model-sha256", &self.provenance.model_sha256)
             .field("json", self.json())
             .build();
         for (name, value) in [
@@ -54,6 +76,7 @@ impl WindowReport {
         for (name, value) in [
             ("clean-label", self.clean_label),
             ("true-label", self.true_label),
+            ("target-label", self.target_label),
         ] {
             if let Some(value) = value {
                 s.set(name, value as u32);

@@ -3,49 +3,46 @@
 //! Running totals over the windows so far.
 
 use super::report::WindowReport;
+use crate::tally::Tally;
 
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    windows: u64,
-    probability: f64,
-    labelled: u64,
-    correct: u64,
+    tally: Tally,
+    /// Windows with a reference.
     compared: u64,
-    fooled: u64,
+    probability: f64,
     seconds: f64,
 }
 
 impl Stats {
     pub fn add(&mut self, report: &WindowReport) {
-        self.windows += 1;
+        self.tally.add(report.labels());
+        self.compared += u64::from(report.clean_label.is_some());
         self.probability += report.probability;
         self.seconds += report.seconds;
-        self.labelled += u64::from(report.correct.is_some());
-        self.correct += u64::from(report.correct == Some(true));
-        self.compared += u64::from(report.fooled.is_some());
-        self.fooled += u64::from(report.fooled == Some(true));
     }
 
-    /// The `stats` property. Rates are left out while there is nothing they would be of.
+    /// The `stats` property. Rates are left out while there is nothing they would be of. `compared` counts the windows whose reference was
+    /// found; of these, `attacked` are in the fooling rate and `already-fooled` in none.
     pub fn structure(&self) -> gst::Structure {
+        let tally = &self.tally;
         let mut s = gst::Structure::builder("clipclassifier-stats")
-            .field("windows", self.windows)
-            .field("labelled", self.labelled)
-            .field("correct", self.correct)
+            .field("windows", tally.windows)
+            .field("labeled", tally.labeled)
+            .field("correct", tally.correct)
             .field("compared", self.compared)
-            .field("fooled", self.fooled)
+            .field("already-fooled", tally.already_fooled)
+            .field("attacked", tally.attacked)
+            .field("fooled", tally.fooled)
             .field("seconds", self.seconds)
             .build();
-        let rates = [
-            ("mean-probability", self.probability, self.windows),
-            ("accuracy", self.correct as f64, self.labelled),
-            ("fooling-rate", self.fooled as f64, self.compared),
-        ];
-        for (name, sum, n) in rates {
-            if n > 0 {
-                s.set(name, sum / n as f64);
-            }
+        if tally.windows > 0 {
+            s.set("mean-probability", self.probability / tally.windows as f64);
         }
+        if let Some(accuracy) = tally.robust_accuracy() {
+            s.set("accuracy", accuracy);
+        }
+        tally.set_rates(&mut s);
         s
     }
 }

@@ -305,6 +305,28 @@ impl DataSet {
     }
 }
 
+/// The index of a class among labels: spelt the same, else the only one that is the same without regard to case, blanks, `_` and `-`.
+pub fn find_class(name: &str, labels: &[String]) -> Option<usize> {
+    if let Some(exact) = labels.iter().position(|label| label == name) {
+        return Some(exact);
+    }
+    let plain = |text: &str| -> String {
+        let kept = text
+            .chars()
+            .filter(|c| !c.is_whitespace() && !"_-".contains(*c));
+        kept.flat_map(char::to_lowercase).collect()
+    };
+    let name = plain(name);
+    let mut alike = labels
+        .iter()
+        .enumerate()
+        .filter(|(_, label)| plain(label) == name);
+    match (alike.next(), alike.next()) {
+        (Some((index, _)), None) => Some(index),
+        _ => None,
+    }
+}
+
 /// Who or where a clip of plain folders is from: UCF's `gNN`, else what precedes the class's name (an actor or HMDB-51's source), else
 /// what precedes HMDB-51's suffix fields, else the whole name.
 pub fn group_of(file: &str, class: &str) -> String {

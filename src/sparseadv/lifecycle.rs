@@ -13,6 +13,7 @@ use super::imp::{lock, Loaded, SparseAdv, CAT};
 use super::report::ReportFile;
 use super::state::State;
 use crate::model::{self, Model};
+use crate::provenance::{self, Provenance, Versions, FORMAT};
 
 /// Loads a model; an error says what kind it is of.
 pub fn load_model(options: &model::Options) -> Result<Model, gst::ErrorMessage> {
@@ -51,7 +52,17 @@ impl SparseAdv {
             for warning in model.warnings() {
                 gst::element_imp_warning!(self, gst::LibraryError::Settings, ["{warning}"]);
             }
-            *loaded = Some(Loaded { model, options });
+            let sha256 = provenance::sha256(&options.path).map_err(|e| {
+                gst::error_msg!(
+                    gst::ResourceError::Read,
+                    ("The model {} cannot be read: {e}.", options.path.display())
+                )
+            })?;
+            *loaded = Some(Loaded {
+                model,
+                options,
+                sha256,
+            });
         }
         let Some(loaded) = loaded.as_ref() else {
             return Ok(());
@@ -78,7 +89,19 @@ impl SparseAdv {
         if let Some(survive) = &settings.survive {
             codec::check(survive).map_err(wrong)?;
         }
-        self.state().windowing = settings.windowing(metadata);
+        let provenance = Provenance {
+            format: FORMAT,
+            model: loaded.options.path.display().to_string(),
+            model_sha256: loaded.sha256.clone(),
+            input: None,
+            settings: self.settings_in_force(),
+            versions: Versions::here(),
+        };
+        let mut state = self.state();
+        state.windowing = settings.windowing(metadata);
+        state.goal = config.goal;
+        state.provenance = Arc::new(provenance);
+        drop(state);
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
         Ok(())
     }
@@ -97,6 +120,8 @@ impl SparseAdv {
         let mut state = self.state();
         *state = State {
             windowing: state.windowing,
+            goal: state.goal,
+            provenance: state.provenance.clone(),
             working: true,
             ..State::new()
         };

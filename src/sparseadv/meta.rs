@@ -3,8 +3,11 @@
 //! What each frame that leaves carries about its window: a custom meta, so that C, Python and Rust applications read it by name with
 //! `gst_buffer_get_custom_meta` and encoders copy it along.
 
+use crate::tally::Labels;
+
 /// Name of the meta. Its structure has the fields `window` (guint64), `frame` (guint, place in the window), `keyframe` (gboolean, whether
-/// this frame is perturbed), `weight` (gdouble), `success` (gboolean), and, where known, `clean-label` and `final-label` (guint).
+/// this frame is perturbed), `weight` (gdouble), `success` and `already-fooled` (gboolean), and, where known, `label` (the true one),
+/// `target-label`, `clean-label` and `final-label` (guint).
 pub const NAME: &str = "GstSparseAdvMeta";
 
 pub fn register() {
@@ -20,8 +23,7 @@ pub struct FrameInfo {
     pub keyframe: bool,
     pub weight: f64,
     pub success: bool,
-    pub clean_label: Option<u32>,
-    pub final_label: Option<u32>,
+    pub labels: Labels,
 }
 
 /// Adds the meta; one of an earlier `sparseadv` in the pipeline stays beside it.
@@ -33,11 +35,22 @@ pub fn add(buffer: &mut gst::BufferRef, info: &FrameInfo) -> Result<(), glib::Bo
     structure.set("keyframe", info.keyframe);
     structure.set("weight", info.weight);
     structure.set("success", info.success);
-    if let Some(label) = info.clean_label {
-        structure.set("clean-label", label);
-    }
-    if let Some(label) = info.final_label {
-        structure.set("final-label", label);
+    structure.set("already-fooled", info.labels.already_fooled());
+    let Labels {
+        truth,
+        target,
+        clean,
+        last,
+    } = info.labels;
+    for (name, label) in [
+        ("label", truth),
+        ("target-label", target),
+        ("clean-label", clean),
+        ("final-label", last),
+    ] {
+        if let Some(label) = label {
+            structure.set(name, label as u32);
+        }
     }
     Ok(())
 }

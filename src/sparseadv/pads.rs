@@ -21,6 +21,14 @@ pub fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gst::Cloc
     segment.to_running_time(buffer.pts())
 }
 
+/// Where the stream comes from, if its source has an address.
+pub fn input_uri(pad: &gst::Pad) -> Option<String> {
+    let mut query = gst::query::Uri::new();
+    pad.peer_query(&mut query)
+        .then(|| query.uri())?
+        .map(Into::into)
+}
+
 impl SparseAdv {
     pub(super) fn sink_chain(
         &self,
@@ -156,7 +164,11 @@ impl SparseAdv {
             return None;
         };
         let stream = Arc::new(Stream::new(info, &metadata));
-        self.state().incoming = Some(stream.clone());
+        let input = input_uri(&self.sinkpad);
+        let mut state = self.state();
+        state.incoming = Some(stream.clone());
+        Arc::make_mut(&mut state.provenance).input = input;
+        drop(state);
         self.ask_whether_live();
         self.tell_latency();
         Some(stream)

@@ -148,12 +148,12 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .build(),
         glib::ParamSpecString::builder("label")
             .nick("Label")
-            .blurb("True label by name or index: any other is success (unset = the model's own label of the clean window)")
+            .blurb("True label by name or index, which all rates are against; windows that the model gets wrong before the attack are left alone (unset = the model's own label of the clean window)")
             .mutable_ready()
             .build(),
         glib::ParamSpecString::builder("target-label")
             .nick("Target label")
-            .blurb("Label by name or index that the model shall give (unset = untargeted)")
+            .blurb("Label by name or index that the model shall give, beside the true label or without it (unset = untargeted)")
             .mutable_ready()
             .build(),
         glib::ParamSpecUInt64::builder("seed")

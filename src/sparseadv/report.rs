@@ -5,16 +5,19 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::attack::run::Size;
 use crate::attack::{loss, Best, Calls, Goal, Outcome};
 use crate::model::Metadata;
+use crate::provenance::Provenance;
+use crate::tally::Labels;
 
 /// The result of one window. Frame numbers count the frames the model sees, 0..T. Perturbation sizes are in grey levels 0..255 of the
 /// model's view, means over all its pixels, channels and frames unless said otherwise.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WindowReport {
     pub window: u64,
     /// Presentation time of the first frame and end of the last, in nanoseconds.
@@ -26,6 +29,7 @@ pub struct WindowReport {
     pub first_frame: u64,
     /// Frames of the window that exist; less than T at the end of a stream.
     pub frames: usize,
+    /// The true label, where it was given; all rates are then against it.
     pub label: Option<usize>,
     pub target_label: Option<usize>,
     pub clean_label: Option<usize>,
@@ -34,10 +38,10 @@ pub struct WindowReport {
     pub final_label: Option<usize>,
     pub final_label_name: Option<String>,
     pub final_probability: Option<f64>,
-    /// The goal holds for the bytes pushed.
-    pub success: bool,
-    /// The goal held for the clean window already; it counts in no rate.
-    pub trivial: bool,
+    /// The goal holds for the bytes pushed; absent for a window that is in no rate, since it was already fooled or never classified.
+    pub success: Option<bool>,
+    /// The model is wrong about the clean window already, or gives the target's label; nobody attacks it ([`crate::tally`]).
+    pub already_fooled: bool,
     pub queries: u32,
     pub forwards: u32,
     pub backwards: u32,
@@ -62,46 +66,29 @@ pub struct WindowReport {
     pub seconds: f64,
     /// The deadline passed before the attack was done.
     pub overrun: bool,
+    #[serde(flatten)]
+    pub provenance: Arc<Provenance>,
 }
 
 impl WindowReport {
     /// The report of a window nothing is known of yet: it left clean.
-    pub fn clean(window: u64, frames: usize) -> Self {
+    pub fn clean(window: u64, frames: usize, provenance: Arc<Provenance>) -> Self {
         Self {
             window,
-            start_pts: None,
-            end_pts: None,
-            start_time: None,
-            first_frame: 0,
             frames,
-            label: None,
-            target_label: None,
-            clean_label: None,
-            clean_label_name: None,
-            clean_probability: None,
-            final_label: None,
-            final_label_name: None,
-            final_probability: None,
-            success: false,
-            trivial: false,
-            queries: 0,
-            forwards: 0,
-            backwards: 0,
-            codec_runs: 0,
-            queries_first_success: None,
-            iterations_first_success: None,
-            iterations: 0,
-            keyframes: Vec::new(),
-            weights: Vec::new(),
-            perturbed_frames: 0,
             sparse_rate: 1.0,
-            map: 0.0,
-            map_float: 0.0,
-            map_keyframes: 0.0,
-            max_abs: 0.0,
-            l21: 0.0,
-            seconds: 0.0,
-            overrun: false,
+            provenance,
+            ..Self::default()
+        }
+    }
+
+    /// What the rates are made of.
+    pub fn labels(&self) -> Labels {
+        Labels {
+            truth: self.label,
+            target: self.target_label,
+            clean: self.clean_label,
+            last: self.final_label,
         }
     }
 
@@ -134,8 +121,8 @@ impl WindowReport {
         self.set_final_label(outcome.final_label, metadata);
         self.clean_probability = Some(outcome.clean_probability);
         self.final_probability = Some(outcome.final_probability);
-        self.success = outcome.success;
-        self.trivial = outcome.trivial;
+        self.already_fooled = outcome.already_fooled;
+        self.success = (!outcome.already_fooled).then_some(outcome.success);
         self.set_calls(outcome.calls);
         self.queries_first_success = outcome.queries_first_success;
         self.iterations_first_success = outcome.iterations_first_success;
@@ -148,15 +135,13 @@ impl WindowReport {
     }
 
     pub fn set_goal(&mut self, goal: Goal) {
-        match goal {
-            Goal::Untargeted { label } => self.label = label,
-            Goal::Targeted { target } => self.target_label = Some(target),
-        }
+        self.label = goal.label();
+        self.target_label = goal.target();
     }
 
     /// What is known of an attack that was not let finish.
     pub fn set_best(&mut self, best: &Best, size: Size, calls: Calls, metadata: &Metadata) {
-        self.success = true;
+        self.success = Some(true);
         self.set_final_label(loss::top(&best.logits), metadata);
         self.set_calls(calls);
         self.queries_first_success = Some(calls.queries);
@@ -181,8 +166,7 @@ impl WindowReport {
             .field("window", self.window)
             .field("first-frame", self.first_frame)
             .field("frames", self.frames as u32)
-            .field("success", self.success)
-            .field("trivial", self.trivial)
+            .field("already-fooled", self.already_fooled)
             .field("queries", self.queries)
             .field("forwards", self.forwards)
             .field("backwards", self.backwards)
@@ -202,6 +186,8 @@ impl WindowReport {
                 gst::Array::new(self.keyframes.iter().map(|k| *k as u32)),
             )
             .field("weights", gst::Array::new(self.weights.iter().copied()))
+            .field("model", &self.provenance.model)
+            .field("model-sha256", &self.provenance.model_sha256)
             .field("json", self.json())
             .build();
         let labels = [
@@ -223,6 +209,9 @@ impl WindowReport {
             if let Some(value) = value {
                 s.set(name, value);
             }
+        }
+        if let Some(success) = self.success {
+            s.set("success", success);
         }
         for (name, value) in [
             ("start-pts", self.start_pts),

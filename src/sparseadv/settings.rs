@@ -229,16 +229,7 @@ impl Settings {
             .transpose()?;
         let target = self.target_label.as_deref();
         let target = target.map(|t| find("target-label", t)).transpose()?;
-        let goal = match (label, target) {
-            (Some(_), Some(_)) => {
-                return Err(
-                    "Expected label (untargeted: any other label will do) or target-label (targeted), found both. Unset one."
-                        .into(),
-                )
-            }
-            (label, None) => Goal::Untargeted { label },
-            (None, Some(target)) => Goal::Targeted { target },
-        };
+        let goal = Goal::new(label, target);
         let selection: Selection = self
             .keyframes
             .parse()

@@ -10,6 +10,8 @@ use super::settings::Windowing;
 use super::stats::Stats;
 use super::stream::Stream;
 use super::window::{Job, OpenWindow};
+use crate::attack::Goal;
+use crate::provenance::Provenance;
 use crate::video::view::Samples;
 
 /// What the threads share. `epoch` names the state of the queue's front: a result that was computed for an older one is void.
@@ -43,6 +45,10 @@ pub struct State {
     /// The last frames that left, where a codec is to be survived: an encoder remembers them.
     pub context: VecDeque<gst::Buffer>,
     pub stats: Stats,
+    /// What the attack is after, by the properties; they cannot change while the element runs.
+    pub goal: Goal,
+    /// What this stream's reports are the results of.
+    pub provenance: Arc<Provenance>,
     /// The latency last told, and the longest attack in a live pipeline without a budget.
     pub told_latency: Option<gst::ClockTime>,
     pub slowest: gst::ClockTime,
@@ -75,6 +81,8 @@ impl State {
             released: VecDeque::new(),
             context: VecDeque::new(),
             stats: Stats::default(),
+            goal: Goal::new(None, None),
+            provenance: Arc::default(),
             told_latency: None,
             slowest: gst::ClockTime::ZERO,
         }

@@ -3,14 +3,11 @@
 //! Running totals: the paper's four metrics (Section 4.1) over the windows so far.
 
 use super::report::WindowReport;
+use crate::tally::Tally;
 
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    /// Windows that were attacked: neither passed through nor fooled before the attack began.
-    attacked: u64,
-    fooled: u64,
-    windows: u64,
-    trivial: u64,
+    tally: Tally,
     overruns: u64,
     frames_in: u64,
     frames_out: u64,
@@ -18,7 +15,8 @@ pub struct Stats {
     forwards: u64,
     backwards: u64,
     codec_runs: u64,
-    /// Sums over fooled windows.
+    /// Sums over windows that the attack fooled.
+    successes: u64,
     first_success_queries: u64,
     map: f64,
     map_float: f64,
@@ -37,20 +35,15 @@ impl Stats {
     }
 
     pub fn add(&mut self, report: &WindowReport) {
-        self.windows += 1;
+        self.tally.add(report.labels());
         self.overruns += u64::from(report.overrun);
         self.queries += u64::from(report.queries);
         self.forwards += u64::from(report.forwards);
         self.backwards += u64::from(report.backwards);
         self.codec_runs += u64::from(report.codec_runs);
         self.seconds += report.seconds;
-        if report.trivial {
-            self.trivial += 1;
-            return;
-        }
-        self.attacked += 1;
-        if report.success {
-            self.fooled += 1;
+        if report.success == Some(true) {
+            self.successes += 1;
             self.first_success_queries += u64::from(report.queries_first_success.unwrap_or(0));
             self.map += report.map;
             self.map_float += report.map_float;
@@ -61,11 +54,13 @@ impl Stats {
 
     /// The `stats` property. Means are over fooled windows, as in the paper's Table 2, and left out while there is none.
     pub fn structure(&self) -> gst::Structure {
+        let tally = &self.tally;
         let mut s = gst::Structure::builder("sparseadv-stats")
-            .field("windows", self.windows)
-            .field("attacked", self.attacked)
-            .field("fooled", self.fooled)
-            .field("already-fooled", self.trivial)
+            .field("windows", tally.windows)
+            .field("unclassified", tally.unclassified)
+            .field("already-fooled", tally.already_fooled)
+            .field("attacked", tally.attacked)
+            .field("fooled", tally.fooled)
             .field("overruns", self.overruns)
             .field("frames-in", self.frames_in)
             .field("frames-out", self.frames_out)
@@ -75,11 +70,9 @@ impl Stats {
             .field("codec-runs", self.codec_runs)
             .field("seconds", self.seconds)
             .build();
-        if self.attacked > 0 {
-            s.set("fooling-rate", self.fooled as f64 / self.attacked as f64);
-        }
-        if self.fooled > 0 {
-            let n = self.fooled as f64;
+        tally.set_rates(&mut s);
+        if self.successes > 0 {
+            let n = self.successes as f64;
             s.set("mean-queries", self.first_success_queries as f64 / n);
             s.set("map", self.map / n);
             s.set("map-float", self.map_float / n);

@@ -17,7 +17,7 @@ use super::settings::Windowing;
 use super::state::State;
 use super::stream::Stream;
 use super::survive;
-use crate::attack::{Best, Calls, Goal};
+use crate::attack::{Best, Calls};
 use crate::video::view::Samples;
 
 /// The window under attack, and the best that is known of it so far.
@@ -25,8 +25,6 @@ pub struct Job {
     pub window: u64,
     pub frames: usize,
     pub began: Instant,
-    /// Known once the worker has begun.
-    pub goal: Option<Goal>,
     pub clean_label: Option<usize>,
     pub best: Option<(Best, Calls)>,
 }
@@ -36,17 +34,13 @@ pub struct Decision {
     pub report: WindowReport,
     /// Perturbations by frame of the window.
     pub perturbation: Vec<(usize, Vec<f32>)>,
-    pub goal: Goal,
 }
 
 /// A window that overlaps the next one: its frames may still change, so that it can only be judged when its last one has left.
 pub struct OpenWindow {
     pub report: WindowReport,
-    pub goal: Goal,
     /// Stream numbers of the frames the model sees.
     pub indices: Vec<u64>,
-    /// The labels' owner: the label to leave, by the clean window where none was given.
-    pub label: usize,
 }
 
 /// Places of the model's frames among `frames` stream frames at the front.
@@ -67,7 +61,6 @@ impl SparseAdv {
         let Decision {
             mut report,
             perturbation,
-            goal,
         } = decision;
         let places: Vec<usize> = model_frames(windowing, frames).collect();
         let overlapping = windowing.overlaps();
@@ -93,9 +86,8 @@ impl SparseAdv {
                 frame: k as u32,
                 keyframe: frame.delta.is_some(),
                 weight: report.weights.get(k).copied().unwrap_or(0.0),
-                success: report.success,
-                clean_label: report.clean_label.map(|l| l as u32),
-                final_label: report.final_label.map(|l| l as u32),
+                success: report.success == Some(true),
+                labels: report.labels(),
             });
         }
         if full {
@@ -105,21 +97,17 @@ impl SparseAdv {
         state.job = None;
         let judged_later = overlapping && report.clean_label.is_some();
         if judged_later {
-            let label = match goal {
-                Goal::Untargeted { label: Some(label) } => label,
-                _ => report.clean_label.unwrap_or(0),
-            };
-            state.open.push_back(OpenWindow {
-                report,
-                goal,
-                indices,
-                label,
-            });
+            state.open.push_back(OpenWindow { report, indices });
             self.release(state, leaving);
         } else {
             let rendered = self.release(state, leaving);
-            // What could not be rendered cannot fool anyone.
-            report.success &= rendered;
+            if !rendered {
+                // What could not be rendered cannot fool anyone.
+                report.success = report.success.map(|_| false);
+                report.final_label = report.clean_label;
+                report.final_label_name.clone_from(&report.clean_label_name);
+                report.final_probability = report.clean_probability;
+            }
             self.publish(report);
         }
     }
@@ -237,11 +225,10 @@ impl SparseAdv {
         let frames = state.queue.front(windowing.span).frames;
         let job = state.job.take();
         let real = model_frames(windowing, frames).count();
-        let mut report = WindowReport::clean(state.next_window, real);
+        let mut report = WindowReport::clean(state.next_window, real, state.provenance.clone());
         report.overrun = true;
         let mut perturbation = Vec::new();
-        let goal = job.as_ref().and_then(|job| job.goal);
-        let goal = goal.unwrap_or(Goal::Untargeted { label: None });
+        let goal = state.goal;
         report.set_goal(goal);
         let metadata = self.metadata();
         if let (Some(job), Some(metadata)) = (job.filter(|j| j.window == report.window), metadata) {
@@ -249,6 +236,8 @@ impl SparseAdv {
             if let Some(label) = job.clean_label {
                 report.set_clean_label(label, &metadata);
                 report.set_final_label(label, &metadata);
+                report.already_fooled = goal.already_fooled(label);
+                report.success = (!report.already_fooled).then_some(false);
             }
             if let (Some((best, calls)), Some(stream)) = (job.best, &state.stream) {
                 let size = best.size(job.frames, stream.view.len());
@@ -265,7 +254,6 @@ impl SparseAdv {
         let decision = Decision {
             report,
             perturbation,
-            goal,
         };
         self.decide(state, frames, decision);
     }

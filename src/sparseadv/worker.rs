@@ -196,7 +196,6 @@ impl SparseAdv {
             window: state.next_window,
             frames: places.len(),
             began: Instant::now(),
-            goal: None,
             clean_label: None,
             best: None,
         });
@@ -222,15 +221,14 @@ impl SparseAdv {
             return;
         }
         let real = task.places.len();
-        let mut report = WindowReport::clean(state.next_window, real);
+        let mut report = WindowReport::clean(state.next_window, real, state.provenance.clone());
         match result {
-            Ok((outcome, goal)) => {
+            Ok(outcome) => {
                 report.set_outcome(&outcome, model.metadata());
-                report.set_goal(goal);
+                report.set_goal(state.goal);
                 let decision = Decision {
                     report,
                     perturbation: outcome.perturbation,
-                    goal,
                 };
                 self.decide(state, task.frames, decision);
                 self.note_duration(outcome.duration);
@@ -250,11 +248,7 @@ impl SparseAdv {
         }
     }
 
-    fn run_attack(
-        &self,
-        model: &mut Model,
-        task: &Task,
-    ) -> Result<(Outcome, attack::Goal), attack::Error> {
+    fn run_attack(&self, model: &mut Model, task: &Task) -> Result<Outcome, attack::Error> {
         let failed = |text: String| attack::Error::Classifier(text.into());
         let mut config = task
             .settings
@@ -262,11 +256,6 @@ impl SparseAdv {
             .map_err(failed)?;
         // One seed, and other frames in every window.
         config.seed = config.seed.wrapping_add(task.window);
-        if let Some(job) = self.state().job.as_mut() {
-            if job.window == task.window {
-                job.goal = Some(config.goal);
-            }
-        }
         config.time_budget = match task.deadline {
             Some(deadline) => Some(
                 deadline
@@ -315,37 +304,31 @@ impl SparseAdv {
                 &mut surviving
             }
         };
-        let outcome = attack::run(
+        attack::run(
             scene,
             model,
             &config,
             &task.start,
             &cancelled,
             &mut progress,
-        )?;
-        Ok((outcome, config.goal))
+        )
     }
 
     /// Classifies an overlapping window as its frames really left, and reports it.
     fn judge(&self, model: &mut Model, window: OpenWindow, samples: &[Samples], stream: &Stream) {
-        let OpenWindow {
-            mut report,
-            goal,
-            label,
-            ..
-        } = window;
+        let OpenWindow { mut report, .. } = window;
         let complete = samples.len() == report.frames && !samples.is_empty();
         let view = stream.view.observe_window(samples, model.metadata().window);
         report.queries += 1;
         report.forwards += 1;
         match model.forward(&view) {
             Ok(logits) if complete => {
-                report.success = loss::lead(&logits, goal, label) > 0.0;
                 report.set_final_label(loss::top(&logits), model.metadata());
+                report.success = report.labels().fooled();
                 let probability = loss::probabilities(&logits)[loss::top(&logits)];
                 report.final_probability = Some(probability);
             }
-            _ => report.success = false,
+            _ => report.success = report.success.map(|_| false),
         }
         self.publish(report);
     }

@@ -13,14 +13,14 @@ fn sparse_objective_by_finite_differences() {
     let delta: Vec<f32> = (0..T * LEN)
         .map(|i| ((i * 5 % 13) as f32 - 6.0) * 0.7)
         .collect();
-    for goal in [UNTARGETED, Goal::Targeted { target: 2 }] {
+    for goal in [UNTARGETED, Goal::new(None, Some(2))] {
         // In 0..1, as the program has it.
         let value = |delta: &[f64]| {
             let grey: Vec<f32> = delta.iter().map(|d| (d * 255.0) as f32).collect();
             let p = loss::probabilities(&model.logits(&grey));
             let class = match goal {
                 Goal::Untargeted { .. } => -(1.0 - p[label]).ln(),
-                Goal::Targeted { target } => -p[target].ln(),
+                Goal::Targeted { target, .. } => -p[target].ln(),
             };
             let rms = |d: &[f64]| (d.iter().map(|v| v * v).sum::<f64>() / LEN as f64).sqrt();
             class + sparse::LAMBDA * delta.chunks_exact(LEN).map(rms).sum::<f64>()

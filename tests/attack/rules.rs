@@ -130,25 +130,31 @@ fn iterations_are_bounded() {
 fn targeted_reaches_its_class_and_no_other() {
     for target in [1, 2] {
         let mut model = Linear::new(RISING, 2.0);
-        let outcome = attack(&mut scene(), &mut model, &config(Goal::Targeted { target }));
+        let outcome = attack(
+            &mut scene(),
+            &mut model,
+            &config(Goal::new(None, Some(target))),
+        );
         assert!(outcome.success);
         assert_eq!(outcome.final_label, target);
     }
     let mut model = Linear::new(RISING, 2.0);
-    let trivial = attack(
-        &mut scene(),
-        &mut model,
-        &config(Goal::Targeted { target: 0 }),
-    );
-    assert!(trivial.trivial && trivial.success && trivial.perturbation.is_empty());
+    let trivial = attack(&mut scene(), &mut model, &config(Goal::new(None, Some(0))));
+    assert!(trivial.already_fooled && !trivial.success && trivial.perturbation.is_empty());
     assert_eq!(trivial.calls.queries, 1);
+    // Wrong already: reaching the target would be no success of an attack on a right answer.
+    let wrong = config(Goal::new(Some(1), Some(2)));
+    let wrong = attack(&mut scene(), &mut model, &wrong);
+    assert!(wrong.already_fooled && !wrong.success && wrong.perturbation.is_empty());
+    let right = config(Goal::new(Some(0), Some(2)));
+    assert_eq!(attack(&mut scene(), &mut model, &right).final_label, 2);
 }
 
 #[test]
 fn a_label_given_is_the_one_to_leave() {
     let mut model = Linear::new(RISING, 2.0);
     let given = config(Goal::Untargeted { label: Some(1) });
-    assert!(attack(&mut scene(), &mut model, &given).trivial);
+    assert!(attack(&mut scene(), &mut model, &given).already_fooled);
     let given = config(Goal::Untargeted { label: Some(3) });
     let error = run(
         &mut scene(),
@@ -251,10 +257,7 @@ fn cotangent_is_the_cross_entropys_gradient_up_to_scale() {
         z.iter().map(|v| (v - max).exp()).sum::<f64>().ln() + max - z[y]
     };
     let logits = [1.5f32, -0.3, 0.2, 2.1];
-    for (goal, y, sign) in [
-        (UNTARGETED, 0, -1.0),
-        (Goal::Targeted { target: 2 }, 2, 1.0),
-    ] {
+    for (goal, y, sign) in [(UNTARGETED, 0, -1.0), (Goal::new(None, Some(2)), 2, 1.0)] {
         let found = loss::cotangent(&logits, goal, 0, Loss::CrossEntropy);
         let numeric: Vec<f64> = (0..4)
             .map(|k| {
@@ -284,7 +287,7 @@ fn cotangent_is_the_cross_entropys_gradient_up_to_scale() {
 #[test]
 fn the_margins_cotangent_is_the_leads_gradient() {
     let logits = [1.5f32, -0.3, 0.25, 2.0];
-    for goal in [UNTARGETED, Goal::Targeted { target: 2 }] {
+    for goal in [UNTARGETED, Goal::new(None, Some(2))] {
         let found = loss::cotangent(&logits, goal, 0, Loss::Margin);
         for k in 0..logits.len() {
             let at = |h: f32| {

@@ -49,7 +49,7 @@ fn features_weigh_where_there_are_any() {
 /// The selection's backward pass is the first step's too: the clean pass, it, and the pass that shows the success.
 #[test]
 fn by_the_loss_one_backward_serves_selection_and_first_step() {
-    for goal in [UNTARGETED, Goal::Targeted { target: 2 }] {
+    for goal in [UNTARGETED, Goal::new(None, Some(2))] {
         let mut model = Linear::new(RISING, 0.5);
         let by_loss = Config {
             selection: Selection::Gradient(Source::Loss),

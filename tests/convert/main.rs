@@ -6,6 +6,7 @@
 mod common;
 mod data;
 mod layouts;
+mod numbers;
 
 use std::collections::BTreeMap;
 use std::fs;

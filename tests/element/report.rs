@@ -257,8 +257,8 @@ fn a_given_label_counts() {
         let other = LABELS[(clean + 1) % LABELS.len()];
         let (_, came, rig, reports) = run(&model, &[("label", other)], 4);
         assert_eq!(came, given, "a window with another label was attacked");
-        assert_eq!(reports[0]["trivial"], true);
-        assert_eq!(reports[0]["success"], true);
+        assert_eq!(reports[0]["already_fooled"], true);
+        assert_eq!(reports[0]["success"], Value::Null);
         let stats = rig.stats();
         assert_eq!(stats.get::<u64>("already-fooled"), Ok(1));
         assert!(
@@ -268,7 +268,8 @@ fn a_given_label_counts() {
         let (_, came, _, reports) = run(&model, &[("label", LABELS[clean])], 4);
         assert_ne!(came, given);
         assert_eq!(reports[0]["label"], clean);
-        assert_eq!(reports[0]["trivial"], false);
+        assert_eq!(reports[0]["success"], true);
+        assert_eq!(reports[0]["already_fooled"], false);
         assert_ne!(model.label(&came), clean);
     });
 }

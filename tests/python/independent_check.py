@@ -120,7 +120,7 @@ def judge(args: argparse.Namespace, chroma: str, model: torch.nn.Module, meta: M
             file=sys.stderr,
         )
     windows = locate(read_report(args.report), pts, meta, args.stride or meta.window * meta.frame_step)
-    rows, claims, trivial, confirmed, fooled, agree, clean_agree, maps = [], 0, 0, 0, 0, 0, 0, []
+    rows, claims, already_fooled, confirmed, fooled, agree, clean_agree, maps = [], 0, 0, 0, 0, 0, 0, []
     for w in windows:
         if not w.indices:
             raise ContractError(
@@ -136,8 +136,10 @@ def judge(args: argparse.Namespace, chroma: str, model: torch.nn.Module, meta: M
             clean_agree += own_clean == clean_label
             if clean[0].shape == attacked[0].shape:
                 maps.append(np.mean([np.abs(attacked[i].astype(np.int16) - clean[i]).mean() for i in seen]))
-        won = fooled_by(w.line, label, own_clean, args.target)
-        trivial += bool(w.line.get("trivial"))
+        # A window that was fooled before the attack is in no rate.
+        already = bool(w.line["already_fooled"])
+        won = not already and fooled_by(w.line, label, own_clean, args.target)
+        already_fooled += already
         claims += bool(w.line["success"])
         confirmed += bool(w.line["success"]) and won
         fooled += won
@@ -148,10 +150,10 @@ def judge(args: argparse.Namespace, chroma: str, model: torch.nn.Module, meta: M
     summary: dict[str, Any] = {
         "windows": total,
         "reported_success": claims,
-        "trivial": trivial,
+        "already_fooled": already_fooled,
         "confirmed": confirmed,
         "confirmed_rate": round(confirmed / claims, 4) if claims else None,
-        "fooling_rate": round(fooled / total, 4) if total else None,
+        "fooling_rate": round(fooled / (total - already_fooled), 4) if total > already_fooled else None,
         "label_agreement": round(agree / total, 4) if total else None,
         "windows_by_index": sum(w.by == "index" for w in windows),
         "chroma": chroma,

@@ -41,7 +41,7 @@ class Totals:
 
     windows: int = 0
     claims: int = 0
-    trivial: int = 0
+    already_fooled: int = 0
     confirmed: int = 0
     fooled: float = 0
     agree: float = 0
@@ -53,10 +53,10 @@ class Totals:
     def add(self, s: dict) -> None:
         self.windows += s["windows"]
         self.claims += s["reported_success"]
-        self.trivial += s["trivial"]
+        self.already_fooled += s["already_fooled"]
         self.confirmed += s["confirmed"]
         for name, key in (("fooled", "fooling_rate"), ("agree", "label_agreement"), ("clean_agree", "clean_label_agreement")):
-            setattr(self, name, getattr(self, name) + (s[key] or 0) * s["windows"])
+            setattr(self, name, getattr(self, name) + (s[key] or 0) * (s["windows"] - (s["already_fooled"] if name == "fooled" else 0)))
         self.stray += s.get("non_keyframes_changed", 0)
 
     def summary(self, model: str) -> dict:
@@ -65,10 +65,10 @@ class Totals:
             "model": model,
             "windows": self.windows,
             "reported_success": self.claims,
-            "trivial": self.trivial,
+            "already_fooled": self.already_fooled,
             "confirmed": self.confirmed,
             "confirmed_rate": share(self.confirmed, self.claims),
-            "fooling_rate": share(self.fooled, self.windows),
+            "fooling_rate": share(self.fooled, self.windows - self.already_fooled),
             "label_agreement": share(self.agree, self.windows),
             "clean_label_agreement": share(self.clean_agree, self.windows),
             "non_keyframes_changed": self.stray,

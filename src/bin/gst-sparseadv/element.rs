@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{anyhow, bail, Context};
 use gst::prelude::*;
+use gstsparseadv::sparseadv::report::WindowReport;
 
 use super::decode::{self, Clip};
 
@@ -56,7 +57,7 @@ impl Attacker {
     }
 
     /// Attacks frames, and returns them with the windows' reports.
-    pub fn attack(&self, clip: &Clip) -> anyhow::Result<(Clip, Vec<serde_json::Value>)> {
+    pub fn attack(&self, clip: &Clip) -> anyhow::Result<(Clip, Vec<WindowReport>)> {
         let source = gst_app::AppSrc::builder()
             .caps(&clip.info.to_caps()?)
             .format(gst::Format::Time)
@@ -112,7 +113,7 @@ impl Attacker {
         &self,
         source: impl FnOnce(&gst::Pipeline, gst::Pad) -> anyhow::Result<()>,
         sink: &gst::Element,
-    ) -> anyhow::Result<Vec<serde_json::Value>> {
+    ) -> anyhow::Result<Vec<WindowReport>> {
         let pipeline = gst::Pipeline::new();
         pipeline.add_many([&self.element, sink])?;
         self.element.link(sink)?;
@@ -123,7 +124,7 @@ impl Attacker {
                 let json = structure.get::<&str>("json").ok();
                 let is_window = structure.name() == "sparseadv-window";
                 if let Some(json) = json.filter(|_| is_window) {
-                    windows.extend(serde_json::from_str::<serde_json::Value>(json));
+                    windows.extend(serde_json::from_str::<WindowReport>(json));
                 }
             })
         });

@@ -14,7 +14,7 @@ use gstsparseadv::video::{Chroma, View};
 
 use super::attack::Arguments;
 use super::decode::Clip;
-use super::print::Row;
+use super::print::{Row, Verdict};
 use super::report::escape;
 
 /// Classes shown of each answer.
@@ -81,7 +81,7 @@ pub fn write(
         let mut cells = (String::new(), String::new());
         for (stage, answers) in stages {
             let logits = &answers[n];
-            let class = if row.reached(loss::top(logits)) {
+            let class = if row.verdict(loss::top(logits)) == Verdict::Fooled {
                 "lost"
             } else {
                 "kept"

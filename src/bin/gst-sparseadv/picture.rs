@@ -184,11 +184,9 @@ fn draw(
     let after = row
         .after_codec
         .as_ref()
-        .map_or(String::new(), |(name, holds)| {
-            format!(
-                ", {name} after the codec ({})",
-                if *holds { "success" } else { "undone" }
-            )
+        .map_or(String::new(), |(label, name)| {
+            let verdict = row.verdict(*label).as_str();
+            format!(", {name} after the codec ({verdict})")
         });
     let title = format!(
         "window {}: {} -> {}{after}; {} queries, MAP {:.3} grey levels",

@@ -2,6 +2,9 @@
 
 //! A window's result as a line of text.
 
+use gstsparseadv::sparseadv::report::WindowReport;
+use gstsparseadv::tally::{Labels, Tally};
+
 /// What is shown of a window.
 pub struct Row {
     pub window: u64,
@@ -10,92 +13,139 @@ pub struct Row {
     pub frames: usize,
     pub clean: (usize, String),
     pub attacked: (usize, String),
-    pub success: bool,
     pub queries: u32,
     pub keyframes: Vec<usize>,
     pub weights: Vec<f64>,
     pub map: f64,
     pub map_keyframes: f64,
-    label: Option<usize>,
-    target: Option<usize>,
-    /// Label after encoding and decoding, and whether the goal still holds.
-    pub after_codec: Option<(String, bool)>,
+    labels: Labels,
+    /// Label after encoding and decoding.
+    pub after_codec: Option<(usize, String)>,
 }
 
 impl Row {
     /// From a `sparseadv-window` message; `None` for a window that was never classified.
     pub fn new(structure: &gst::StructureRef) -> Option<Self> {
-        let json: serde_json::Value =
+        let report: WindowReport =
             serde_json::from_str(structure.get::<&str>("json").ok()?).ok()?;
-        let index = |key: &str| json[key].as_u64().map(|n| n as usize);
-        let name = |key: &str| json[key].as_str().unwrap_or_default().to_string();
-        let list = |key: &str| json[key].as_array().cloned().unwrap_or_default();
+        let labels = report.labels();
         Some(Self {
-            window: json["window"].as_u64()?,
-            first_frame: index("first_frame")?,
-            frames: index("frames")?,
-            clean: (index("clean_label")?, name("clean_label_name")),
-            attacked: (index("final_label")?, name("final_label_name")),
-            success: json["success"].as_bool()?,
-            queries: index("queries")? as u32,
-            keyframes: list("keyframes")
-                .iter()
-                .filter_map(|v| v.as_u64().map(|n| n as usize))
-                .collect(),
-            weights: list("weights")
-                .iter()
-                .filter_map(serde_json::Value::as_f64)
-                .collect(),
-            map: json["map"].as_f64()?,
-            map_keyframes: json["map_keyframes"].as_f64()?,
-            label: index("label"),
-            target: index("target_label"),
+            window: report.window,
+            first_frame: report.first_frame as usize,
+            frames: report.frames,
+            clean: (labels.clean?, report.clean_label_name.unwrap_or_default()),
+            attacked: (labels.last?, report.final_label_name.unwrap_or_default()),
+            queries: report.queries,
+            keyframes: report.keyframes,
+            weights: report.weights,
+            map: report.map,
+            map_keyframes: report.map_keyframes,
+            labels,
             after_codec: None,
         })
     }
 
-    /// Whether a label is what the attack is after.
-    pub fn reached(&self, label: usize) -> bool {
-        match self.target {
-            Some(target) => label == target,
-            None => label != self.label.unwrap_or(self.clean.0),
+    /// What a label of this window means.
+    pub fn verdict(&self, label: usize) -> Verdict {
+        let labels = Labels {
+            last: Some(label),
+            ..self.labels
+        };
+        match labels.fooled() {
+            None => Verdict::AlreadyFooled,
+            Some(true) => Verdict::Fooled,
+            Some(false) => Verdict::NotFooled,
         }
     }
 
     pub fn set_after_codec(&mut self, label: usize, name: String) {
-        self.after_codec = Some((name, self.reached(label)));
+        self.after_codec = Some((label, name));
     }
+
+    /// One line, as [`heading`] names the columns; without what is known after the codec only.
+    pub fn line(&self) -> String {
+        let keyframes: Vec<String> = self.keyframes.iter().map(usize::to_string).collect();
+        format!(
+            "{:>6}  {:<24} {:<15} {:>7}  {:<16} {:>9.4} {:>9.3}",
+            self.window,
+            format!("{} -> {}", self.clean.1, self.attacked.1),
+            self.verdict(self.attacked.0).as_str(),
+            self.queries,
+            keyframes.join(","),
+            self.map,
+            self.map_keyframes
+        )
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Fooled,
+    NotFooled,
+    /// Before the attack; the window is in no rate.
+    AlreadyFooled,
+}
+
+impl Verdict {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fooled => "fooled",
+            Self::NotFooled => "not fooled",
+            Self::AlreadyFooled => "already fooled",
+        }
+    }
+}
+
+/// The columns of [`Row::line`].
+pub fn heading() -> String {
+    format!(
+        "{:>6}  {:<24} {:<15} {:>7}  {:<16} {:>9} {:>9}",
+        "window", "clean -> attacked", "verdict", "queries", "keyframes", "MAP", "in them"
+    )
+}
+
+/// What the windows come to, on the bytes pushed and after the codec.
+pub fn summary(rows: &[Row], encoder: &str) -> String {
+    let mut text = format!(
+        "on the bytes pushed: {}\n",
+        tally(rows, |row| Some(row.attacked.0)).sentence()
+    );
+    if rows.iter().any(|row| row.after_codec.is_some()) {
+        let after = tally(rows, |row| row.after_codec.as_ref().map(|a| a.0));
+        text += &format!("after {encoder}: {}\n", after.sentence());
+    }
+    text + "MAP: mean absolute perturbation in grey levels 0..255, over all frames, and over the keyframes."
+}
+
+fn tally(rows: &[Row], last: impl Fn(&Row) -> Option<usize>) -> Tally {
+    let mut tally = Tally::default();
+    for row in rows {
+        tally.add(Labels {
+            last: last(row),
+            ..row.labels
+        });
+    }
+    tally
 }
 
 /// Prints all windows and a summary.
 pub fn table(rows: &[Row], encoder: &str) {
-    println!(
-        "{:>6}  {:<24} {:>7}  {:<16} {:>9} {:>9}  after {encoder}",
-        "window", "clean -> attacked", "queries", "keyframes", "MAP", "in them"
-    );
+    println!("{}  after {encoder}", heading());
     for row in rows {
-        let keyframes: Vec<String> = row.keyframes.iter().map(usize::to_string).collect();
-        let after = match &row.after_codec {
-            Some((name, true)) => format!("{name} (success)"),
-            Some((name, false)) => format!("{name} (undone)"),
-            None => String::new(),
-        };
-        println!(
-            "{:>6}  {:<24} {:>7}  {:<16} {:>9.4} {:>9.3}  {after}",
-            row.window,
-            format!("{} -> {}", row.clean.1, row.attacked.1),
-            row.queries,
-            keyframes.join(","),
-            row.map,
-            row.map_keyframes
-        );
+        let after = row
+            .after_codec
+            .as_ref()
+            .map_or(String::new(), |(label, name)| {
+                let verdict = row.verdict(*label);
+                // Lost in the codec, or never there.
+                let undone =
+                    verdict == Verdict::NotFooled && row.verdict(row.attacked.0) == Verdict::Fooled;
+                format!(
+                    "{name} ({})",
+                    if undone { "undone" } else { verdict.as_str() }
+                )
+            });
+        println!("{}  {after}", row.line());
     }
-    let count = |f: &dyn Fn(&Row) -> bool| rows.iter().filter(|r| f(r)).count();
-    println!(
-        "{} of {} windows fooled on the bytes pushed, {} after {encoder}. MAP: mean absolute perturbation in grey levels 0..255, over all \
-         frames, and over the keyframes.",
-        count(&|r| r.success),
-        rows.len(),
-        count(&|r| r.after_codec.as_ref().is_some_and(|a| a.1)),
-    );
+    println!("{}", summary(rows, encoder));
 }

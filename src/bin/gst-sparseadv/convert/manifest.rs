@@ -1,50 +1,40 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The manifest of a converted tree: a row a clip and a row a window, as CSV and as JSON lines. Made anew from the records, in the order of
-//! the clips' names, so that it does not depend on who converted which clip when. What differs from run to run, the times, lies apart.
+//! The manifest of a converted tree: a row a clip, a row a window and a row a class, as CSV and as JSON lines. Made anew from the records, in
+//! the order of the clips' names, so that it does not depend on who converted which clip when. What differs from run to run, the times, lies
+//! apart.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use gstsparseadv::sparseadv::report::WindowReport;
+use gstsparseadv::tally::Tally;
+use serde::Serialize;
 use serde_json::{json, Map, Value};
 
-use super::record::{write_whole, Outcome, Record, Settings};
+use super::record::{Outcome, Record, Settings};
 
 /// A part of a tree, `index` of `count`, from 1.
 pub type Shard = Option<(usize, usize)>;
 
-/// Columns of the windows' rows that are the element's report; times are not among them.
-const WINDOW: [&str; 28] = [
-    "window",
-    "first_frame",
-    "frames",
-    "start_pts",
-    "end_pts",
-    "label",
-    "target_label",
-    "clean_label",
-    "clean_label_name",
-    "clean_probability",
-    "final_label",
-    "final_label_name",
-    "final_probability",
-    "success",
-    "trivial",
-    "queries",
-    "forwards",
-    "backwards",
-    "queries_first_success",
-    "iterations",
-    "keyframes",
-    "perturbed_frames",
-    "sparse_rate",
-    "map",
-    "map_float",
-    "map_keyframes",
-    "max_abs",
-    "l21",
+/// Fields of a window's report that are not in its row: what made it stands in the row's last columns, its time in another file.
+const NOT_IN_ROWS: [&str; 9] = [
+    "seconds",
+    "format",
+    "model",
+    "model_sha256",
+    "input",
+    "settings",
+    "plugin",
+    "libtorch",
+    "gstreamer",
 ];
 
-/// Writes `manifest.jsonl`, `manifest-clips.csv`, `manifest-windows.csv` and `timings.csv`, with the shard's number in their names.
+/// The row of all classes together.
+pub const ALL: &str = "(all)";
+
+/// Writes `manifest.jsonl`, `manifest-clips.csv`, `manifest-windows.csv`, `manifest-classes.csv` and `timings.csv`, with the shard's number
+/// in their names.
 pub fn write(
     root: &Path,
     shard: Shard,
@@ -52,13 +42,15 @@ pub fn write(
     records: &[Record],
 ) -> anyhow::Result<()> {
     let part = shard.map_or(String::new(), |(i, n)| format!(".{i}-of-{n}"));
-    let clips: Vec<Value> = records.iter().map(|r| clip_row(r, settings)).collect();
-    let windows: Vec<Value> = records
+    let made = settings_columns(settings);
+    let clips: Vec<Value> = records.iter().map(|r| clip_row(r, &made)).collect();
+    let windows: Vec<Value> = records.iter().flat_map(|r| window_rows(r, &made)).collect();
+    let classes: Vec<Value> = classes(records)
         .iter()
-        .flat_map(|r| window_rows(r, settings))
+        .map(|(class, tally)| class_row(class, tally))
         .collect();
     let mut lines = String::new();
-    for (kind, rows) in [("clip", &clips), ("window", &windows)] {
+    for (kind, rows) in [("clip", &clips), ("window", &windows), ("class", &classes)] {
         for row in rows {
             let mut line = json!({ "kind": kind });
             for (key, value) in row.as_object().into_iter().flatten() {
@@ -68,80 +60,122 @@ pub fn write(
         }
     }
     let timings: Vec<Value> = records.iter().filter_map(timing_row).collect();
-    write_whole(
-        &root.join(format!("manifest{part}.jsonl")),
-        lines.as_bytes(),
-    )?;
+    let write = |name: String, bytes: &[u8]| super::record::write_whole(&root.join(name), bytes);
+    write(format!("manifest{part}.jsonl"), lines.as_bytes())?;
     for (name, rows) in [
         ("manifest-clips", &clips),
         ("manifest-windows", &windows),
+        ("manifest-classes", &classes),
         ("timings", &timings),
     ] {
-        write_whole(&root.join(format!("{name}{part}.csv")), &csv(rows)?)?;
+        write(format!("{name}{part}.csv"), &csv(rows)?)?;
     }
     Ok(())
 }
 
-fn clip_row(record: &Record, settings: &Settings) -> Value {
-    let (mut status, mut reason, mut output, mut bytes, mut frames) =
-        ("converted", Value::Null, Value::Null, 0, 0);
-    let mut windows: &[Value] = &[];
+/// What the windows of a record come to.
+pub fn tally(record: &Record) -> Tally {
+    let mut tally = Tally::default();
+    for window in windows(record) {
+        tally.add(window.labels());
+    }
+    tally
+}
+
+/// What the windows of each class come to, and at last those of all.
+pub fn classes(records: &[Record]) -> Vec<(String, Tally)> {
+    let mut of_class: BTreeMap<&str, Tally> = BTreeMap::new();
+    let mut all = Tally::default();
+    for record in records {
+        let tally = tally(record);
+        of_class.entry(&record.class).or_default().merge(&tally);
+        all.merge(&tally);
+    }
+    let classes = of_class
+        .into_iter()
+        .map(|(class, tally)| (class.to_string(), tally));
+    classes.chain([(ALL.to_string(), all)]).collect()
+}
+
+fn windows(record: &Record) -> &[WindowReport] {
     match &record.outcome {
+        Outcome::Converted { windows, .. } => windows,
+        Outcome::Skipped { .. } => &[],
+    }
+}
+
+fn clip_row(record: &Record, made: &Map<String, Value>) -> Value {
+    let windows = windows(record);
+    let (mut output, mut bytes, mut frames, mut reason) = (Value::Null, 0, 0, Value::Null);
+    let status = match &record.outcome {
         Outcome::Converted {
             output: path,
             bytes: b,
             frames: f,
-            windows: w,
             ..
         } => {
             output = json!(path);
-            (bytes, frames, windows) = (*b, *f, w);
+            (bytes, frames) = (*b, *f);
+            "converted"
         }
         Outcome::Skipped { reason: r } => {
-            status = "skipped";
             reason = json!(r);
+            "skipped"
         }
-    }
-    let count = |key: &str| windows.iter().filter(|w| w[key] == true).count();
-    let sum = |key: &str| windows.iter().filter_map(|w| w[key].as_u64()).sum::<u64>();
-    let maps = windows.iter().filter_map(|w| w["map"].as_f64());
-    let map = (!windows.is_empty()).then(|| maps.sum::<f64>() / windows.len() as f64);
-    let mut row = json!({
-        "clip": record.clip,
-        "class": record.class,
-        "status": status,
-        "reason": reason,
-        "output": output,
-        "bytes": bytes,
-        "frames": frames,
-        "windows": windows.len(),
-        "fooled": count("success"),
-        "trivial": count("trivial"),
-        "queries": sum("queries"),
-        "perturbed_frames": sum("perturbed_frames"),
-        "map": map,
-    });
-    for (key, value) in settings_columns(settings) {
-        row[key] = value;
-    }
-    row
+    };
+    let sum = |of: fn(&WindowReport) -> u64| windows.iter().map(of).sum::<u64>();
+    let map: f64 = windows.iter().map(|w| w.map).sum();
+    let mut row = Map::new();
+    row.insert("clip".into(), json!(record.clip));
+    row.insert("class".into(), json!(record.class));
+    row.insert("status".into(), json!(status));
+    row.insert("reason".into(), reason);
+    row.insert("output".into(), output);
+    row.insert("bytes".into(), json!(bytes));
+    row.insert("frames".into(), json!(frames));
+    row.extend(tally_columns(&tally(record)));
+    row.insert("queries".into(), json!(sum(|w| w.queries.into())));
+    row.insert("codec_runs".into(), json!(sum(|w| w.codec_runs.into())));
+    row.insert(
+        "perturbed_frames".into(),
+        json!(sum(|w| w.perturbed_frames as u64)),
+    );
+    // The mean over all windows, attacked or not: how far the file is from the clip.
+    row.insert(
+        "map".into(),
+        json!((!windows.is_empty()).then(|| map / windows.len() as f64)),
+    );
+    row.extend(made.clone());
+    Value::Object(row)
 }
 
-fn window_rows(record: &Record, settings: &Settings) -> Vec<Value> {
-    let Outcome::Converted { windows, .. } = &record.outcome else {
-        return Vec::new();
-    };
-    let row = |window: &Value| {
+fn window_rows(record: &Record, made: &Map<String, Value>) -> Vec<Value> {
+    let row = |window: &WindowReport| {
         let mut row = Map::new();
         row.insert("clip".into(), json!(record.clip));
         row.insert("class".into(), json!(record.class));
-        for key in WINDOW {
-            row.insert(key.into(), window[key].clone());
-        }
-        row.extend(settings_columns(settings));
+        row.extend(object(window));
+        row.retain(|key, _| !NOT_IN_ROWS.contains(&key.as_str()));
+        row.extend(made.clone());
         Value::Object(row)
     };
-    windows.iter().map(row).collect()
+    windows(record).iter().map(row).collect()
+}
+
+fn class_row(class: &str, tally: &Tally) -> Value {
+    let mut row = Map::new();
+    row.insert("class".into(), json!(class));
+    row.extend(tally_columns(tally));
+    Value::Object(row)
+}
+
+/// Counts and rates. Without the ground truth both accuracies are empty.
+fn tally_columns(tally: &Tally) -> Map<String, Value> {
+    let mut columns = object(tally);
+    columns.insert("clean_accuracy".into(), json!(tally.clean_accuracy()));
+    columns.insert("robust_accuracy".into(), json!(tally.robust_accuracy()));
+    columns.insert("fooling_rate".into(), json!(tally.fooling_rate()));
+    columns
 }
 
 fn timing_row(record: &Record) -> Option<Value> {
@@ -151,12 +185,16 @@ fn timing_row(record: &Record) -> Option<Value> {
     else {
         return None;
     };
-    let attack: f64 = windows.iter().filter_map(|w| w["seconds"].as_f64()).sum();
+    let attack: f64 = windows.iter().map(|w| w.seconds).sum();
     Some(json!({ "clip": record.clip, "seconds": seconds, "attack_seconds": attack }))
 }
 
 fn settings_columns(settings: &Settings) -> Map<String, Value> {
-    match serde_json::to_value(settings) {
+    object(settings)
+}
+
+fn object(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
         Ok(Value::Object(map)) => map,
         _ => Map::new(),
     }

@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure, Context};
 use gstsparseadv::model::archive;
+use gstsparseadv::tally::Tally;
 use indicatif::{ProgressBar, ProgressStyle};
 
 mod manifest;
 mod plan;
 mod pool;
 mod record;
+mod truth;
 pub mod worker;
 
 use crate::provenance::{sha256, Versions};
 use plan::Side;
 use record::{Outcome, Record, Records, Settings};
+use truth::Truth;
 
 #[derive(clap::Args)]
 #[command(
@@ -114,6 +117,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         time_limit: arguments.time_limit,
     };
     worker::check(&spec)?;
+    let labels = archive::read_metadata(&arguments.model)?.0.labels;
+    let classes = all.iter().map(|job| job.class.as_str());
+    let (truth, notes) = Truth::of(&spec.properties, &labels, classes)?;
+    for note in &notes {
+        eprintln!("note: {note}");
+    }
     let settings = settings(arguments, min_frames)?;
     let records = Records::open(destination, &settings)?;
     plan::copy_lists(&lists, source, destination, &arguments.extension)?;
@@ -136,18 +145,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     pool::convert(
         &open,
         &spec,
+        &truth,
         destination,
         &records,
         arguments.workers,
         |record| {
             bar.inc(1);
-            tally.add(record);
+            tally.merge(&manifest::tally(record));
             if let Outcome::Skipped { reason } = &record.outcome {
                 bar.suspend(|| eprintln!("skipped {}: {reason}", record.clip));
             }
             bar.set_message(format!(
                 "{} of {} windows fooled",
-                tally.fooled, tally.windows
+                tally.fooled, tally.attacked
             ));
         },
     )?;
@@ -178,40 +188,29 @@ pub fn merge(arguments: &MergeArguments) -> anyhow::Result<usize> {
     Ok(summary(&arguments.tree, &records))
 }
 
-#[derive(Default)]
-struct Tally {
-    converted: usize,
-    skipped: usize,
-    windows: usize,
-    fooled: usize,
-}
-
-impl Tally {
-    fn add(&mut self, record: &Record) {
-        match &record.outcome {
-            Outcome::Converted { windows, .. } => {
-                self.converted += 1;
-                self.windows += windows.len();
-                self.fooled += windows.iter().filter(|w| w["success"] == true).count();
-            }
-            Outcome::Skipped { .. } => self.skipped += 1,
+/// Says what the records come to, by class where there are several. Returns how many clips were skipped.
+fn summary(root: &Path, records: &[Record]) -> usize {
+    let skipped = records
+        .iter()
+        .filter(|r| matches!(r.outcome, Outcome::Skipped { .. }))
+        .count();
+    println!(
+        "{}: {} clips converted, {skipped} clips skipped",
+        root.display(),
+        records.len() - skipped
+    );
+    let classes = manifest::classes(records);
+    let width = classes.iter().map(|(class, _)| class.chars().count()).max();
+    for (class, tally) in &classes {
+        // One class says what all of them say.
+        if classes.len() > 2 || class == manifest::ALL {
+            println!(
+                "{class:<width$}  {}",
+                tally.sentence(),
+                width = width.unwrap_or(0)
+            );
         }
     }
-}
-
-fn summary(root: &Path, records: &[Record]) -> usize {
-    let mut tally = Tally::default();
-    records.iter().for_each(|record| tally.add(record));
-    let Tally {
-        converted,
-        skipped,
-        windows,
-        fooled,
-    } = tally;
-    println!(
-        "{}: {converted} clips converted, {fooled} of {windows} windows fooled, {skipped} clips skipped",
-        root.display()
-    );
     skipped
 }
 

@@ -13,6 +13,7 @@ use anyhow::{bail, Context};
 
 use super::plan::Job;
 use super::record::{self, Outcome, Record, Records};
+use super::truth::Truth;
 use super::worker::{Answer, Request, Spec};
 
 /// A worker process, its model loaded.
@@ -84,6 +85,7 @@ impl Drop for Worker {
 pub fn convert(
     jobs: &[Job],
     spec: &Spec,
+    truth: &Truth,
     root: &Path,
     records: &Records,
     workers: usize,
@@ -97,7 +99,7 @@ pub fn convert(
             scope.spawn(move || {
                 let mut worker = None;
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let record = convert_one(job, spec, root, records, &mut worker);
+                    let record = convert_one(job, spec, truth, root, records, &mut worker);
                     let failed = record.is_err();
                     if send.send(record).is_err() || failed {
                         return;
@@ -123,6 +125,7 @@ pub fn convert(
 fn convert_one(
     job: &Job,
     spec: &Spec,
+    truth: &Truth,
     root: &Path,
     records: &Records,
     worker: &mut Option<Worker>,
@@ -133,6 +136,7 @@ fn convert_one(
     let request = Request {
         source: job.source.clone(),
         part: part.clone(),
+        label: truth.label(&job.class).cloned(),
     };
     let asked = match worker {
         Some(worker) => worker,

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context};
+use gstsparseadv::sparseadv::report::WindowReport;
 use serde::{Deserialize, Serialize};
 
 use crate::provenance::{self, Versions};
@@ -56,7 +57,7 @@ pub enum Outcome {
         bytes: u64,
         frames: u64,
         /// The element's reports.
-        windows: Vec<serde_json::Value>,
+        windows: Vec<WindowReport>,
         /// Wall time.
         seconds: f64,
     },

@@ -9,6 +9,7 @@ use std::sync::{mpsc, Arc, Mutex};
 
 use anyhow::{bail, Context};
 use gst::prelude::*;
+use gstsparseadv::sparseadv::report::WindowReport;
 use serde::{Deserialize, Serialize};
 
 use crate::element::{self, Attacker};
@@ -31,6 +32,8 @@ pub struct Request {
     pub source: PathBuf,
     /// File to write. It gets its real name from whoever asked.
     pub part: PathBuf,
+    /// The clip's true label, where it is known.
+    pub label: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,7 +45,7 @@ pub enum Answer {
     Unfit(String),
     Converted {
         frames: u64,
-        windows: Vec<serde_json::Value>,
+        windows: Vec<WindowReport>,
         seconds: f64,
     },
     Skipped(String),
@@ -123,11 +126,13 @@ fn convert(
     attacker: &Attacker,
     spec: &Spec,
     request: &Request,
-) -> anyhow::Result<(u64, Vec<serde_json::Value>)> {
+) -> anyhow::Result<(u64, Vec<WindowReport>)> {
     whole(&request.source)?;
     let element = attacker.element();
     let counted_in = count(&element.static_pad("sink").context("a sink pad")?);
     let counted_out = count(&element.static_pad("src").context("a source pad")?);
+    // Also where there is none: the last clip's must not stay.
+    element.set_property("label", &request.label);
     let windows = attacker.run(
         |pipeline, pad| element::decode_into(pipeline, &request.source, pad),
         &sink(spec, &request.part)?,

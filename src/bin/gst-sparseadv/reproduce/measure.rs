@@ -79,8 +79,8 @@ impl Model {
     /// The label of a window's frames.
     fn label(&self, frames: &Clip) -> anyhow::Result<String> {
         let (_, reports) = self.judge.attack(frames)?;
-        let label = reports.first().and_then(|r| r["clean_label_name"].as_str());
-        Ok(label.context("expected a label, found none")?.to_string())
+        let label = reports.into_iter().next().and_then(|r| r.clean_label_name);
+        label.context("expected a label, found none")
     }
 
     /// The middle of a clip, one window long.
@@ -264,21 +264,14 @@ impl Model {
             arguments.seed
         ))?;
         // Labels may have spaces in their names.
-        let (property, label) = match &target {
-            None => ("label", &window.class),
-            Some(target) => ("target-label", target),
-        };
-        self.attacker
-            .element()
-            .set_property_from_str(property, label);
+        let element = self.attacker.element();
+        element.set_property("label", &window.class);
+        element.set_property("target-label", &target);
         let began = Instant::now();
         let (pushed, reports) = self.attacker.attack(&window.frames)?;
         let seconds = began.elapsed().as_secs_f64();
         let report = reports.first().context("expected a report, found none")?;
         let label = self.label(&pushed)?;
-        let number = |key: &str| report[key].as_u64().unwrap_or_default() as u32;
-        let optional = |key: &str| report[key].as_u64().map(|n| n as u32);
-        let real = |key: &str| report[key].as_f64().unwrap_or_default();
         Ok(Attack {
             dataset: self.dataset.clone(),
             model: self.name.clone(),
@@ -286,22 +279,22 @@ impl Model {
             system: system.clone(),
             clip: window.clip.clone(),
             class: window.class.clone(),
-            success: report["success"] == true,
+            success: report.success == Some(true),
             verified: match &target {
                 Some(target) => label == *target,
                 None => label != window.class,
             },
             target,
-            queries: number("queries"),
-            forwards: number("forwards"),
-            backwards: number("backwards"),
-            queries_first_success: optional("queries_first_success"),
-            iterations_first_success: optional("iterations_first_success"),
-            iterations: number("iterations"),
-            perturbed_frames: number("perturbed_frames") as usize,
-            sparse_rate: real("sparse_rate"),
-            map: real("map"),
-            map_keyframes: real("map_keyframes"),
+            queries: report.queries,
+            forwards: report.forwards,
+            backwards: report.backwards,
+            queries_first_success: report.queries_first_success,
+            iterations_first_success: report.iterations_first_success,
+            iterations: report.iterations,
+            perturbed_frames: report.perturbed_frames,
+            sparse_rate: report.sparse_rate,
+            map: report.map,
+            map_keyframes: report.map_keyframes,
             seconds,
         })
     }

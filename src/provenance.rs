@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What made a result, kept in every one: the model, what it was asked, and the versions that ran.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use glib::prelude::*;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Version of the report lines, the records and the manifests. It grows when a field changes its meaning or goes.
+pub const FORMAT: u32 = 2;
+
+/// The programs that ran.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Versions {
+    pub plugin: String,
+    pub libtorch: String,
+    pub gstreamer: String,
+}
+
+impl Versions {
+    pub fn here() -> Self {
+        Self {
+            plugin: concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")).into(),
+            libtorch: env!("LIBTORCH_VERSION").into(),
+            gstreamer: gst::version_string().into(),
+        }
+    }
+}
+
+/// What a report line is the result of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The model's file, and the SHA-256 of its bytes.
+    pub model: String,
+    pub model_sha256: String,
+    /// The URI of the stream, where its source has one.
+    pub input: Option<String>,
+    /// The element's properties that are not at their defaults, as `gst-launch-1.0` takes them.
+    pub settings: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub versions: Versions,
+}
+
+/// The properties of an element's own class that are not at their defaults, but for those in `except`.
+pub fn settings_of(object: &impl IsA<glib::Object>, except: &[&str]) -> BTreeMap<String, String> {
+    let object = object.as_ref();
+    let properties = object.list_properties();
+    let own = properties.iter().filter(|p| {
+        p.owner_type() == object.type_()
+            && p.flags().contains(glib::ParamFlags::READWRITE)
+            && !except.contains(&p.name())
+    });
+    own.filter_map(|property| {
+        let value = object.property_value(property.name());
+        let text = |value: &glib::Value| gst::prelude::GstValueExt::serialize(value).ok();
+        let (set, default) = (text(&value), text(property.default_value()));
+        // A string that is not set cannot be serialized.
+        let set = set.filter(|set| Some(set) != default.as_ref())?;
+        Some((property.name().to_string(), set.to_string()))
+    })
+    .collect()
+}
+
+/// SHA-256 of a file, in hexadecimal.
+pub fn sha256(path: &Path) -> std::io::Result<String> {
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
+    Ok(format!("{:x}", hasher.finalize()))
+}
+
+/// SHA-256 in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
