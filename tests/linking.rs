@@ -47,3 +47,23 @@ fn libtorch_is_found_by_the_run_path() {
         "{section}"
     );
 }
+
+/// ROS, conda and CUDA set-ups put folders with another libtorch into LD_LIBRARY_PATH.
+#[test]
+fn another_libtorch_in_the_library_path_does_no_harm() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["libtorch_cpu.so", "libtorch.so", "libc10.so"] {
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-x", "c", "/dev/null", "-o"]);
+        compiler.arg(folder.path().join(name));
+        compiler.arg(format!("-Wl,-soname,{name}"));
+        assert!(compiler.status().expect("a C compiler").success());
+    }
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
+    let ran = tool
+        .arg("--version")
+        .env("LD_LIBRARY_PATH", folder.path())
+        .output();
+    let ran = ran.expect("the tool");
+    assert!(ran.status.success(), "{ran:?}");
+}

@@ -33,7 +33,7 @@ use super::report::WindowReport;
 use super::stats::Stats;
 use crate::attack::{loss, Classifier as _};
 use crate::model::Model;
-use crate::provenance::{self, settings_of, Provenance, Versions, FORMAT};
+use crate::provenance::{settings_of, Provenance, Versions, FORMAT};
 use crate::sparseadv::format;
 use crate::sparseadv::imp::lock;
 use crate::sparseadv::lifecycle::load_model;
@@ -224,10 +224,7 @@ impl ClipClassifier {
             windowing: settings.windows.windowing(metadata),
             tail: settings.windows.tail,
             true_label,
-            sha256: provenance::sha256(&options.path).map_err(|e| {
-                let path = options.path.display();
-                wrong(format!("The model {path} cannot be read: {e}."))
-            })?,
+            sha256: model.sha256().to_string(),
             path: options.path,
             model,
             reference: None,

@@ -149,7 +149,12 @@ fn of_numbers(model: &Model, reason: &str, takes: impl Fn(&[i64], Kind) -> bool)
     };
     for batch in [2, 4, 8, 16, 32, 64] {
         // A large batch is only tried where the message speaks of that number.
-        let said = reason.contains(&format!("[{batch},")) || reason.contains(&format!("({batch})"));
+        let spellings = [
+            format!("[{batch},"),
+            format!("({batch})"),
+            format!("({batch}x"),
+        ];
+        let said = spellings.iter().any(|s| reason.contains(s));
         if said && takes(&shape(batch, 3, frames, [h, w]), float) {
             return Some(format!(
                 "It was made for batches of {batch} clips: export it for a batch of 1, by tracing it with one clip."

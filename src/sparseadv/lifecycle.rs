@@ -13,7 +13,7 @@ use super::imp::{lock, Loaded, SparseAdv, CAT};
 use super::report::ReportFile;
 use super::state::State;
 use crate::model::{self, Model};
-use crate::provenance::{self, Provenance, Versions, FORMAT};
+use crate::provenance::{Provenance, Versions, FORMAT};
 
 /// Loads a model; an error says what kind it is of.
 pub fn load_model(options: &model::Options) -> Result<Model, gst::ErrorMessage> {
@@ -52,12 +52,7 @@ impl SparseAdv {
             for warning in model.warnings() {
                 gst::element_imp_warning!(self, gst::LibraryError::Settings, ["{warning}"]);
             }
-            let sha256 = provenance::sha256(&options.path).map_err(|e| {
-                gst::error_msg!(
-                    gst::ResourceError::Read,
-                    ("The model {} cannot be read: {e}.", options.path.display())
-                )
-            })?;
+            let sha256 = model.sha256().to_string();
             *loaded = Some(Loaded {
                 model,
                 options,
