@@ -212,7 +212,7 @@ impl ClipClassifier {
         let options = settings.windows.model_options().map_err(wrong)?;
         let model = load_model(&options)?;
         for warning in model.warnings() {
-            gst::element_imp_warning!(self, gst::LibraryError::Settings, ["{warning}"]);
+            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
         }
         let (metadata, classes) = (model.metadata(), model.classes());
         let label = settings.windows.label.as_deref();

@@ -26,7 +26,7 @@ pub enum Error {
         reason: String,
         remedy: String,
     },
-    #[error("Expected two passes over one input to give the same logits, found that two passes over one input differ by {difference} ({input}). The model is random (dropout at work in evaluation mode, or traced in training mode) or has a memory (a buffer that each pass changes), so that no result of it can be checked. Call .eval() before exporting, and take either out.")]
+    #[error("Expected two passes over one input to give the same logits, found that two passes over one input differ by {difference} ({input}). The model is random (dropout or noise at work in evaluation mode, or traced in training mode) or has a memory (a buffer that each pass changes), so that no result of it can be checked. Call .eval() before exporting, and take either out.")]
     NotRepeatable { difference: f32, input: String },
     #[error("Expected a model that leaves its input alone, found one that changes its input in place even where it gets a copy of its own. Take operations such as x.sub_(mean) or x[...] = y out of its forward, or clone the input there, and export it again.")]
     WritesInput,

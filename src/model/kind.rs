@@ -183,6 +183,10 @@ pub fn of_bytes(head: &[u8]) -> Found {
 /// ONNX and TensorFlow have no signature, but a known first field each.
 fn of_protobuf(head: &[u8]) -> Option<Found> {
     match head {
+        // Its second field is a message, where that of ONNX is a name.
+        [0x08, 2..=30, 0x12, _, 0x0a | 0x52 | 0xa2, ..] => {
+            Some(found("a Core ML model", FRAMEWORK))
+        }
         [0x08, 1, 0x12, ..] => Some(found("a TensorFlow SavedModel", FRAMEWORK)),
         // The format's version, then the name of the program that wrote it or the next field there.
         [0x08, 2..=30, 0x12 | 0x1a | 0x22 | 0x28 | 0x3a | 0x42, ..] => Some(found(

@@ -50,7 +50,7 @@ impl SparseAdv {
                 model.metadata()
             );
             for warning in model.warnings() {
-                gst::element_imp_warning!(self, gst::LibraryError::Settings, ["{warning}"]);
+                gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
             }
             let sha256 = model.sha256().to_string();
             *loaded = Some(Loaded {

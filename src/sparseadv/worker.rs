@@ -238,9 +238,12 @@ impl SparseAdv {
                     gst::element_imp_warning!(
                         self,
                         gst::LibraryError::Failed,
-                        ["The model gives no gradient for window {}: every one the attack took is zero, so it could not move. That is no robustness; \
-                          such windows say zero_gradient in the report. Take saturating or rounding operations (a softmax, a threshold) out of \
-                          the model.", task.window]
+                        (
+                            "The model gives no gradient for window {}: every one the attack took is zero, so it could not move. That is no \
+                             robustness; such windows say zero_gradient in the report. Take saturating or rounding operations (a softmax, a \
+                             threshold) out of the model.",
+                            task.window
+                        )
                     );
                 }
             }
