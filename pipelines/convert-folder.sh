@@ -49,10 +49,23 @@ need_file "a model" "$model"
 # As many threads as workers are enough.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
-# The videos at a depth, each with a zero byte behind it: videos DEPTH
+# As src/dataset has them.
+extensions="avi mp4 mkv mov webm mpg mpeg m4v wmv 3g2 3gp asf divx dv f4v flv h264 264 h265 265 hevc ivf m1v m2p m2t m2ts m2v
+    mjpeg mjpg mod mpe mpv mts mxf nut ogg ogm ogv qt rm rmvb tod ts vob xvid y4m"
+
+# What find prints of a depth, each with a zero byte behind it, by bytes whatever they are encoded in: listed DEPTH TEST..
+listed() {
+    local depth=$1
+    shift
+    LC_ALL=C find -L "$src" -mindepth "$depth" -maxdepth "$depth" ! -name '.*' ! -path '*/__MACOSX/*' -regextype posix-extended \
+        "$@" -print0 2>/dev/null | LC_ALL=C sort -z
+}
+
+is_video=(-iregex ".*\.($(echo $extensions | tr ' ' '|'))")
+
+# The videos at a depth: videos DEPTH
 videos() {
-    find -L "$src" -mindepth "$1" -maxdepth "$1" -type f ! -name '.*' -regextype posix-extended \
-        -iregex '.*\.(avi|mp4|mkv|mov|webm|mpg|mpeg|m4v|wmv)' -print0 | sort -z
+    listed "$1" -type f "${is_video[@]}"
 }
 
 mapfile -d '' nested < <(videos 2)
@@ -67,8 +80,11 @@ fi
 mapfile -d '' flat < <(videos 1)
 [ ${#flat[@]} -gt 0 ] || die "expected videos or class folders of videos in $src, found none"
 find_plugin
-mkdir -p "$dst"
 ! [ "$src" -ef "$dst" ] || die "expected another folder to write to, found the videos' own: $dst"
+case $(readlink -m -- "$dst")/ in
+    "$(readlink -f -- "$src")"/*) die "expected a folder outside $src to write to, found $dst: its videos would be taken for a class" ;;
+esac
+mkdir -p "$dst"
 
 # a.avi and a.mkv must not become one file.
 declare -A stems
@@ -76,10 +92,12 @@ for video in "${flat[@]}"; do
     name=${video##*/}
     stems[${name%.*}]=$((${stems[${name%.*}]:-0} + 1))
 done
+declare -A taken
 pairs=() there=0
 for video in "${flat[@]}"; do
     name=${video##*/}
-    [ "${stems[${name%.*}]}" -gt 1 ] || name=${name%.*}
+    [ "${stems[${name%.*}]}" -gt 1 ] || [ -n "${taken[${name%.*}]:-}" ] || name=${name%.*}
+    taken[$name]=1
     if [ -e "$dst/$name.mp4" ]; then
         there=$((there + 1))
     else
@@ -87,13 +105,21 @@ for video in "${flat[@]}"; do
     fi
 done
 failed=0
+mapfile -d '' broken < <(listed 1 -type l "${is_video[@]}")
+for video in ${broken[@]+"${broken[@]}"}; do
+    echo "$video: not converted, a link that leads nowhere" >&2
+    failed=$((failed + 1))
+done
+mapfile -d '' other < <(listed 1 -type f ! "${is_video[@]}")
+[ ${#other[@]} -eq 0 ] || echo "passed over ${#other[@]} files whose extension is no video's, ${other[0]} say" >&2
+converted=0
 if [ ${#pairs[@]} -gt 0 ]; then
     # One video that fails must not stop the others; what is missing in the end is counted.
     printf '%s\0' "${pairs[@]}" | xargs -0 -n 2 -P "$workers" \
         sh -c '"$0" "$2" "$3" "$1" || echo "$2: not converted" >&2' "$root/pipelines/attack-file.sh" "$model"
     for ((i = 1; i < ${#pairs[@]}; i += 2)); do
-        [ -e "${pairs[i]}" ] || failed=$((failed + 1))
+        if [ -e "${pairs[i]}" ]; then converted=$((converted + 1)); else failed=$((failed + 1)); fi
     done
 fi
-echo "$dst: $((${#pairs[@]} / 2 - failed)) converted, $there there already, $failed failed"
+echo "$dst: $converted converted, $there there already, $failed failed"
 [ "$failed" -eq 0 ] || exit 2

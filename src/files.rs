@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The longest name that the usual file systems take, in bytes.
-const LONGEST_NAME: usize = 255;
+pub const LONGEST_NAME: usize = 255;
 
 /// Whether two paths name one file: relative paths, links of either kind, and file systems that ignore case included. What does not exist
 /// yet is compared by its folder and name.
@@ -107,15 +107,30 @@ impl Drop for Part {
     }
 }
 
-/// What the names of all parts of a file begin with. A long name is cut, or the part's would be too long for the file system.
+/// What the names of all parts of a file begin with. A long name is cut, or the part's would be too long for the file system; a sum of
+/// the whole name keeps its parts from another's.
 fn prefix(name: &str) -> String {
-    let mut end = name
-        .len()
-        .min(LONGEST_NAME - ".".len() - ".part-".len() - 16);
+    let longest = LONGEST_NAME - ".".len() - ".part-".len() - 16;
+    if name.len() <= longest {
+        return format!(".{name}.part-");
+    }
+    format!(".{}.part-", shortened(name, longest))
+}
+
+/// A name of at most `longest` bytes: one that is longer is cut, with `~` and a sum of the whole name behind it.
+pub fn shortened(name: &str, longest: usize) -> String {
+    if name.len() <= longest {
+        return name.to_owned();
+    }
+    // FNV-1a: the same on every machine and in every version.
+    let sum = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut end = longest.saturating_sub("~".len() + 16).min(name.len());
     while !name.is_char_boundary(end) {
         end -= 1;
     }
-    format!(".{}.part-", &name[..end])
+    format!("{}~{sum:016x}", &name[..end])
 }
 
 /// A number that no other call returns, here or on another machine.

@@ -86,11 +86,14 @@ fn a_small_run_and_what_goes_on_with_it() {
         expect(0, &reproduce(root.path(), &out, &[]));
         every_system_attacks_every_clip(&out);
         targets_are_reached(&out);
+        accuracy_is_told_by_class_and_in_sum(&out);
         table_2_says_what_the_lines_say(&out);
         the_pages_open_offline(&out);
         other_settings_are_refused(root.path(), &out);
         goes_on_after_a_kill(root.path(), &out);
         nothing_is_measured_twice(root.path(), &out);
+        one_run_at_a_time(root.path(), &out);
+        what_cannot_be_measured_is_said(root.path(), &out);
     });
 }
 
@@ -153,6 +156,37 @@ fn targets_are_reached(out: &Path) {
     // Else systems would be compared on different tasks.
     assert!(targets.values().all(|t| t.len() == 1), "{targets:?}");
     assert!(reached > 0);
+}
+
+fn accuracy_is_told_by_class_and_in_sum(out: &Path) {
+    let attacks = lines(out, "attack");
+    let table = rows(out.join("accuracy.csv"));
+    for goal in GOALS {
+        for class in ["jack", "walk", "(all)"] {
+            let of_row = |a: &&Value| {
+                let system = &a["system"];
+                a["goal"] == goal
+                    && system["selection"] == "ours"
+                    && system["optimisation"] == "paper"
+                    && (class == "(all)" || a["class"] == class)
+            };
+            let all: Vec<&Value> = attacks.iter().filter(of_row).collect();
+            let share = |part: usize| format!("{:.1}", 100.0 * part as f64 / all.len() as f64);
+            let fooled = all.iter().filter(|a| a["success"] == true).count();
+            let right = all
+                .iter()
+                .filter(|a| a["final_label"] == a["class"])
+                .count();
+            let row = table
+                .iter()
+                .find(|row| row["goal"] == goal && row["method"] == "Ours" && row["class"] == class)
+                .unwrap_or_else(|| panic!("{goal}, {class}: {table:?}"));
+            assert_eq!(row["clean accuracy"], "100.0");
+            assert_eq!(row["robust accuracy"], share(right), "{row:?}");
+            assert_eq!(row["fooling rate"], share(fooled), "{row:?}");
+            assert_eq!(row["attacked"], all.len().to_string());
+        }
+    }
 }
 
 fn rows(path: PathBuf) -> Vec<HashMap<String, String>> {
@@ -235,11 +269,17 @@ fn the_pages_open_offline(out: &Path) {
     }
     let figure = "figure-2-fig-ren-figures-lrcn.svg";
     let svg = text(out.join(figure));
+    // The axis ends where the attacks did: at 40 iterations.
+    let numbers = svg
+        .lines()
+        .filter_map(|line| line.trim().parse::<u32>().ok());
+    let most = numbers.max().expect("an axis");
+    assert!((30..=40).contains(&most), "{most}");
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
     assert!(html.contains(&svg));
     let markdown = text(out.join("report.md"));
     assert!(markdown.contains(&format!("]({figure})")));
-    let tables = ["table-1", "table-2", "claim", "ablation"];
+    let tables = ["table-1", "accuracy", "table-2", "claim", "ablation"];
     for name in tables {
         let rows = rows(out.join(format!("{name}.csv")));
         assert!(!rows.is_empty(), "{name}");
@@ -256,7 +296,10 @@ fn the_pages_open_offline(out: &Path) {
 }
 
 fn other_settings_are_refused(root: &Path, out: &Path) {
-    let before = text(out.join("results.jsonl"));
+    let whole = text(out.join("results.jsonl"));
+    // A refused run does not even take away what a kill has left.
+    let before = format!("{whole}{{\"kind\":\"att");
+    fs::write(out.join("results.jsonl"), &before).expect("results");
     for (option, value) in [
         ("--seed", "1"),
         ("--iterations", "41,60"),
@@ -267,8 +310,12 @@ fn other_settings_are_refused(root: &Path, out: &Path) {
         expect(1, &output);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("Use another --out"), "{said}");
+        let name = option.trim_start_matches('-');
+        assert!(said.contains(&format!("{name} ")), "{said}");
+        assert!(!said.contains("Run {") && said.len() < 600, "{said}");
     }
     assert_eq!(text(out.join("results.jsonl")), before);
+    fs::write(out.join("results.jsonl"), whole).expect("results");
 }
 
 fn goes_on_after_a_kill(root: &Path, out: &Path) {
@@ -297,4 +344,97 @@ fn nothing_is_measured_twice(root: &Path, out: &Path) {
     assert_eq!(lines(out, "attack"), attacks);
     assert_eq!(lines(out, "accuracy"), accuracy);
     assert_eq!(lines(out, "run").len(), runs + 1);
+}
+
+fn one_run_at_a_time(root: &Path, out: &Path) {
+    let path = out.join("results.jsonl");
+    let before = text(path.clone());
+    let held = fs::File::options()
+        .append(true)
+        .open(&path)
+        .expect("results");
+    held.lock().expect("a lock");
+    let output = reproduce(root, out, &[]);
+    expect(1, &output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("another gst-sparseadv reproduce"), "{said}");
+    assert_eq!(text(path), before);
+}
+
+/// A clip that is none, a link that leads nowhere, and a class that the model lacks.
+fn what_cannot_be_measured_is_said(root: &Path, out: &Path) {
+    let attacks = lines(out, "attack");
+    let set = root.join("set");
+    fs::write(set.join("walk/figures_walk2.mp4"), "no video").expect("a file");
+    std::os::unix::fs::symlink("gone", set.join("walk/figures_walk3.mp4")).expect("a link");
+    fs::create_dir(set.join("swim")).expect("a folder");
+    let clip = format!("{EXAMPLES}/figures-walk.mp4");
+    fs::copy(clip, set.join("swim/figures_swim.mp4")).expect("a clip");
+    let output = reproduce(root, out, &[]);
+    expect(2, &output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    for words in [
+        "skipped walk/figures_walk2.mp4: ",
+        "missing walk/figures_walk3.mp4: a link to gone",
+        "no label for the classes swim",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(lines(out, "attack"), attacks);
+}
+
+#[test]
+fn results_that_cannot_be_read_are_named_and_nothing_is_written() {
+    guarded(60, || {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let out = root.path().join("out");
+        let report = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
+            let output = command.arg("report").arg(&out).output().expect("report");
+            (
+                output.status.code(),
+                String::from_utf8_lossy(&output.stderr).into_owned(),
+            )
+        };
+        assert!(matches!(report(), (Some(1), said) if said.contains("found no such file")));
+        fs::create_dir(&out).expect("a folder");
+        let accuracy =
+            r#"{"kind":"accuracy","dataset":"D","model":"M","clip":"a/b","class":"a","label":"a"}"#;
+        for (lines, words) in [
+            (format!("{accuracy}\n{{\"kind\":\n{accuracy}\n"), "line 2 of"),
+            (format!("{accuracy}\n{{\"kind\":\"other\"}}\n"), "line 2 of"),
+            ("my notes".to_string(), "last line is none"),
+            (
+                r#"{"kind":"run","command":"","results_format":99,"seed":0,"format":"","properties":"","iterations":[1,1],"plugin":"","libtorch":"","gstreamer":""}"#
+                    .to_string()
+                    + "\n",
+                "found format 99",
+            ),
+        ] {
+            fs::write(out.join("results.jsonl"), &lines).expect("results");
+            let (code, said) = report();
+            assert!(code == Some(1) && said.contains(words), "{said}");
+            assert_eq!(fs::read_dir(&out).expect("a folder").count(), 1);
+            assert_eq!(text(out.join("results.jsonl")), lines);
+        }
+        // A line that a kill has cut off is nothing to speak of; a table of somebody else's is.
+        fs::write(
+            out.join("results.jsonl"),
+            format!("{accuracy}\n{{\"kind\":\"acc"),
+        )
+        .expect("results");
+        fs::write(out.join("table-1.csv"), "mine\n").expect("a table");
+        let (code, said) = report();
+        assert!(
+            code == Some(1) && said.contains("table-1.csv to be a page"),
+            "{said}"
+        );
+        assert_eq!(text(out.join("table-1.csv")), "mine\n");
+        assert_eq!(fs::read_dir(&out).expect("a folder").count(), 2);
+        fs::remove_file(out.join("table-1.csv")).expect("a table");
+        for _ in 0..2 {
+            assert_eq!(report().0, Some(0));
+        }
+        assert!(text(out.join("table-1.csv")).contains("1 of 1"));
+    });
 }

@@ -336,3 +336,50 @@ fn convert_folder() {
         assert_eq!(decoded(&at("tree/walk/a.avi")).len(), FRAMES);
     });
 }
+
+#[test]
+fn convert_folder_takes_what_the_data_sets_take() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/convert-folder.sh");
+    let text = fs::read_to_string(script).expect("the script");
+    let (_, list) = text.split_once("extensions=\"").expect("a list");
+    let (list, _) = list.split_once('"').expect("its end");
+    let found: Vec<&str> = list.split_whitespace().collect();
+    assert_eq!(found, gstsparseadv::dataset::VIDEO_EXTENSIONS);
+}
+
+#[test]
+fn convert_folder_accounts_for_every_file() {
+    guarded(180, || {
+        let (_dir, at) = folder();
+        fs::create_dir_all(at("flat")).expect("a folder");
+        // Names by which two would become one file, and one with a line's end.
+        for to in ["a.mp4", "a.MOV", "a.MOV.mkv", "b\nc.mp4", "._a.mp4"] {
+            fs::copy(CLIP, at(&format!("flat/{to}"))).expect("a copy");
+        }
+        fs::write(at("flat/notes.txt"), "").expect("a text");
+        std::os::unix::fs::symlink("gone", at("flat/link.avi")).expect("a link");
+        let arguments = ["--workers", "2", &at("flat"), &at("out")];
+        let (code, said, complaints) = call("convert-folder.sh", 1, &arguments);
+        assert!(
+            said.contains("4 converted, 0 there already, 1 failed"),
+            "{said}{complaints}"
+        );
+        assert_eq!(code, 2);
+        for words in [
+            "flat/link.avi: not converted, a link",
+            "passed over 1 files",
+            "notes.txt",
+        ] {
+            assert!(complaints.contains(words), "{complaints}");
+        }
+        for name in ["a.MOV", "a.mp4", "a.MOV.mkv", "b\nc"] {
+            assert!(
+                fs::metadata(at(&format!("out/{name}.mp4"))).is_ok(),
+                "{name}"
+            );
+        }
+        let inside = [&at("flat"), &*at("flat/out")];
+        refused("convert-folder.sh", &inside, 1, "outside");
+        assert!(fs::metadata(at("flat/out")).is_err());
+    });
+}

@@ -194,6 +194,9 @@ fn open(args: &Args) -> Result<DataSet> {
         data.labels.len(),
         data.clips.len()
     );
+    for note in std::iter::once(&data.sides).chain(&data.notes) {
+        println!("{note}");
+    }
     Ok(data)
 }
 
@@ -203,9 +206,9 @@ fn load(
     geometry: &Geometry,
     max_frames: i64,
 ) -> Result<(Vec<Cached>, Vec<Cached>)> {
-    let missing = data.missing.iter().map(|path| Skipped {
-        path: path.clone(),
-        reason: "named by the lists, but there is no such file".into(),
+    let missing = data.missing.iter().map(|clip| Skipped {
+        path: clip.path.clone(),
+        reason: clip.reason.clone(),
     });
     let mut skipped: Vec<Skipped> = missing.collect();
     let mut side = |held_out: bool| -> Result<Vec<Cached>> {

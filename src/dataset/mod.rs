@@ -6,25 +6,33 @@
 //! - HMDB-51: class folders and `<class>_test_split<N>.txt` with lines `file.avi 1` (train), `2` (test) or `0` (unused);
 //! - plain class folders, split here so that a group (an actor, a source film) is never on both sides.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{bail, ensure, Result};
 
-/// Where split lists are looked for: inside the set or beside it, under the names their archives unpack to.
-const SPLIT_FOLDERS: [&str; 4] = [
-    "ucfTrainTestlist",
-    "testTrainMulti_7030_splits",
-    "splits",
-    ".",
-];
-const VIDEO_EXTENSIONS: [&str; 9] = [
-    "avi", "mp4", "mkv", "mov", "webm", "mpg", "mpeg", "m4v", "wmv",
-];
-/// HMDB-51's fields after the action: body part, camera motion, people, direction, quality, take.
-const HMDB_SUFFIX_FIELDS: usize = 6;
+mod find;
+mod folders;
+mod lists;
+mod names;
+mod resolve;
+mod rewrite;
+mod text;
+mod tree;
+
+pub use folders::group_of;
+pub use lists::is_list;
+pub use names::{
+    display, display_path, find_class, folded, is_video, match_class, nearest, stem, Match,
+    VIDEO_EXTENSIONS,
+};
+pub use rewrite::rewrite;
+use tree::{Kind, Tree};
+
+/// How many names a note gives.
+const EXAMPLES: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -68,9 +76,31 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clip {
     pub path: PathBuf,
+    /// Its path below the set's folder as text, with `/`: see [`display`] for names that are not UTF-8.
+    pub name: String,
     /// Index into the labels.
     pub label: usize,
     pub held_out: bool,
+}
+
+/// A clip that is named, by a list or a link, and cannot be had.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Missing {
+    pub path: PathBuf,
+    /// Below the set's folder, as the list spells it.
+    pub name: String,
+    pub class: String,
+    /// `None` where no list says.
+    pub held_out: Option<bool>,
+    pub reason: String,
+}
+
+/// What lies in the set and is no clip, and why not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PassedOver {
+    pub path: PathBuf,
+    pub name: String,
+    pub reason: String,
 }
 
 #[derive(Clone, Debug)]
@@ -78,192 +108,83 @@ pub struct DataSet {
     pub layout: Layout,
     pub labels: Vec<String>,
     pub clips: Vec<Clip>,
-    /// Files that the lists name but the folders lack.
-    pub missing: Vec<PathBuf>,
+    /// Clips that are named and cannot be had.
+    pub missing: Vec<Missing>,
+    pub passed_over: Vec<PassedOver>,
     /// The folder of the lists that say who is held out.
     pub lists: Option<PathBuf>,
+    /// By what the clips are training or test clips.
+    pub sides: String,
+    /// What else is worth saying, a sentence each.
+    pub notes: Vec<String>,
 }
 
-/// Lists the clips of the set in the folder `root`.
+/// Lists the clips of the set in the folder `root`. Each clip that is named somewhere is found, or missing with the reason.
 pub fn open(root: &Path, options: &Options) -> Result<DataSet> {
     ensure!(
         root.is_dir(),
-        "expected a data set's folder, found no folder at {}",
+        "Expected a data set's folder, found no folder at {}.",
         root.display()
     );
+    let split = options.split;
     ensure!(
-        (1..=3).contains(&options.split),
-        "expected split 1, 2 or 3, found {}",
-        options.split
+        (1..=3).contains(&split),
+        "Expected split 1, 2 or 3, found {split}."
     );
-    let found = find_lists(root, options);
-    if let (Some(folder), None) = (&options.splits, &found) {
+    let tree = Tree::read(root)?;
+    let search = find::find(&tree, options);
+    if let (Some(folder), None) = (&options.splits, &search.lists) {
         bail!(
-            "expected the lists of split {} in {}, found none",
-            options.split,
+            "Expected the lists of split {split} in {}, found none.",
             folder.display()
         );
     }
-    let layout = options
-        .layout
-        .or(found.as_ref().map(|(layout, _)| *layout))
-        .unwrap_or(Layout::Folders);
-    let lists = found
-        .filter(|(of, _)| *of == layout)
-        .map(|(_, lists)| lists);
-    let mut data = match (layout, lists.clone()) {
-        (Layout::Folders, _) => folders(root, options),
-        (Layout::Ucf101, Some(lists)) => ucf101(root, &lists, options.split),
-        (Layout::Hmdb51, Some(lists)) => hmdb51(root, &lists, options.split),
+    let layout = options.layout.or(search.lists.as_ref().map(|l| l.layout));
+    let lists = search
+        .lists
+        .filter(|l| layout.is_none_or(|layout| layout == l.layout));
+    if let (None, None, Some(folder)) = (options.layout, &lists, &search.other_splits) {
+        bail!(
+            "Expected lists of split {split}, found only those of other splits in {}. Name one of theirs with --split, or the folder of \
+             the lists with --splits.",
+            folder.display()
+        );
+    }
+    let mut data = match (layout.unwrap_or(Layout::Folders), &lists) {
+        (Layout::Folders, _) => folders::open(&tree, options),
+        (_, Some(lists)) => lists::open(lists, &tree, split),
         (_, None) => bail!(
-            "expected the lists of split {} (trainlist{:02}.txt or <class>_test_split{}.txt) in or beside {}, found none: unpack them there, \
-             name their folder, or read the set as plain folders",
-            options.split, options.split, options.split, root.display()
+            "Expected the lists of split {split} (trainlist{split:02}.txt or <class>_test_split{split}.txt) in or beside {}, found none. \
+             Unpack them there, name their folder, or read the set as plain folders.",
+            root.display()
         ),
     }?;
-    data.lists = lists;
-    Ok(data)
-}
-
-/// The folder with lists of the wanted split, and whose lists they are.
-fn find_lists(root: &Path, options: &Options) -> Option<(Layout, PathBuf)> {
-    let around = [Some(root), root.parent()];
-    let candidates: Vec<PathBuf> = match &options.splits {
-        Some(folder) => vec![folder.clone()],
-        None => around
-            .into_iter()
-            .flatten()
-            .flat_map(|base| SPLIT_FOLDERS.map(|name| base.join(name)))
-            .collect(),
-    };
-    let ucf = format!("trainlist{:02}.txt", options.split);
-    let hmdb = format!("_test_split{}.txt", options.split);
-    candidates.into_iter().find_map(|folder| {
-        let names = names_in(&folder).ok()?;
-        if names.contains(&ucf) {
-            Some((Layout::Ucf101, folder))
-        } else if names.iter().any(|name| name.ends_with(&hmdb)) {
-            Some((Layout::Hmdb51, folder))
-        } else {
-            None
-        }
-    })
-}
-
-fn ucf101(root: &Path, lists: &Path, split: u32) -> Result<DataSet> {
-    let class_list = lists.join("classInd.txt");
-    let labels: Vec<String> = read(&class_list)?
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
-        .collect();
-    ensure!(
-        !labels.is_empty(),
-        "expected lines such as \"1 ApplyEyeMakeup\" in {}, found none",
-        class_list.display()
-    );
-    let mut data = DataSet::new(Layout::Ucf101, labels);
-    for (list, held_out) in [("trainlist", false), ("testlist", true)] {
-        let list = lists.join(format!("{list}{split:02}.txt"));
-        for line in read(&list)?.lines().filter(|line| !line.trim().is_empty()) {
-            // Training lines end in the class number, which says no more than the folder does.
-            let path = match line.trim().rsplit_once(' ') {
-                Some((path, number)) if number.bytes().all(|b| b.is_ascii_digit()) => path,
-                _ => line.trim(),
-            };
-            let class = path.split('/').next().unwrap_or_default();
-            let label = data
-                .labels
-                .iter()
-                .position(|l| l == class)
-                .with_context(|| {
-                    format!(
-                    "expected <class>/<file> with a class of classInd.txt in {}, found {line:?}",
-                    list.display()
-                )
-                })?;
-            data.add(root.join(path), label, held_out);
-        }
-    }
-    Ok(data)
-}
-
-fn hmdb51(root: &Path, lists: &Path, split: u32) -> Result<DataSet> {
-    let suffix = format!("_test_split{split}.txt");
-    let labels: Vec<String> = names_in(lists)?
-        .iter()
-        .filter_map(|name| name.strip_suffix(&suffix).map(str::to_owned))
-        .collect();
-    let mut data = DataSet::new(Layout::Hmdb51, labels);
-    for (label, class) in data.labels.clone().iter().enumerate() {
-        let list = lists.join(format!("{class}{suffix}"));
-        for line in read(&list)?.lines().filter(|line| !line.trim().is_empty()) {
-            let (file, side) = line.trim().rsplit_once(' ').unwrap_or((line, ""));
-            let held_out = match side {
-                "0" => continue,
-                "1" => false,
-                "2" => true,
-                _ => bail!(
-                    "expected \"file.avi\" and 0, 1 or 2 in {}, found {line:?}",
-                    list.display()
-                ),
-            };
-            data.add(root.join(class).join(file.trim_end()), label, held_out);
-        }
-    }
-    Ok(data)
-}
-
-fn folders(root: &Path, options: &Options) -> Result<DataSet> {
-    let mut labels = Vec::new();
-    let mut files = Vec::new();
-    for class in names_in(root)?
-        .into_iter()
-        .filter(|n| root.join(n).is_dir())
-    {
-        let videos: Vec<String> = names_in(&root.join(&class))?
-            .into_iter()
-            .filter(|name| is_video(name))
-            .collect();
-        if videos.is_empty() {
-            continue;
-        }
-        for name in videos {
-            let group = group_of(&name, &class);
-            files.push((root.join(&class).join(name), labels.len(), group));
-        }
-        labels.push(class);
-    }
-    let groups: BTreeSet<&str> = files.iter().map(|(_, _, group)| group.as_str()).collect();
-    let held_out: BTreeSet<&str> = if options.test_groups.is_empty() {
-        // Whole tenths, so that the three splits never share a group.
-        let start = 3 * (options.split as usize - 1);
-        let tenth = |index: usize| 10 * index / groups.len();
-        let chosen = |(index, group)| (start..start + 3).contains(&tenth(index)).then_some(group);
-        groups
-            .iter()
-            .copied()
-            .enumerate()
-            .filter_map(chosen)
-            .collect()
-    } else {
-        let wanted = options.test_groups.iter().map(String::as_str);
-        if let Some(unknown) = wanted.clone().find(|group| !groups.contains(group)) {
-            bail!(
-                "expected test groups of {}, found {unknown:?}; there are {}",
+    if options.layout.is_none() {
+        data.notes.splice(0..0, search.notes);
+        if let (Layout::Folders, Some(set)) = (data.layout, folders::looks_like_a_known_set(&tree))
+        {
+            data.sides = format!(
+                "no lists of split {split} were found in or beside {}, though its names are {set}'s: {}",
                 root.display(),
-                groups
-                    .iter()
-                    .take(40)
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                data.sides
             );
         }
-        wanted.collect()
-    };
-    let mut data = DataSet::new(Layout::Folders, labels);
-    for (path, label, group) in &files {
-        data.add(path.clone(), *label, held_out.contains(group.as_str()));
+    }
+    data.lists = lists.map(|l| l.folder);
+    data.pass_over(&tree);
+    data.note_links();
+    if data.clips.is_empty() {
+        match data.missing.first() {
+            None => bail!("{}", tree.hint()),
+            Some(first) if data.layout != Layout::Folders => bail!(
+                "Expected the clips of the lists in {}, found none of {}: {}: {}. Name the folder that has the class folders.",
+                root.display(),
+                data.missing.len(),
+                first.name,
+                first.reason
+            ),
+            Some(_) => {}
+        }
     }
     Ok(data)
 }
@@ -274,9 +195,10 @@ impl DataSet {
         for (side, held_out) in [("training", false), ("test", true)] {
             ensure!(
                 self.clips.iter().any(|clip| clip.held_out == held_out),
-                "expected {side} clips, found none among {} clips ({} files of the lists are missing)",
+                "Expected {side} clips, found none among {} clips ({} more that are named are missing); {}.",
                 self.clips.len(),
-                self.missing.len()
+                self.missing.len(),
+                self.sides
             );
         }
         Ok(())
@@ -288,92 +210,124 @@ impl DataSet {
             labels,
             clips: Vec::new(),
             missing: Vec::new(),
+            passed_over: Vec::new(),
             lists: None,
+            sides: String::new(),
+            notes: Vec::new(),
         }
     }
 
-    fn add(&mut self, path: PathBuf, label: usize, held_out: bool) {
-        if path.is_file() {
-            self.clips.push(Clip {
-                path,
-                label,
-                held_out,
+    fn add(&mut self, path: PathBuf, name: String, label: usize, held_out: bool) {
+        self.clips.push(Clip {
+            path,
+            name,
+            label,
+            held_out,
+        });
+    }
+
+    fn lose(
+        &mut self,
+        path: PathBuf,
+        name: String,
+        class: &str,
+        held_out: Option<bool>,
+        reason: String,
+    ) {
+        self.missing.push(Missing {
+            path,
+            name,
+            class: class.to_owned(),
+            held_out,
+            reason,
+        });
+    }
+
+    /// A note of several names that something holds for.
+    fn note_some(&mut self, what: &str, names: &[String]) {
+        if let [first, more @ ..] = names {
+            self.notes.push(match more.len() {
+                0 => format!("{first} {what}"),
+                n => format!("{first} {what}; so are {n} more"),
             });
-        } else {
-            self.missing.push(path);
         }
     }
-}
 
-/// The index of a class among labels: spelt the same, else the only one that is the same without regard to case, blanks, `_` and `-`.
-pub fn find_class(name: &str, labels: &[String]) -> Option<usize> {
-    if let Some(exact) = labels.iter().position(|label| label == name) {
-        return Some(exact);
+    /// Notes what lies in the class folders and is not taken.
+    fn pass_over(&mut self, tree: &Tree) {
+        let taken: std::collections::HashSet<PathBuf> =
+            self.clips.iter().map(|c| c.path.clone()).collect();
+        let mut found = Vec::new();
+        let mut pass = |path: PathBuf, name: String, reason: &str| {
+            if !taken.contains(&path) {
+                found.push(PassedOver {
+                    path,
+                    name,
+                    reason: reason.to_owned(),
+                });
+            }
+        };
+        for entry in tree.loose.iter().filter(|e| e.kind == Kind::Video) {
+            let path = tree.root.join(&entry.name);
+            pass(path, entry.text.clone(), "it lies in no class folder");
+        }
+        for class in &tree.classes {
+            let folder = tree.root.join(&class.name);
+            if class.error.is_none() && !class.has_videos() {
+                pass(
+                    folder.clone(),
+                    class.text.clone(),
+                    "a folder without a video in it",
+                );
+            }
+            for entry in &class.entries {
+                let reason = match &entry.kind {
+                    Kind::Other(reason) => reason,
+                    Kind::Folder => "a folder in a class folder",
+                    _ => continue,
+                };
+                let name = format!("{}/{}", class.text, entry.text);
+                pass(folder.join(&entry.name), name, reason);
+            }
+        }
+        let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for file in &found {
+            by_reason.entry(&file.reason).or_default().push(&file.name);
+        }
+        for (reason, names) in by_reason {
+            let more = match names.len().saturating_sub(EXAMPLES) {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            let names = names[..names.len().min(EXAMPLES)].join(", ");
+            self.notes
+                .push(format!("passed over {names}{more}: {reason}"));
+        }
+        self.passed_over = found;
     }
-    let plain = |text: &str| -> String {
-        let kept = text
-            .chars()
-            .filter(|c| !c.is_whitespace() && !"_-".contains(*c));
-        kept.flat_map(char::to_lowercase).collect()
-    };
-    let name = plain(name);
-    let mut alike = labels
-        .iter()
-        .enumerate()
-        .filter(|(_, label)| plain(label) == name);
-    match (alike.next(), alike.next()) {
-        (Some((index, _)), None) => Some(index),
-        _ => None,
-    }
-}
 
-/// Who or where a clip of plain folders is from: UCF's `gNN`, else what precedes the class's name (an actor or HMDB-51's source), else
-/// what precedes HMDB-51's suffix fields, else the whole name.
-pub fn group_of(file: &str, class: &str) -> String {
-    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-    let fields: Vec<&str> = stem.split('_').collect();
-    if let [.., group, clip] = fields[..] {
-        if is_numbered(group, 'g') && is_numbered(clip, 'c') {
-            return group.to_owned();
+    /// Notes clips that are one file under two names.
+    fn note_links(&mut self) {
+        let mut met: std::collections::HashMap<(u64, u64), &Clip> =
+            std::collections::HashMap::new();
+        let mut twice = Vec::new();
+        for clip in &self.clips {
+            let Ok(data) = std::fs::metadata(&clip.path) else {
+                continue;
+            };
+            let first = *met.entry((data.dev(), data.ino())).or_insert(clip);
+            if first.path != clip.path {
+                twice.push(format!("{} is the file {}", clip.name, first.name));
+            }
+        }
+        if let [first, more @ ..] = &twice[..] {
+            let more = match more.len() {
+                0 => String::new(),
+                n => format!("; so are {n} more the files of others"),
+            };
+            self.notes.push(format!("{first} by another name{more}"));
         }
     }
-    if let Some(at) = stem.rfind(&format!("_{class}")).filter(|&at| at > 0) {
-        return stem[..at].to_owned();
-    }
-    if let [source @ .., _, motion, people, _, _, _] = &fields[..] {
-        if !source.is_empty() && ["cm", "nm"].contains(motion) && people.starts_with("np") {
-            return fields[..fields.len() - HMDB_SUFFIX_FIELDS].join("_");
-        }
-    }
-    stem.to_owned()
-}
-
-/// `g07` for the letter g.
-fn is_numbered(field: &str, letter: char) -> bool {
-    field
-        .strip_prefix(letter)
-        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-}
-
-pub fn is_video(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, extension)| {
-        VIDEO_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
-    })
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("{} could not be read", path.display()))
-}
-
-/// Sorted, for classes and splits must not depend on the file system.
-fn names_in(folder: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(folder)
-        .with_context(|| format!("the folder {} could not be read", folder.display()))?;
-    let mut names = entries
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect::<Result<Vec<String>>>()?;
-    names.sort();
-    Ok(names)
 }
 
 #[cfg(test)]

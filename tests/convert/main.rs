@@ -2,6 +2,7 @@
 
 //! `gst-sparseadv convert` and `merge` as they are called: killed, in parts, on damaged files, on the sets' own layouts.
 
+mod accounts;
 #[path = "../common/mod.rs"]
 mod common;
 mod data;

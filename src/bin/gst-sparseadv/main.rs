@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         Command::Convert(arguments) => convert::run(&arguments).map(counted),
         Command::ConvertWorker(arguments) => convert::worker::run(&arguments).map(done),
         Command::Merge(arguments) => convert::merge(&arguments).map(counted),
-        Command::Reproduce(arguments) => reproduce::run(&arguments).map(done),
+        Command::Reproduce(arguments) => reproduce::run(&arguments).map(counted),
         Command::Report(arguments) => report::run(&arguments).map(done),
         Command::Inspect(arguments) => inspect::run(&arguments).map(done),
     };

@@ -100,7 +100,7 @@ pub fn classes(records: &[Record]) -> Vec<(String, Tally)> {
 fn windows(record: &Record) -> &[WindowReport] {
     match &record.outcome {
         Outcome::Converted { windows, .. } => windows,
-        Outcome::Skipped { .. } => &[],
+        Outcome::Skipped { .. } | Outcome::Missing { .. } => &[],
     }
 }
 
@@ -121,6 +121,10 @@ fn clip_row(record: &Record, made: &Map<String, Value>) -> Value {
         Outcome::Skipped { reason: r } => {
             reason = json!(r);
             "skipped"
+        }
+        Outcome::Missing { reason: r } => {
+            reason = json!(r);
+            "missing"
         }
     };
     let sum = |of: fn(&WindowReport) -> u64| windows.iter().map(of).sum::<u64>();

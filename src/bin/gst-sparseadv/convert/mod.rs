@@ -4,12 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure, Context};
+use anyhow::{ensure, Context};
 use gstsparseadv::model::archive;
 use gstsparseadv::tally::Tally;
 use indicatif::{ProgressBar, ProgressStyle};
 
+mod begun;
 mod manifest;
+mod places;
 mod plan;
 mod pool;
 mod record;
@@ -94,15 +96,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     let (source, destination) = (&arguments.source, &arguments.destination);
-    let (all, lists) = plan::jobs(
+    let plan = plan::jobs(
         source,
         arguments.side,
         &arguments.dataset,
         &arguments.extension,
     )?;
-    if same_folder(source, destination) {
-        bail!("expected another folder than the data set's own to convert into");
-    }
+    places::check_places(source, destination, &arguments.model, &plan)?;
+    plan.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let all = &plan.jobs;
     let min_frames = match arguments.min_frames {
         Some(frames) => frames,
         None => archive::read_metadata(&arguments.model)?.0.window,
@@ -124,8 +126,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         eprintln!("note: {note}");
     }
     let settings = settings(arguments, min_frames)?;
-    let records = Records::open(destination, &settings)?;
-    plan::copy_lists(&lists, source, destination, &arguments.extension)?;
+    let records = Records::open(destination, &settings, arguments.shard)?;
+    records.set_missing(arguments.side, &plan.missing)?;
+    for clip in &plan.missing {
+        eprintln!("missing {}: {}", clip.clip, clip.reason);
+    }
+    places::copy_lists(&plan, source, destination, &arguments.extension)?;
     let mine = plan::take_shard(all.clone(), arguments.shard);
     let is_done = |record: Option<Record>| {
         record.is_some_and(|r| !arguments.retry || matches!(r.outcome, Outcome::Converted { .. }))
@@ -165,8 +171,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
 
     let made = records.all()?;
     let of = |jobs: &[plan::Job]| -> Vec<Record> {
-        let wanted: std::collections::HashSet<&str> =
-            jobs.iter().map(|job| job.clip.as_str()).collect();
+        // What is missing belongs to every part.
+        let missing = plan.missing.iter().map(|m| m.clip.as_str());
+        let clips = jobs.iter().map(|job| job.clip.as_str());
+        let wanted: std::collections::HashSet<&str> = clips.chain(missing).collect();
         let mine = made.iter().filter(|r| wanted.contains(r.clip.as_str()));
         mine.cloned().collect()
     };
@@ -174,7 +182,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     if arguments.shard.is_some() {
         manifest::write(destination, arguments.shard, &settings, &part)?;
     }
-    if of(&all).len() == all.len() {
+    if of(all).len() == all.len() + plan.missing.len() {
         manifest::write(destination, None, &settings, &made)?;
     }
     Ok(summary(destination, &part))
@@ -188,16 +196,15 @@ pub fn merge(arguments: &MergeArguments) -> anyhow::Result<usize> {
     Ok(summary(&arguments.tree, &records))
 }
 
-/// Says what the records come to, by class where there are several. Returns how many clips were skipped.
+/// Says what the records come to, by class where there are several. Returns how many clips were not converted.
 fn summary(root: &Path, records: &[Record]) -> usize {
-    let skipped = records
-        .iter()
-        .filter(|r| matches!(r.outcome, Outcome::Skipped { .. }))
-        .count();
+    let count = |of: fn(&Outcome) -> bool| records.iter().filter(|r| of(&r.outcome)).count();
+    let skipped = count(|o| matches!(o, Outcome::Skipped { .. }));
+    let missing = count(|o| matches!(o, Outcome::Missing { .. }));
     println!(
-        "{}: {} clips converted, {skipped} clips skipped",
+        "{}: {} clips converted, {skipped} clips skipped, {missing} clips missing",
         root.display(),
-        records.len() - skipped
+        records.len() - skipped - missing
     );
     let classes = manifest::classes(records);
     let width = classes.iter().map(|(class, _)| class.chars().count()).max();
@@ -211,7 +218,7 @@ fn summary(root: &Path, records: &[Record]) -> usize {
             );
         }
     }
-    skipped
+    skipped + missing
 }
 
 fn settings(arguments: &Arguments, min_frames: usize) -> anyhow::Result<Settings> {
@@ -228,11 +235,4 @@ fn settings(arguments: &Arguments, min_frames: usize) -> anyhow::Result<Settings
         seed: arguments.seed,
         versions: Versions::here(),
     })
-}
-
-fn same_folder(a: &Path, b: &Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
 }

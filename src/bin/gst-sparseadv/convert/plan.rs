@@ -2,10 +2,12 @@
 
 //! Which clips there are to convert, and where each goes.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure, Context};
-use gstsparseadv::dataset::{self, DataSet};
+use anyhow::bail;
+use gstsparseadv::dataset::{self, DataSet, Layout};
+use gstsparseadv::files::{shortened, LONGEST_NAME};
 
 use super::manifest::Shard;
 
@@ -20,7 +22,7 @@ pub enum Side {
 /// A clip to convert.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// Path below the data set's folder, with `/`.
+    /// Path below the data set's folder, with `/`. Bytes that are not UTF-8 are written as `%XX`, see [`dataset::display`].
     pub clip: String,
     pub class: String,
     pub source: PathBuf,
@@ -28,64 +30,182 @@ pub struct Job {
     pub output: String,
 }
 
-/// The clips of a set, sorted by name, with outputs of `extension`.
+/// A clip that a list or a link names and that cannot be had.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Missing {
+    pub clip: String,
+    pub class: String,
+    pub reason: String,
+}
+
+/// What there is to do.
+pub struct Plan {
+    /// Sorted by name.
+    pub jobs: Vec<Job>,
+    /// Sorted by name.
+    pub missing: Vec<Missing>,
+    /// The set as its lists have it.
+    pub lists: DataSet,
+    /// What is worth saying before it begins.
+    pub notes: Vec<String>,
+}
+
+/// The clips of a set, with outputs of `extension`.
 pub fn jobs(
     root: &Path,
     side: Side,
     options: &dataset::Options,
     extension: &str,
-) -> anyhow::Result<(Vec<Job>, DataSet)> {
-    let lists = dataset::open(root, options)?;
-    let layout = Some(dataset::Layout::Folders);
-    let files = match side {
-        Side::All if Some(lists.layout) != layout => dataset::open(
-            root,
-            &dataset::Options {
-                layout,
-                ..options.clone()
-            },
-        )?,
-        _ => lists.clone(),
-    };
-    let mut jobs = Vec::new();
-    for clip in &files.clips {
-        let wanted = match side {
-            Side::All => true,
-            Side::Train => !clip.held_out,
-            Side::Test => clip.held_out,
-        };
-        if !wanted {
+) -> anyhow::Result<Plan> {
+    let (lists, files, mut notes) = open(root, side, options)?;
+    let outputs = outputs(&files, extension);
+    let mut missing = missing(side, &lists, &files);
+    let (mut jobs, mut names) = (Vec::new(), HashSet::new());
+    for clip in files.clips.iter().filter(|c| side.takes(Some(c.held_out))) {
+        let class = files.labels[clip.label].clone();
+        if !names.insert(clip.name.clone()) {
+            missing.push(Missing {
+                clip: clip.path.display().to_string(),
+                class,
+                reason: format!(
+                    "another file goes by the name {} too; rename one",
+                    clip.name
+                ),
+            });
             continue;
         }
-        let below = clip.path.strip_prefix(root)?;
-        let parts: Vec<&str> = below.iter().filter_map(|p| p.to_str()).collect();
-        let name = parts.join("/");
-        let stem = name
-            .rsplit_once('.')
-            .map_or(name.as_str(), |(stem, _)| stem);
+        let output = outputs.get(&clip.path).cloned().unwrap_or_default();
+        let own = format!("{}.{extension}", dataset::stem(&clip.name));
+        if output != own && file_name(&own).len() <= LONGEST_NAME {
+            notes.push(format!(
+                "{} becomes {output}, for {own} is another clip's",
+                clip.name
+            ));
+        }
         jobs.push(Job {
-            class: files.labels[clip.label].clone(),
+            class,
             source: clip.path.clone(),
-            output: format!("{stem}.{extension}"),
-            clip: name,
+            output,
+            clip: clip.name.clone(),
         });
     }
     jobs.sort_by(|a, b| a.clip.cmp(&b.clip));
-    ensure!(
-        !jobs.is_empty(),
-        "expected videos in class folders in {}, found none",
-        root.display()
-    );
-    // `a.avi` and `a.mp4` of one folder would become one file.
-    let mut outputs: Vec<&str> = jobs.iter().map(|job| job.output.as_str()).collect();
-    outputs.sort_unstable();
-    if let Some(twice) = outputs.windows(2).find(|pair| pair[0] == pair[1]) {
+    missing.sort_by(|a, b| (&a.clip, &a.reason).cmp(&(&b.clip, &b.reason)));
+    missing.dedup_by(|a, b| a.clip == b.clip);
+    missing.retain(|m| !names.contains(&m.clip));
+    if jobs.is_empty() && missing.is_empty() {
+        let side = if side == Side::Train {
+            "training"
+        } else {
+            "test"
+        };
         bail!(
-            "expected one clip for {}, found two; rename one of them",
-            twice[0]
+            "Expected {side} clips in {}, found none among {} clips: {}.",
+            root.display(),
+            files.clips.len(),
+            files.sides
         );
     }
-    Ok((jobs, lists))
+    Ok(Plan {
+        jobs,
+        missing,
+        lists,
+        notes,
+    })
+}
+
+impl Side {
+    /// Whether it takes a clip that is, or is not, a test clip.
+    fn takes(self, held_out: Option<bool>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Train => held_out != Some(true),
+            Self::Test => held_out != Some(false),
+        }
+    }
+}
+
+/// The set by its lists, the set that the clips are taken from, and what is worth saying of both.
+fn open(
+    root: &Path,
+    side: Side,
+    options: &dataset::Options,
+) -> anyhow::Result<(DataSet, DataSet, Vec<String>)> {
+    let listed = dataset::open(root, options);
+    if side != Side::All {
+        let set = listed?;
+        let mut notes = vec![set.sides.clone()];
+        notes.extend(set.notes.iter().cloned());
+        return Ok((set.clone(), set, notes));
+    }
+    let all = dataset::Options {
+        layout: Some(Layout::Folders),
+        splits: None,
+        test_groups: Vec::new(),
+        ..options.clone()
+    };
+    let mut files = match &listed {
+        Ok(set) if set.layout == Layout::Folders => set.clone(),
+        _ => dataset::open(root, &all)?,
+    };
+    files.sides.clear();
+    let mut notes = files.notes.clone();
+    let lists = match listed {
+        Ok(lists) => lists,
+        Err(error) if options.splits.is_some() => return Err(error),
+        // All clips are converted, whatever lists say.
+        Err(error) => {
+            notes.push(format!("no lists are copied: {error:#}"));
+            files.clone()
+        }
+    };
+    notes.extend(lists.notes.iter().cloned());
+    let mut said = HashSet::new();
+    notes.retain(|note| said.insert(note.clone()));
+    Ok((lists, files, notes))
+}
+
+fn missing(side: Side, lists: &DataSet, files: &DataSet) -> Vec<Missing> {
+    let all = lists.missing.iter().chain(&files.missing);
+    all.filter(|m| side.takes(m.held_out))
+        .map(|m| Missing {
+            clip: m.name.clone(),
+            class: m.class.clone(),
+            reason: m.reason.clone(),
+        })
+        .collect()
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// What each clip becomes. `a.avi` and `a.mp4` of one folder would become one file, `A.avi` and `a.avi` too on some file systems: the later
+/// ones keep their extension in the name. It does not depend on the side that is converted.
+fn outputs(files: &DataSet, extension: &str) -> HashMap<PathBuf, String> {
+    let mut clips: Vec<_> = files.clips.iter().map(|c| (&c.name, &c.path)).collect();
+    clips.sort();
+    clips.dedup();
+    let (mut taken, mut outputs) = (HashSet::new(), HashMap::new());
+    for (name, path) in clips {
+        let plain = dataset::stem(name);
+        let more = (2..).map(|n| format!("{name}.{n}"));
+        let names = [plain.to_owned(), name.clone()].into_iter().chain(more);
+        let mut fitting = names.map(|stem| fitting(&stem, extension));
+        let free = fitting.find(|output| taken.insert(dataset::folded(output)));
+        outputs.insert(path.clone(), free.unwrap_or_default());
+    }
+    outputs
+}
+
+/// `stem.extension` with a name that file systems take.
+fn fitting(stem: &str, extension: &str) -> String {
+    let longest = LONGEST_NAME.saturating_sub(1 + extension.len());
+    let (folder, name) = match stem.rsplit_once('/') {
+        Some((folder, name)) => (format!("{folder}/"), name),
+        None => (String::new(), stem),
+    };
+    format!("{folder}{}.{extension}", shortened(name, longest))
 }
 
 /// Every n-th of the clips, so that the parts are alike in classes.
@@ -107,51 +227,9 @@ pub fn parse_shard(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
-/// Copies the lists that say who is held out, so that the converted tree is a data set too. Its files end in `extension`.
-pub fn copy_lists(data: &DataSet, from: &Path, to: &Path, extension: &str) -> anyhow::Result<()> {
-    let Some(lists) = data.lists.as_deref() else {
-        return Ok(());
-    };
-    // From beside the set they go into the tree, under a name that is looked for there.
-    let below = lists.strip_prefix(from).unwrap_or(Path::new("splits"));
-    for entry in std::fs::read_dir(lists)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == "txt") {
-            let name = path.file_name().context("a file has a name")?;
-            let text = renamed(&std::fs::read_to_string(&path)?, extension);
-            super::record::write_whole(&to.join(below).join(name), text.as_bytes())?;
-        }
-    }
-    Ok(())
-}
-
-/// A list in which videos end in `extension`.
-fn renamed(list: &str, extension: &str) -> String {
-    let word = |text: &str| {
-        let name = text.trim_end();
-        match name.rsplit_once('.') {
-            Some((stem, _)) if dataset::is_video(name) => {
-                format!("{stem}.{extension}{}", &text[name.len()..])
-            }
-            _ => text.to_string(),
-        }
-    };
-    list.split_inclusive(char::is_whitespace)
-        .map(word)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lists_name_the_converted_files() {
-        let list = "a/v_a_g01_c01.avi 1\na/v_a_g01_c02.AVI\n1 a.b\n";
-        let expected = "a/v_a_g01_c01.mkv 1\na/v_a_g01_c02.mkv\n1 a.b\n";
-        assert_eq!(renamed(list, "mkv"), expected);
-        assert_eq!(renamed("x.avi 2\r\n", "avi"), "x.avi 2\r\n");
-    }
 
     fn job(n: usize) -> Job {
         Job {

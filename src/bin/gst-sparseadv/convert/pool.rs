@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use anyhow::{bail, Context};
 
+use gstsparseadv::files;
+
 use super::plan::Job;
 use super::record::{self, Outcome, Record, Records};
 use super::truth::Truth;
@@ -131,11 +133,18 @@ fn convert_one(
     worker: &mut Option<Worker>,
 ) -> anyhow::Result<Record> {
     let path = root.join(&job.output);
-    record::remove_parts(&path);
+    if let Err(reason) = records.may_write(job) {
+        return skip(job, records, reason);
+    }
+    let source = match records.reachable(job) {
+        Ok(source) => source,
+        Err(error) => return skip(job, records, format!("{}: {error}", job.clip)),
+    };
+    files::remove_parts(&path);
     let part = record::part_of(&path)?;
     let request = Request {
-        source: job.source.clone(),
-        part: part.clone(),
+        source,
+        part: part.part().to_path_buf(),
         label: truth.label(&job.class).cloned(),
     };
     let asked = match worker {
@@ -148,10 +157,10 @@ fn convert_one(
             windows,
             seconds,
         }) => {
-            let bytes = std::fs::metadata(&part)
-                .with_context(|| format!("{} could not be written", part.display()))?
+            let bytes = std::fs::metadata(part.part())
+                .with_context(|| format!("{} could not be written", path.display()))?
                 .len();
-            record::publish(&part, &path)?;
+            record::publish(part, &path)?;
             Outcome::Converted {
                 output: job.output.clone(),
                 bytes,
@@ -170,13 +179,27 @@ fn convert_one(
         }
     };
     if matches!(outcome, Outcome::Skipped { .. }) {
-        record::remove_parts(&path);
+        // Of a worker that was killed; a full disk is no clip's fault.
+        files::remove_parts(&path);
+        records.check_space()?;
     }
     let record = Record {
         clip: job.clip.clone(),
         class: job.class.clone(),
         settings: records.settings().to_string(),
         outcome,
+    };
+    records.put(&record)?;
+    Ok(record)
+}
+
+/// The record of a clip that cannot be asked for.
+fn skip(job: &Job, records: &Records, reason: String) -> anyhow::Result<Record> {
+    let record = Record {
+        clip: job.clip.clone(),
+        class: job.class.clone(),
+        settings: records.settings().to_string(),
+        outcome: Outcome::Skipped { reason },
     };
     records.put(&record)?;
     Ok(record)

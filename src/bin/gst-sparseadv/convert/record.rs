@@ -4,18 +4,21 @@
 //! killed at any moment goes on where it was, and parts made by several machines come together by putting their folders together.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Context};
+use anyhow::{anyhow, bail, Context};
+use gstsparseadv::files::{self, shortened, Part, LONGEST_NAME};
 use gstsparseadv::sparseadv::report::WindowReport;
 use serde::{Deserialize, Serialize};
 
+use super::begun;
+use super::manifest::Shard;
+use super::plan::{Job, Missing, Side};
 use crate::provenance::{self, Versions};
 
 /// Folder of records and settings in a converted tree.
-const FOLDER: &str = ".sparseadv";
-
+pub const FOLDER: &str = ".sparseadv";
 /// What made a tree; a conversion goes on only with the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -64,6 +67,10 @@ pub enum Outcome {
     Skipped {
         reason: String,
     },
+    /// Named by a list or a link, and not there.
+    Missing {
+        reason: String,
+    },
 }
 
 /// The records of a converted tree.
@@ -71,53 +78,43 @@ pub struct Records {
     root: PathBuf,
     /// Digest of the tree's settings.
     settings: String,
+    /// Locked as long as this tree is written.
+    locks: Vec<File>,
 }
 
 impl Records {
-    /// Opens the tree for `settings`, or says why it cannot go on with them.
-    pub fn open(root: &Path, settings: &Settings) -> anyhow::Result<Self> {
-        let records = Self {
+    /// Opens the tree for `settings` and this part of it, or says why it cannot go on with them.
+    pub fn open(root: &Path, settings: &Settings, shard: Shard) -> anyhow::Result<Self> {
+        let mut records = Self {
             root: root.to_path_buf(),
             settings: settings.digest()?,
+            locks: Vec::new(),
         };
-        let path = settings_path(root);
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                let found: Settings = serde_json::from_str(&text)
-                    .with_context(|| format!("the settings in {}", path.display()))?;
-                let (found, wanted) = (
-                    serde_json::to_value(found)?,
-                    serde_json::to_value(settings)?,
+        let found = begun::settings(root, settings)?;
+        let (found, wanted) = (
+            serde_json::to_value(found)?,
+            serde_json::to_value(settings)?,
+        );
+        for (key, wanted) in wanted.as_object().into_iter().flatten() {
+            if found[key] != *wanted {
+                bail!(
+                    "{} was begun with {key} {}, now it is {wanted}. Convert into another folder, or remove that one",
+                    root.display(),
+                    found[key]
                 );
-                for (key, wanted) in wanted.as_object().into_iter().flatten() {
-                    if found[key] != *wanted {
-                        bail!(
-                            "{} was begun with {key} {}, now it is {wanted}. Convert into another folder, or remove that one",
-                            root.display(),
-                            found[key]
-                        );
-                    }
-                }
             }
-            Err(_) => write_whole(&path, serde_json::to_string_pretty(settings)?.as_bytes())?,
         }
+        records.locks = begun::lock(root, shard)?;
         Ok(records)
     }
 
     /// Opens a tree that was made earlier, and its settings.
     pub fn reopen(root: &Path) -> anyhow::Result<(Self, Settings)> {
-        let path = settings_path(root);
-        let text = fs::read_to_string(&path).with_context(|| {
-            format!(
-                "expected a tree made by gst-sparseadv convert, found no {}",
-                path.display()
-            )
-        })?;
-        let settings: Settings = serde_json::from_str(&text)
-            .with_context(|| format!("the settings in {}", path.display()))?;
+        let settings = begun::read_settings(&settings_path(root))?;
         let records = Self {
             root: root.to_path_buf(),
             settings: settings.digest()?,
+            locks: Vec::new(),
         };
         Ok((records, settings))
     }
@@ -127,17 +124,102 @@ impl Records {
         &self.settings
     }
 
+    /// The file of something about a clip, with a name that file systems take.
+    fn file_of(&self, folder: &str, clip: &str) -> PathBuf {
+        let longest = LONGEST_NAME - ".json".len();
+        let (class, name) = match clip.rsplit_once('/') {
+            Some((class, name)) => (class, name),
+            None => ("", clip),
+        };
+        let mut path = self.root.join(FOLDER).join(folder);
+        path.extend(class.split('/').map(|part| shortened(part, LONGEST_NAME)));
+        path.join(format!("{}.json", shortened(name, longest)))
+    }
+
     fn path(&self, clip: &str) -> PathBuf {
-        self.root
-            .join(FOLDER)
-            .join("clips")
-            .join(format!("{clip}.json"))
+        self.file_of("clips", clip)
+    }
+
+    /// Whether a clip's output may be written: there is none, or it is this tree's own. From now on it is.
+    pub fn may_write(&self, job: &Job) -> Result<(), String> {
+        let path = self.root.join(&job.output);
+        let claim = self.file_of("begun", &job.clip);
+        if fs::symlink_metadata(&path).is_ok() {
+            let made = match read_record(&self.path(&job.clip)).map(|r| r.outcome) {
+                Ok(Outcome::Converted { output, .. }) => output == job.output,
+                _ => false,
+            };
+            // A process may have been killed between the video and its record.
+            let begun = fs::read_to_string(&claim).is_ok_and(|output| output == job.output);
+            return match made || begun {
+                true => Ok(()),
+                false => Err(format!(
+                    "{} is there already and was not made by this conversion; move it, or convert into another folder",
+                    path.display()
+                )),
+            };
+        }
+        let write = || -> io::Result<()> {
+            claim.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(&claim, &job.output)
+        };
+        write().map_err(|error| format!("{} could not be written: {error}", claim.display()))
+    }
+
+    /// A path in UTF-8 that leads to a clip: GStreamer's descriptions and the worker's requests are text.
+    pub fn reachable(&self, job: &Job) -> io::Result<PathBuf> {
+        if job.source.to_str().is_some() {
+            return Ok(job.source.clone());
+        }
+        let link = self.link(&job.clip);
+        link.parent().map_or(Ok(()), fs::create_dir_all)?;
+        // One of a run that was killed.
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(job.source.canonicalize()?, &link)?;
+        Ok(link)
+    }
+
+    fn link(&self, clip: &str) -> PathBuf {
+        self.file_of("begun", &format!("{clip}.link"))
+    }
+
+    /// An error where nothing more can be written to the tree: the disk is full, say. Then it is not the clip's fault.
+    pub fn check_space(&self) -> anyhow::Result<()> {
+        const ROOM: usize = 1 << 20;
+        let place = self.root.join(FOLDER).join("space");
+        let part = part_of(&place)?;
+        fs::write(part.part(), vec![0; ROOM])
+            .with_context(|| format!("Nothing more can be written in {}", self.root.display()))
+    }
+
+    /// Keeps which clips are missing, in the place of what an earlier run has found so.
+    pub fn set_missing(&self, side: Side, missing: &[Missing]) -> anyhow::Result<()> {
+        let records: Vec<Record> = missing
+            .iter()
+            .map(|m| Record {
+                clip: m.clip.clone(),
+                class: m.class.clone(),
+                settings: self.settings.clone(),
+                outcome: Outcome::Missing {
+                    reason: m.reason.clone(),
+                },
+            })
+            .collect();
+        let path = self.missing_path(side);
+        if records.is_empty() && !path.exists() {
+            return Ok(());
+        }
+        write_whole(&path, serde_json::to_string(&records)?.as_bytes())
+    }
+
+    fn missing_path(&self, side: Side) -> PathBuf {
+        let name = format!("missing-{side:?}.json").to_lowercase();
+        self.root.join(FOLDER).join(name)
     }
 
     /// The record of a clip, if it is done: with these settings, and a converted one also has its video.
     pub fn get(&self, clip: &str) -> Option<Record> {
-        let text = fs::read_to_string(self.path(clip)).ok()?;
-        let record: Record = serde_json::from_str(&text).ok()?;
+        let record = read_record(&self.path(clip)).ok()?;
         (record.settings == self.settings && self.has_video(&record)).then_some(record)
     }
 
@@ -146,15 +228,19 @@ impl Records {
             Outcome::Converted { output, bytes, .. } => {
                 fs::metadata(self.root.join(output)).is_ok_and(|m| m.len() == *bytes)
             }
-            Outcome::Skipped { .. } => true,
+            Outcome::Skipped { .. } | Outcome::Missing { .. } => true,
         }
     }
 
     pub fn put(&self, record: &Record) -> anyhow::Result<()> {
         let text = serde_json::to_string(record)?;
         let path = self.path(&record.clip);
-        remove_parts(&path);
-        write_whole(&path, text.as_bytes())
+        files::remove_parts(&path);
+        write_whole(&path, text.as_bytes())?;
+        // The record says it now; if nothing was begun, all the better.
+        let _ = fs::remove_file(self.file_of("begun", &record.clip));
+        let _ = fs::remove_file(self.link(&record.clip));
+        Ok(())
     }
 
     /// All records, if one conversion could have made them and their videos are there.
@@ -193,59 +279,69 @@ impl Records {
                 if path.is_dir() {
                     folders.push(path);
                 } else if path.extension().is_some_and(|e| e == "json") {
-                    let text = fs::read_to_string(&path)?;
-                    let record = serde_json::from_str::<Record>(&text)
-                        .with_context(|| format!("the record {}", path.display()))?;
-                    records.push(record);
+                    records.push(read_record(&path)?);
                 }
             }
         }
+        let known: std::collections::HashSet<String> =
+            records.iter().map(|r| r.clip.clone()).collect();
+        for side in [Side::All, Side::Train, Side::Test] {
+            let path = self.missing_path(side);
+            if let Ok(text) = fs::read(&path) {
+                let missing: Vec<Record> = serde_json::from_slice(&text).map_err(damaged(&path))?;
+                // What was missing once may have been converted since.
+                records.extend(missing.into_iter().filter(|r| !known.contains(&r.clip)));
+            }
+        }
         records.sort_by(|a, b| a.clip.cmp(&b.clip));
+        records.dedup_by(|a, b| a.clip == b.clip);
         Ok(records)
     }
 }
 
-fn settings_path(root: &Path) -> PathBuf {
+pub fn settings_path(root: &Path) -> PathBuf {
     root.join(FOLDER).join("settings.json")
 }
 
-/// Writes a file that is there whole or not at all.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let part = part_of(path)?;
-    let write = || -> std::io::Result<()> { File::create(&part)?.write_all(bytes) };
-    write().with_context(|| format!("{} could not be written", part.display()))?;
-    publish(&part, path)
+fn read_record(path: &Path) -> anyhow::Result<Record> {
+    let text = fs::read(path).with_context(|| format!("{} could not be read", path.display()))?;
+    serde_json::from_slice(&text).map_err(damaged(path))
 }
 
-/// A name beside `path` for what is not whole yet; another one every time: processes of several machines may share a number.
-pub fn part_of(path: &Path) -> anyhow::Result<PathBuf> {
-    let folder = path.parent().context("a file has a folder")?;
-    fs::create_dir_all(folder)
-        .with_context(|| format!("the folder {} could not be made", folder.display()))?;
-    let name = path.file_name().context("a file has a name")?;
-    let number: u64 = rand::random();
-    Ok(folder.join(format!(".{}.part-{number:016x}", name.to_string_lossy())))
-}
-
-/// Removes what killed processes left of `path`.
-pub fn remove_parts(path: &Path) {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return;
-    };
-    let prefix = format!(".{}.part-", name.to_string_lossy());
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
-            // If it is gone already, all the better.
-            let _ = fs::remove_file(entry.path());
-        }
+pub fn damaged(path: &Path) -> impl Fn(serde_json::Error) -> anyhow::Error + '_ {
+    move |error| {
+        anyhow!(
+            "Expected what gst-sparseadv convert wrote in {}, found something else: {error}. Remove that file, and what it is of is \
+             converted again.",
+            path.display()
+        )
     }
 }
 
-/// Gives a whole file its name, after its bytes have reached the disk.
-pub fn publish(part: &Path, path: &Path) -> anyhow::Result<()> {
-    let publish = || -> std::io::Result<()> {
-        File::open(part)?.sync_all()?;
-        fs::rename(part, path)
-    };
-    publish().with_context(|| format!("{} could not be written", path.display()))
+/// Writes a file that is there whole or not at all, and its folder.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    folder_of(path)?;
+    files::write_whole(path, bytes)
+        .with_context(|| format!("{} could not be written", path.display()))
 }
+
+fn folder_of(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().context("a file has a folder")?;
+    fs::create_dir_all(folder)
+        .with_context(|| format!("The folder {} could not be made", folder.display()))
+}
+
+/// A name beside `path` for what is not whole yet, in a folder that is there.
+pub fn part_of(path: &Path) -> anyhow::Result<Part> {
+    folder_of(path)?;
+    Part::beside(path).with_context(|| format!("{} could not be written", path.display()))
+}
+
+/// Gives a whole file its name.
+pub fn publish(part: Part, path: &Path) -> anyhow::Result<()> {
+    part.publish()
+        .with_context(|| format!("{} could not be written", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

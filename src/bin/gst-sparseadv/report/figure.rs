@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use crate::reproduce::metrics::fooled_within;
 use crate::reproduce::results::Attack;
 
-/// The paper's range.
+/// The paper's range, and the most that is drawn.
 pub const ITERATIONS: u32 = 100;
 
 /// Told apart by everyone (Okabe and Ito).
@@ -18,10 +18,11 @@ const COLOURS: [RGBColor; 3] = [
     RGBColor(0, 158, 115),
 ];
 
-/// One curve a method.
-pub fn svg(title: &str, curves: &[(&str, Vec<&Attack>)]) -> anyhow::Result<String> {
+/// One curve a method, up to the iterations that were measured.
+pub fn svg(title: &str, curves: &[(&str, Vec<&Attack>)], measured: u32) -> anyhow::Result<String> {
     let mut text = String::new();
-    draw(&mut text, title, curves).map_err(|error| anyhow!("the figure {title}: {error}"))?;
+    draw(&mut text, title, curves, measured)
+        .map_err(|error| anyhow!("the figure {title}: {error}"))?;
     Ok(text)
 }
 
@@ -29,6 +30,7 @@ fn draw(
     text: &mut String,
     title: &str,
     curves: &[(&str, Vec<&Attack>)],
+    measured: u32,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::with_string(text, (560, 360)).into_drawing_area();
     area.fill(&WHITE)?;
@@ -37,7 +39,7 @@ fn draw(
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(44)
-        .build_cartesian_2d(0..ITERATIONS, 0.0..105.0)?;
+        .build_cartesian_2d(0..measured, 0.0..105.0)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -46,7 +48,7 @@ fn draw(
         .draw()?;
     for (i, (name, attacks)) in curves.iter().enumerate() {
         let color = COLOURS[i % COLOURS.len()];
-        let points = fooled_within(attacks, ITERATIONS);
+        let points = fooled_within(attacks, measured);
         chart
             .draw_series(LineSeries::new((0..).zip(points), color.stroke_width(2)))?
             .label(*name)

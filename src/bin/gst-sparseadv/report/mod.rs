@@ -4,9 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
+mod accuracy;
 mod figure;
+mod pages;
 mod table;
 mod tables;
 
@@ -16,7 +16,8 @@ use crate::reproduce::systems::{Goal, Optimisation, Selection, System};
 pub use table::escape;
 
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  gst-sparseadv report results")]
+#[command(after_help = "Example:\n  gst-sparseadv report results\n\n\
+    Writes report.html, report.md, a CSV file for each table and figure-2-*.svg into that folder.")]
 pub struct Arguments {
     /// Folder of results.jsonl, made by reproduce
     folder: PathBuf,
@@ -39,22 +40,18 @@ pub fn pages(folder: &Path) -> anyhow::Result<()> {
     let tables = tables::all(&results);
 
     let figures = figures(&results)?;
-    let write = |name: &str, bytes: &[u8]| {
-        let path = folder.join(name);
-        std::fs::write(&path, bytes)
-            .with_context(|| format!("{} could not be written", path.display()))
-    };
+    let mut pages: Vec<(String, Vec<u8>)> = Vec::new();
     for table in &tables {
-        write(&format!("{}.csv", table.name), &table.csv()?)?;
+        pages.push((format!("{}.csv", table.name), table.csv()?));
     }
     for (name, svg) in &figures {
-        write(&format!("{name}.svg"), svg.as_bytes())?;
+        pages.push((format!("{name}.svg"), svg.clone().into_bytes()));
     }
-    write(
-        "report.md",
-        markdown(&results, &tables, &figures).as_bytes(),
-    )?;
-    write("report.html", html(&results, &tables, &figures).as_bytes())?;
+    let text = markdown(&results, &tables, &figures);
+    pages.push(("report.md".into(), text.into_bytes()));
+    let text = html(&results, &tables, &figures);
+    pages.push(("report.html".into(), text.into_bytes()));
+    pages::write(folder, &pages)?;
     println!("wrote {}", folder.join("report.html").display());
     Ok(())
 }
@@ -81,10 +78,25 @@ fn figures(results: &Results) -> anyhow::Result<Vec<(String, String)>> {
         if !curves.is_empty() {
             let title = format!("{}, {}", pair.1, pair.0);
             let name = format!("figure-2-{}-{}", file_name(pair.0), file_name(pair.1));
-            figures.push((name, figure::svg(&title, &curves)?));
+            figures.push((
+                name,
+                figure::svg(&title, &curves, measured_iterations(results))?,
+            ));
         }
     }
     Ok(figures)
+}
+
+/// How far the figure's axis goes: never beyond what an untargeted attack was allowed.
+fn measured_iterations(results: &Results) -> u32 {
+    let bound = results.runs.iter().map(|run| run.iterations[0]).min();
+    // Without a line of the run, as far as attacks went.
+    let untargeted = results
+        .attacks
+        .iter()
+        .filter(|a| a.goal == Goal::Untargeted);
+    let went = untargeted.map(|a| a.iterations).max().unwrap_or(1);
+    bound.unwrap_or(went).clamp(1, figure::ITERATIONS)
 }
 
 fn file_name(text: &str) -> String {
@@ -100,8 +112,9 @@ fn file_name(text: &str) -> String {
 
 const FIGURE_TITLE: &str = "Figure 2. Fooling rate against the maximum number of iterations";
 
+/// What was called, each once: a run that went on where it was is the same.
 fn conditions(results: &Results) -> Vec<String> {
-    results
+    let mut lines: Vec<String> = results
         .runs
         .iter()
         .map(|run| {
@@ -120,7 +133,10 @@ fn conditions(results: &Results) -> Vec<String> {
                 run.versions.gstreamer
             )
         })
-        .collect()
+        .collect();
+    let mut said = std::collections::HashSet::new();
+    lines.retain(|line| said.insert(line.clone()));
+    lines
 }
 
 fn markdown(results: &Results, tables: &[table::Table], figures: &[(String, String)]) -> String {

@@ -47,6 +47,7 @@ pub const TABLE_2: &str = "table-2";
 pub fn all(results: &Results) -> Vec<Table> {
     let mut tables = vec![
         table_1(results),
+        super::accuracy::table(results),
         table_2(results),
         claim(results),
         ablation(results),

@@ -30,6 +30,15 @@ struct Window {
     frames: Clip,
 }
 
+/// What a model makes of the test clips.
+#[derive(Default)]
+pub struct Classified {
+    /// The clips that it classifies rightly, by class.
+    pub right: BTreeMap<String, Vec<(String, PathBuf)>>,
+    /// How many could not be read.
+    pub skipped: usize,
+}
+
 /// A model on a data set.
 pub struct Model {
     dataset: String,
@@ -97,15 +106,68 @@ impl Model {
         Ok(clip)
     }
 
-    /// Table 1, and the clips that are classified rightly, by class.
+    /// Table 1, and the clips that are classified rightly, by class. Classes go by the model's names.
     pub fn classify(
         &self,
         arguments: &Arguments,
-        folder: &str,
         set: &dataset::DataSet,
         known: &Results,
         log: &mut Log,
-    ) -> anyhow::Result<BTreeMap<String, Vec<(String, PathBuf)>>> {
+    ) -> anyhow::Result<Classified> {
+        let test = self.test_clips(arguments, set)?;
+        let what = format!("{} {}: accuracy", self.dataset, self.name);
+        let bar = progress(test.len(), &what)?;
+        let mut classified = Classified::default();
+        for (clip, class) in test {
+            let earlier = known
+                .accuracy
+                .iter()
+                .find(|a| a.dataset == self.dataset && a.model == self.name && a.clip == clip.name);
+            let label = match earlier {
+                Some(earlier) => Ok(earlier.label.clone()),
+                None => self
+                    .middle(&clip.path, &arguments.format)
+                    .and_then(|frames| self.label(&frames)),
+            };
+            bar.inc(1);
+            let label = match label {
+                Ok(label) => label,
+                Err(error) => {
+                    bar.suspend(|| eprintln!("skipped {}: {error:#}", clip.name));
+                    classified.skipped += 1;
+                    continue;
+                }
+            };
+            if earlier.is_none() {
+                log.add(&Line::Accuracy(Accuracy {
+                    dataset: self.dataset.clone(),
+                    model: self.name.clone(),
+                    model_sha256: self.sha256.clone(),
+                    clip: clip.name.clone(),
+                    class: class.to_owned(),
+                    label: label.clone(),
+                }))?;
+            }
+            if label == class {
+                let right = classified.right.entry(class.to_owned()).or_default();
+                right.push((clip.name.clone(), clip.path.clone()));
+            }
+        }
+        bar.finish_and_clear();
+        // One or more of each class, by chance.
+        for clips in classified.right.values_mut() {
+            clips.shuffle(&mut StdRng::seed_from_u64(arguments.seed));
+            clips.truncate(arguments.clips);
+        }
+        Ok(classified)
+    }
+
+    /// The test clips that take part, with the model's name of their class. Classes that the model lacks are passed over, and named.
+    fn test_clips<'a>(
+        &'a self,
+        arguments: &Arguments,
+        set: &'a dataset::DataSet,
+    ) -> anyhow::Result<Vec<(&'a dataset::Clip, &'a str)>> {
         let test: Vec<&dataset::Clip> = set
             .clips
             .iter()
@@ -113,67 +175,36 @@ impl Model {
             .collect();
         ensure!(
             !test.is_empty(),
-            "expected test clips in {folder}, found none"
+            "Expected test clips in {}, found none among {} clips: {}.",
+            self.dataset,
+            set.clips.len(),
+            set.sides
         );
-        let bar = progress(
-            test.len(),
-            &format!("{} {}: accuracy", self.dataset, self.name),
-        )?;
-        let mut right: BTreeMap<String, Vec<(String, PathBuf)>> = BTreeMap::new();
+        let mut unknown: Vec<&str> = Vec::new();
+        let mut taken = Vec::new();
         for clip in test {
-            let class = &set.labels[clip.label];
-            ensure!(
-                self.labels.contains(class),
-                "expected the class {class} of {} among the labels of {}: {}",
-                self.dataset,
-                self.name,
-                self.labels.join(", ")
-            );
-            let below = clip
-                .path
-                .strip_prefix(folder)?
-                .to_string_lossy()
-                .into_owned();
-            let earlier = known
-                .accuracy
-                .iter()
-                .find(|a| a.dataset == self.dataset && a.model == self.name && a.clip == below);
-            let label = match earlier {
-                Some(earlier) => earlier.label.clone(),
-                None => match self.middle(&clip.path, &arguments.format) {
-                    Ok(frames) => {
-                        let label = self.label(&frames)?;
-                        log.add(&Line::Accuracy(Accuracy {
-                            dataset: self.dataset.clone(),
-                            model: self.name.clone(),
-                            model_sha256: self.sha256.clone(),
-                            clip: below.clone(),
-                            class: class.clone(),
-                            label: label.clone(),
-                        }))?;
-                        label
-                    }
-                    Err(error) => {
-                        bar.suspend(|| eprintln!("skipped {below}: {error:#}"));
-                        continue;
-                    }
-                },
-            };
-            if label == *class {
-                right
-                    .entry(class.clone())
-                    .or_default()
-                    .push((below, clip.path.clone()));
+            let class = set.labels[clip.label].as_str();
+            match dataset::find_class(class, &self.labels) {
+                Some(index) => taken.push((clip, self.labels[index].as_str())),
+                None if unknown.contains(&class) => {}
+                None => unknown.push(class),
             }
-            bar.inc(1);
         }
-        bar.finish_and_clear();
-        // One or more of each class, by chance.
-        for clips in right.values_mut() {
-            clips.shuffle(&mut StdRng::seed_from_u64(arguments.seed));
-            clips.truncate(arguments.clips);
+        let (names, labels) = (unknown.join(", "), self.labels.join(", "));
+        ensure!(
+            !taken.is_empty(),
+            "Expected classes of {} among the labels of {} ({labels}), found none of {names}. Use a model of this set, or name the class \
+             folders as the model does.",
+            self.dataset,
+            self.name
+        );
+        if !unknown.is_empty() {
+            eprintln!(
+                "note: {} has no label for the classes {names} of {}; their clips are passed over. Its labels are {labels}",
+                self.name, self.dataset
+            );
         }
-        Ok(right)
+        Ok(taken)
     }
 
     fn takes_part(
@@ -182,8 +213,8 @@ impl Model {
         clip: &dataset::Clip,
         set: &dataset::DataSet,
     ) -> bool {
-        let name = clip.path.file_name().unwrap_or_default().to_string_lossy();
-        let group = dataset::group_of(&name, &set.labels[clip.label]);
+        let name = clip.name.rsplit('/').next().unwrap_or(&clip.name);
+        let group = dataset::group_of(name, &set.labels[clip.label]);
         arguments.only_groups.is_empty() || arguments.only_groups.contains(&group)
     }
 
@@ -293,6 +324,8 @@ impl Model {
             iterations: report.iterations,
             perturbed_frames: report.perturbed_frames,
             sparse_rate: report.sparse_rate,
+            clean_label: report.clean_label_name.clone(),
+            final_label: report.final_label_name.clone(),
             map: report.map,
             map_keyframes: report.map_keyframes,
             seconds,

@@ -168,6 +168,8 @@ mod tests {
                 iterations: 9,
                 perturbed_frames: 4,
                 sparse_rate: *clean,
+                clean_label: None,
+                final_label: None,
                 map: *map,
                 map_keyframes: 4.0 * map,
                 seconds: 0.5,

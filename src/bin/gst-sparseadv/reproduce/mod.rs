@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 
 use anyhow::{bail, Context};
-use gstsparseadv::dataset;
+use gstsparseadv::dataset::{self, DataSet};
+use gstsparseadv::model::archive;
 
 mod measure;
 pub mod metrics;
@@ -71,34 +72,58 @@ fn two_numbers(text: &str) -> Result<[u32; 2], String> {
     parsed.ok_or_else(|| format!("expected two numbers with a comma between, found {text}"))
 }
 
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+/// Returns how many clips could not be measured.
+pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
-    let mut log = Log::open(&arguments.out)?;
-    let known = Results::read(&arguments.out)?;
+    // Whatever is wrong with these is found before anything is written.
+    let sets = sets(arguments)?;
+    for path in &arguments.model {
+        archive::read_metadata(path)?;
+    }
     let this = description(arguments);
-    same_conditions(&known, &this)?;
+    let (mut log, known) = Log::open(&arguments.out, |known| same_conditions(known, &this))?;
     log.add(&Line::Run(this))?;
-    for data in &arguments.data {
-        let (name, folder) = data
-            .split_once('=')
-            .with_context(|| format!("expected --data NAME=FOLDER, found {data}"))?;
-        let set = dataset::open(folder.as_ref(), &arguments.dataset)?;
+    let mut skipped = 0;
+    for (name, set) in &sets {
+        eprintln!("note: {name}: {}", set.sides);
+        set.notes
+            .iter()
+            .for_each(|note| eprintln!("note: {name}: {note}"));
+        for clip in set.missing.iter().filter(|m| m.held_out != Some(false)) {
+            eprintln!("missing {}: {}", clip.name, clip.reason);
+            skipped += 1;
+        }
         for path in &arguments.model {
             let model = Model::load(path, name)?;
             model.is_the_known_one(&known)?;
-            let clips = model.classify(arguments, folder, &set, &known, &mut log)?;
-            model.attack(arguments, &clips, &known, &mut log)?;
+            let classified = model.classify(arguments, set, &known, &mut log)?;
+            skipped += classified.skipped;
+            model.attack(arguments, &classified.right, &known, &mut log)?;
         }
     }
     drop(log);
-    crate::report::pages(&arguments.out)
+    crate::report::pages(&arguments.out)?;
+    Ok(skipped)
+}
+
+/// The data sets by their names.
+fn sets(arguments: &Arguments) -> anyhow::Result<Vec<(String, DataSet)>> {
+    let set = |data: &String| {
+        let (name, folder) = data
+            .split_once('=')
+            .with_context(|| format!("Expected --data NAME=FOLDER, found {data}."))?;
+        let set = dataset::open(folder.as_ref(), &arguments.dataset)?;
+        Ok((name.to_owned(), set))
+    };
+    arguments.data.iter().map(set).collect()
 }
 
 fn description(arguments: &Arguments) -> Run {
     let command: Vec<String> = std::env::args().skip(1).collect();
     Run {
         command: command.join(" "),
+        results_format: results::FORMAT,
         seed: arguments.seed,
         format: arguments.format.clone(),
         properties: arguments.properties.clone(),
@@ -109,19 +134,23 @@ fn description(arguments: &Arguments) -> Run {
 
 /// Results of different settings do not belong into one table.
 fn same_conditions(known: &Results, this: &Run) -> anyhow::Result<()> {
-    let conditions = |run: &Run| Run {
-        command: String::new(),
-        ..run.clone()
-    };
-    if let Some(other) = known
-        .runs
-        .iter()
-        .find(|run| conditions(run) != conditions(this))
-    {
-        bail!(
-            "expected the settings and versions that the results in {} were begun with, {other:?}, found {this:?}. Use another --out",
-            results::FILE
-        );
+    for run in &known.runs {
+        let (before, now) = (serde_json::to_value(run)?, serde_json::to_value(this)?);
+        let conditions = now.as_object().into_iter().flatten();
+        let others: Vec<String> = conditions
+            .filter(|(name, value)| *name != "command" && before[name.as_str()] != **value)
+            .map(|(name, value)| {
+                let before = &before[name.as_str()];
+                format!("{} {before} there and {value} here", name.replace('_', " "))
+            })
+            .collect();
+        if !others.is_empty() {
+            bail!(
+                "Expected the settings and versions that the results in {} were begun with, found others: {}. Use another --out.",
+                results::FILE,
+                others.join("; ")
+            );
+        }
     }
     Ok(())
 }

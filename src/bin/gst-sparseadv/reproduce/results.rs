@@ -2,11 +2,11 @@
 
 //! What was measured, as JSON lines that a later run adds to and that the pages are made of.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{anyhow, bail, Context};
 use serde::{Deserialize, Serialize};
 
 use super::systems::{Goal, System};
@@ -14,6 +14,10 @@ use crate::provenance::Versions;
 
 /// Name of the file in the results' folder.
 pub const FILE: &str = "results.jsonl";
+/// Of its lines.
+pub const FORMAT: u32 = 1;
+/// What each line begins with.
+const BEGINNING: &[u8] = b"{\"kind\":\"";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -27,6 +31,9 @@ pub enum Line {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     pub command: String,
+    /// Of the lines after it. Files that were made before it was written have none.
+    #[serde(default)]
+    pub results_format: u32,
     pub seed: u64,
     pub format: String,
     /// What every attack has besides its system's own.
@@ -70,6 +77,11 @@ pub struct Attack {
     pub perturbed_frames: usize,
     /// Share of frames left clean.
     pub sparse_rate: f64,
+    /// What the model says of the window before and after the attack; older lines have none.
+    #[serde(default)]
+    pub clean_label: Option<String>,
+    #[serde(default)]
+    pub final_label: Option<String>,
     /// Grey levels 0..255.
     pub map: f64,
     pub map_keyframes: f64,
@@ -98,57 +110,101 @@ pub struct Results {
 }
 
 impl Results {
+    /// Of a folder that has some.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(FILE);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("expected results in {}", path.display()))?;
+        let bytes = fs::read(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => anyhow!(
+                "Expected results in {}, found no such file. Name the folder that gst-sparseadv reproduce wrote (--out).",
+                path.display()
+            ),
+            _ => anyhow!("{} could not be read: {error}", path.display()),
+        })?;
+        Self::parse(&bytes, &path)
+    }
+
+    fn parse(bytes: &[u8], path: &Path) -> anyhow::Result<Self> {
         let mut results = Self::default();
-        let lines: Vec<&str> = text.lines().collect();
-        for (i, line) in lines.iter().enumerate() {
-            match serde_json::from_str(line) {
+        let (whole, cut) = bytes.split_at(whole_lines(bytes));
+        if !cut.is_empty() && !is_cut_line(cut) {
+            bail!(
+                "Expected results of gst-sparseadv reproduce in {}, found that its last line is none. Name another folder.",
+                path.display()
+            );
+        }
+        let lines = whole.split(|b| *b == b'\n').enumerate();
+        for (i, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
+            let place = || format!("line {} of {}", i + 1, path.display());
+            match serde_json::from_slice(line) {
+                Ok(Line::Run(run)) if run.results_format > FORMAT => bail!(
+                    "Expected results of format {FORMAT} or older, found format {} in {}. Use the newer gst-sparseadv that made them.",
+                    run.results_format,
+                    place()
+                ),
                 Ok(Line::Run(run)) => results.runs.push(run),
                 Ok(Line::Accuracy(accuracy)) => results.accuracy.push(accuracy),
                 Ok(Line::Attack(attack)) => results.attacks.push(*attack),
-                // Cut off by a kill; it is measured again.
-                Err(_) if i + 1 == lines.len() && !text.ends_with('\n') => {}
-                Err(error) => {
-                    return Err(error).context(format!("line {} of {}", i + 1, path.display()))
-                }
+                Err(error) => bail!(
+                    "Expected a line as gst-sparseadv reproduce writes it, found something else in {}: {error}. It is damaged or another \
+                     version's; remove the line, and what it says is measured again.",
+                    place()
+                ),
             }
         }
         Ok(results)
     }
 }
 
-/// Adds lines to a folder's results.
+/// How many bytes are whole lines.
+fn whole_lines(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |at| at + 1)
+}
+
+/// Whether what follows the last whole line was cut off by a kill, and is nothing else.
+fn is_cut_line(bytes: &[u8]) -> bool {
+    bytes.starts_with(BEGINNING) || BEGINNING.starts_with(bytes)
+}
+
+/// Adds lines to a folder's results. One process at a time has it.
 pub struct Log(File);
 
 impl Log {
-    pub fn open(folder: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+    /// Opens the results of a folder and reads what is known. Nothing is changed before `fits` has seen that.
+    pub fn open(
+        folder: &Path,
+        fits: impl FnOnce(&Results) -> anyhow::Result<()>,
+    ) -> anyhow::Result<(Self, Results)> {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("The folder {} could not be made", folder.display()))?;
         let path: PathBuf = folder.join(FILE);
-        // What a kill cut off goes, or the next line would become part of it.
-        if let Ok(bytes) = std::fs::read(&path) {
-            let whole = bytes
-                .iter()
-                .rposition(|b| *b == b'\n')
-                .map_or(0, |at| at + 1);
-            if whole < bytes.len() {
-                OpenOptions::new()
-                    .write(true)
-                    .open(&path)?
-                    .set_len(whole as u64)?;
-            }
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.with_context(|| format!("{} could not be written", path.display()))?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            bail!(
+                "Expected {} to be nobody's, found that another gst-sparseadv reproduce is writing it. Wait until it has ended, or use \
+                 another --out.",
+                path.display()
+            );
         }
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        Ok(Self(file.with_context(|| {
-            format!("{} could not be written", path.display())
-        })?))
+        let bytes =
+            fs::read(&path).with_context(|| format!("{} could not be read", path.display()))?;
+        let known = Results::parse(&bytes, &path)?;
+        fits(&known)?;
+        // What a kill cut off goes, or the next line would become part of it; it is measured again.
+        let whole = whole_lines(&bytes);
+        if whole < bytes.len() {
+            file.set_len(whole as u64)?;
+        }
+        Ok((Self(file), known))
     }
 
     pub fn add(&mut self, line: &Line) -> anyhow::Result<()> {
-        Ok(self
-            .0
-            .write_all(format!("{}\n", serde_json::to_string(line)?).as_bytes())?)
+        let text = format!("{}\n", serde_json::to_string(line)?);
+        self.0
+            .write_all(text.as_bytes())
+            .with_context(|| format!("{FILE} could not be written"))
     }
 }

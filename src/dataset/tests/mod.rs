@@ -7,6 +7,9 @@ use std::path::Path;
 
 use super::*;
 
+mod accounts;
+mod spelling;
+
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for (path, text) in files {
