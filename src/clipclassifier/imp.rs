@@ -31,7 +31,7 @@ use super::reference::AttackReport;
 use super::stats::Stats;
 use super::windows::unreadable;
 use crate::model::Model;
-use crate::provenance::{self, settings_of, Provenance, Versions, FORMAT};
+use crate::provenance::{settings_of, Provenance, Versions, FORMAT};
 use crate::sparseadv::format;
 use crate::sparseadv::imp::lock;
 use crate::sparseadv::lifecycle::load_model;
@@ -244,6 +244,9 @@ impl ClipClassifier {
         let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
         let options = settings.windows.model_options().map_err(wrong)?;
         let model = load_model(&options)?;
+        for warning in model.warnings() {
+            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
+        }
         let (metadata, classes) = (model.metadata(), model.classes());
         let label = settings.windows.label.as_deref();
         let true_label = label
@@ -254,10 +257,7 @@ impl ClipClassifier {
             windowing: settings.windows.windowing(metadata),
             tail: settings.windows.tail,
             true_label,
-            sha256: provenance::sha256(&options.path).map_err(|e| {
-                let path = options.path.display();
-                wrong(format!("The model {path} cannot be read: {e}."))
-            })?,
+            sha256: model.sha256().to_string(),
             path: options.path,
             model,
             reference: None,

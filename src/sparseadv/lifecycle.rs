@@ -14,7 +14,7 @@ use super::pads::upstream_failed;
 use super::report_file::{model_files, ReportFile};
 use super::state::State;
 use crate::model::{self, Model};
-use crate::provenance::{self, Provenance, Versions, FORMAT};
+use crate::provenance::{Provenance, Versions, FORMAT};
 
 /// Loads a model; an error says what kind it is of.
 pub fn load_model(options: &model::Options) -> Result<Model, gst::ErrorMessage> {
@@ -50,23 +50,10 @@ impl SparseAdv {
                 model.metadata_origin(),
                 model.metadata()
             );
-            if *model.metadata_origin() == model::Origin::Defaults {
-                gst::warning!(
-                    CAT,
-                    imp = self,
-                    "The model has no metadata (extra/sparseadv.json or {}.json): C3D's usual values are taken",
-                    options.path.display()
-                );
+            for warning in model.warnings() {
+                gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
             }
-            if let Some(reason) = model.features_unused() {
-                gst::warning!(CAT, imp = self, "{reason}");
-            }
-            let sha256 = provenance::sha256(&options.path).map_err(|e| {
-                gst::error_msg!(
-                    gst::ResourceError::Read,
-                    ("The model {} cannot be read: {e}.", options.path.display())
-                )
-            })?;
+            let sha256 = model.sha256().to_string();
             *loaded = Some(Loaded {
                 model,
                 options,
