@@ -80,7 +80,7 @@ impl Warnings {
         if text == "Delayed linking failed." || !self.0.insert(text.clone()) {
             return;
         }
-        eprintln!("warning: {text}");
+        crate::out::errln!("warning: {text}");
     }
 }
 

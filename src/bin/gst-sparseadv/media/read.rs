@@ -41,6 +41,11 @@ pub struct Streams {
 
 impl Reader {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
+        Self::through(path, "")
+    }
+
+    /// The same behind the elements of a description, if there are any.
+    pub fn through(path: &Path, elements: &str) -> anyhow::Result<Self> {
         let location = Location::to_read(path)?;
         let pipeline = gst::Pipeline::new();
         let sink = gst_app::AppSink::builder()
@@ -49,7 +54,15 @@ impl Reader {
             .build();
         pipeline.add(&sink)?;
         let pad = sink.static_pad("sink").context("a sink pad")?;
-        let streams = decode(&pipeline, &location, &pad)?;
+        let streams = if elements.trim().is_empty() {
+            decode(&pipeline, &location, &pad)?
+        } else {
+            let bin = super::parse::bin("the conversion", elements)?;
+            pipeline.add(&bin)?;
+            bin.link(&sink)?;
+            let first = bin.static_pad("sink").context("a sink pad")?;
+            decode(&pipeline, &location, &first)?
+        };
         let progress = Progress::default();
         let (seen, steps) = (streams.clone(), progress.clone());
         let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
