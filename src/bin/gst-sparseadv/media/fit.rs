@@ -54,7 +54,7 @@ pub fn candidates(format: VideoFormat) -> Vec<VideoFormat> {
 /// Writes blank frames of each of these kinds, one after the other, with an encoder and a muxer, and reads them again.
 pub fn trial(encoder: &str, muxer: &str, kinds: &[VideoInfo]) -> anyhow::Result<()> {
     let file = Part::beside(&std::env::temp_dir().join("gst-sparseadv-trial"))?;
-    let (sink, _written) = plan::output(encoder, muxer, file.part())?;
+    let (sink, _written) = plan::output(encoder, muxer, false, file.part())?;
     let pipeline = gst::Pipeline::new();
     let source = gst_app::AppSrc::builder()
         .format(gst::Format::Time)

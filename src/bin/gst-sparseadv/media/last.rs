@@ -10,12 +10,16 @@ use gst::prelude::*;
 /// Muxers that do so.
 const MUXERS: [&str; 4] = ["mp4mux", "qtmux", "3gppmux", "ismlmux"];
 
-/// Makes the last frame that enters such a muxer of a bin last until the last that is shown ends.
-pub fn mend(bin: &gst::Bin) {
+/// Makes the last frame that enters such a muxer of a bin last until the last that is shown ends. Where times are `irregular`, keeps from it
+/// the frame rate, by which it would judge that for itself.
+pub fn mend(bin: &gst::Bin, irregular: bool) {
     for element in bin.iterate_recurse().into_iter().flatten() {
         let kind = element.factory().map(|f| f.name());
         if kind.is_some_and(|kind| MUXERS.contains(&kind.as_str())) {
-            element.sink_pads().iter().for_each(hold);
+            element
+                .sink_pads()
+                .iter()
+                .for_each(|pad| hold(pad, irregular));
         }
     }
 }
@@ -30,7 +34,7 @@ struct State {
 }
 
 /// Holds each frame until the next one comes.
-fn hold(pad: &gst::Pad) {
+fn hold(pad: &gst::Pad, irregular: bool) {
     let state = Mutex::new(State::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     pad.add_probe(kinds, move |pad, info| {
@@ -38,7 +42,12 @@ fn hold(pad: &gst::Pad) {
         if state.passes {
             return gst::PadProbeReturn::Ok;
         }
-        if let Some(event) = info.event() {
+        if let Some(event) = info.event().map(ToOwned::to_owned) {
+            if let (true, gst::EventView::Caps(caps)) = (irregular, event.view()) {
+                let mut caps = caps.caps_owned();
+                caps.make_mut().set("framerate", gst::Fraction::new(0, 1));
+                info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+            }
             if !event.is_serialized() || event.is_sticky() && state.held.is_none() {
                 return gst::PadProbeReturn::Ok;
             }

@@ -7,6 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, Context};
+use gst::prelude::*;
 
 use super::read::{self, Reader, Sizes, Streams};
 use super::{boxes, chunks, kind};
@@ -44,6 +45,8 @@ pub struct Source {
     pub further_videos: usize,
     /// Between the first frame and the last, in running time.
     pub span: gst::ClockTime,
+    /// Frames come at other times than their rate says.
+    pub irregular: bool,
     /// What people should know of the file's state.
     pub note: Option<String>,
 }
@@ -193,6 +196,7 @@ fn scan(path: &Path) -> (Source, Streams, Option<anyhow::Error>) {
         sounds: 0,
         further_videos: 0,
         span: gst::ClockTime::ZERO,
+        irregular: false,
         note: None,
     };
     let mut streams = Streams::default();
@@ -225,6 +229,8 @@ fn count(reader: &mut Reader, source: &mut Source) -> anyhow::Result<()> {
             .and_then(|s| s.downcast_ref::<gst::ClockTime>());
         let pts = sample.buffer().and_then(|b| b.pts());
         if let Some(time) = segment.and_then(|segment| segment.to_running_time(pts)) {
+            let interval = last.map(|last| time.saturating_sub(last));
+            source.irregular |= interval.is_some_and(|found| is_other(found, sample.caps()));
             first = Some(first.unwrap_or(time).min(time));
             last = last.max(Some(time));
         }
@@ -233,4 +239,13 @@ fn count(reader: &mut Reader, source: &mut Source) -> anyhow::Result<()> {
         source.span = last - first;
     }
     Ok(())
+}
+
+/// Whether an interval is not that of the caps' frame rate, by more than rounding may do.
+fn is_other(found: gst::ClockTime, caps: Option<&gst::CapsRef>) -> bool {
+    let rate = caps.and_then(|c| c.structure(0)?.get::<gst::Fraction>("framerate").ok());
+    let expected = rate.filter(|rate| rate.numer() > 0).and_then(|rate| {
+        gst::ClockTime::SECOND.mul_div_round(rate.denom() as u64, rate.numer() as u64)
+    });
+    expected.is_some_and(|expected| found.absdiff(expected) > expected / 4)
 }

@@ -349,16 +349,21 @@ impl Plan {
 
     /// Encoder, muxer and file.
     pub fn sink(&self, file: &Path) -> anyhow::Result<(gst::Element, Location)> {
-        output(&self.encoder, &self.muxer, file)
+        output(&self.encoder, &self.muxer, self.source.irregular, file)
     }
 }
 
 /// Encoder, muxer and file. No converter: it would take bits of the attack along, and nobody would know. The location has to live as long
 /// as the pipeline.
-pub fn output(encoder: &str, muxer: &str, file: &Path) -> anyhow::Result<(gst::Element, Location)> {
+pub fn output(
+    encoder: &str,
+    muxer: &str,
+    irregular: bool,
+    file: &Path,
+) -> anyhow::Result<(gst::Element, Location)> {
     let location = Location::to_write(file)?;
     let bin = parse::bin("the encoder and muxer", &format!("{encoder} ! {muxer}"))?;
-    last::mend(&bin);
+    last::mend(&bin, irregular);
     let sink = gst::ElementFactory::make("filesink")
         .property("location", location.as_str())
         .property("sync", false)

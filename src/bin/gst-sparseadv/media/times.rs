@@ -6,6 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use gst::prelude::*;
 
+/// Decoders give frames of no known rate durations such as a nanosecond.
+const NEGLIGIBLE: gst::ClockTime = gst::ClockTime::from_useconds(100);
+
 /// Gives frames without a duration that of the interval before them, or a muxer would hide the last. `mean` serves the first. With a `rate`,
 /// for muxers that take a constant one alone, gives all of them times of that.
 pub fn keep(pad: &gst::Pad, rate: Option<gst::Fraction>, mean: gst::Fraction) {
@@ -72,7 +75,7 @@ impl State {
             buffer.set_pts(start);
             buffer.set_dts(None);
             buffer.set_duration(end.zip(start).map(|(end, start)| end - start));
-        } else if buffer.duration().is_none() {
+        } else if buffer.duration().is_none_or(|d| d < NEGLIGIBLE) {
             let since = pts
                 .zip(self.before)
                 .and_then(|(now, before)| now.checked_sub(before));
