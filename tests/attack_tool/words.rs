@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the tool says to those who call it wrongly, and to nobody.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::make::*;
+
+#[test]
+fn what_is_misspelt_is_named() {
+    let folder = folder();
+    let clip = folder.mp4("in.mp4");
+    let tries: [(&[&str], &str); 7] = [
+        (
+            &["--properties", "max-iteration=3"],
+            "no property \"max-iteration\" in element \"sparseadv\"",
+        ),
+        (&["--properties", "max-iterations=abc"], "max-iterations"),
+        (&["--properties", "keyframes=gradiant"], "gradiant"),
+        (
+            &["--encoder", "x264enc bitrat=3"],
+            "no property \"bitrat\" in element \"x264enc\"",
+        ),
+        (
+            &["--muxer", "mp4mux fasttart=1"],
+            "no property \"fasttart\" in element \"mp4mux\"",
+        ),
+        (&["--properties", "! fakesink"], "properties of sparseadv"),
+        (
+            &["--page", "p.html", "--codec", "jpegenc qualit=3 ! jpegdec"],
+            "no property \"qualit\"",
+        ),
+    ];
+    for (more, words) in tries {
+        let said = refused(&attack(&clip, folder.at("o.mp4"), more), words);
+        assert!(
+            !said.contains("registry") && !said.contains("nstall"),
+            "{said}"
+        );
+    }
+    let said = refused(
+        &attack(&clip, folder.at("o.mp4"), &["--encoder", "x266enc"]),
+        "x266enc",
+    );
+    assert!(said.contains("nstall"), "{said}");
+    let lone = ["--codec", "jpegenc ! jpegdec"];
+    refused(&attack(&clip, folder.at("o.mp4"), &lone), "--page");
+}
+
+#[test]
+fn flags_are_properties() {
+    let folder = folder();
+    let clip = folder.mp4("in.mp4");
+    let report = folder.at("r.jsonl");
+    let more = [
+        "--report",
+        report.to_str().expect("UTF-8"),
+        "--label",
+        "walk",
+        "--device",
+        "cpu",
+    ];
+    let said = done(&attack(&clip, folder.at("o.mp4"), &more));
+    assert!(
+        said.contains(&format!("wrote {}", report.display())),
+        "{said}"
+    );
+    let lines = fs::read_to_string(&report).expect("a report");
+    let walk = lines.lines().all(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        line["label"].is_u64() && line["clean_label_name"].is_string()
+    });
+    assert!(walk && lines.lines().count() == 2, "{lines}");
+    let said = done(&attack(
+        &clip,
+        folder.at("o.mp4"),
+        &["--properties", "enabled=false max-iterations=1"],
+    ));
+    assert!(
+        said.contains("Nothing was attacked: enabled=false"),
+        "{said}"
+    );
+}
+
+#[test]
+fn nobody_has_to_read_it() {
+    let folder = folder();
+    let clip = folder.mp4("in.mp4");
+    let out = folder.at("o.mp4");
+    let mut attack = command(&clip, &out, &[]);
+    let mut inspect = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
+    inspect.args(["inspect", &model()]);
+    for command in [&mut attack, &mut inspect] {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the tool");
+        drop(process.stdout.take());
+        let output = process.wait_with_output().expect("an end");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("panicked"), "{said}");
+        assert_eq!(output.status.code(), Some(0), "{said}");
+    }
+    assert_eq!(sizes(&out).len(), FRAMES);
+}
+
+#[test]
+fn the_version_is_that_of_everything_that_runs() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
+    let output = command.arg("--version").output().expect("the tool");
+    let said = done(&output);
+    assert!(
+        said.contains("libtorch ") && said.contains("GStreamer "),
+        "{said}"
+    );
+}
