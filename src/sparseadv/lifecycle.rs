@@ -10,7 +10,8 @@ use gst::subclass::prelude::*;
 
 use super::codec;
 use super::imp::{lock, Loaded, SparseAdv, CAT};
-use super::report::ReportFile;
+use super::pads::upstream_failed;
+use super::report_file::{model_files, ReportFile};
 use super::state::State;
 use crate::model::{self, Model};
 use crate::provenance::{Provenance, Versions, FORMAT};
@@ -102,9 +103,40 @@ impl SparseAdv {
     }
 
     pub(super) fn open_report(&self) -> Result<(), gst::ErrorMessage> {
-        let path = self.settings().report_location;
-        *lock(&self.report) = path.as_deref().map(ReportFile::open).transpose()?;
+        let settings = self.settings();
+        let mut report = lock(&self.report);
+        // The one of the last stream is still locked.
+        *report = None;
+        if let (Some(path), Some(model)) = (&settings.report_location, &settings.model) {
+            let model = model_files(model);
+            let inputs = model.each_ref().map(|(what, path)| (*what, path.as_path()));
+            *report = Some(ReportFile::open(path, &inputs)?);
+        }
         Ok(())
+    }
+
+    /// Gives the report its name at the end of the stream.
+    pub(super) fn publish_report(&self) {
+        // What an attack or a source that failed has left is not whole.
+        if self.state().failed || upstream_failed(&self.sinkpad) {
+            return;
+        }
+        let published = lock(&self.report).as_mut().map(ReportFile::publish);
+        if let Some(Err(error)) = published {
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Write,
+                ("The report cannot be given its name: {error}")
+            );
+        }
+    }
+
+    /// Lets go of the report when the element stops; one that is not whole is kept apart, and said.
+    pub(super) fn close_report(&self) {
+        let report = lock(&self.report).take();
+        if let Some(text) = report.and_then(ReportFile::abandon) {
+            gst::element_imp_warning!(self, gst::ResourceError::Write, ("{text}"));
+        }
     }
 
     pub(super) fn start_worker(&self) -> Result<(), gst::ErrorMessage> {
