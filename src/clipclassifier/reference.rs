@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the model said before the attack: from the meta of an upstream sparseadv, or from its report, by time.
+//! What the model said before the attack: from the meta of an upstream sparseadv, or from its report.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::sparseadv::meta;
 use crate::tally::Labels;
 
@@ -23,18 +26,34 @@ pub fn of_meta(buffer: &gst::BufferRef) -> Option<Labels> {
 #[derive(Debug)]
 pub struct AttackReport {
     path: PathBuf,
+    /// Opened at the first frame: an element upstream may begin it only then. Kept, as it changes its name when it is whole.
+    file: Option<File>,
+    /// What follows the last whole line.
+    rest: Vec<u8>,
     windows: Vec<Line>,
-    read: usize,
+    unreadable: usize,
 }
 
 #[derive(Debug, serde::Deserialize)]
 struct Line {
+    first_frame: u64,
     start_time: Option<u64>,
     start_pts: Option<u64>,
     end_pts: Option<u64>,
     label: Option<usize>,
     clean_label: Option<usize>,
     target_label: Option<usize>,
+}
+
+/// A window to find in the report.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Number of its first frame, where the stream is known to have begun with the attacker's first frame.
+    pub first_frame: Option<u64>,
+    /// Stream frames from its first to its last.
+    pub span: u64,
+    /// Running time of its middle, in nanoseconds.
+    pub time: Option<u64>,
 }
 
 impl Line {
@@ -51,30 +70,88 @@ impl AttackReport {
     pub fn open(path: &Path) -> Self {
         Self {
             path: path.to_path_buf(),
+            file: None,
+            rest: Vec::new(),
             windows: Vec::new(),
-            read: 0,
+            unreadable: 0,
         }
     }
 
-    /// The window that shows at `time`, a running time in nanoseconds. Reads on where the file has grown.
-    pub fn at(&mut self, time: u64) -> std::io::Result<Option<Labels>> {
-        if !self.windows.iter().any(|w| w.holds(time)) {
-            let text = std::fs::read_to_string(&self.path)?;
-            let fresh = text.get(self.read..).unwrap_or_default();
-            let whole = fresh.rfind('\n').map_or(0, |at| at + 1);
-            let lines = fresh[..whole].lines();
-            self.windows
-                .extend(lines.filter_map(|l| serde_json::from_str::<Line>(l).ok()));
-            self.read += whole;
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads on where the file has grown.
+    pub fn read(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(files::open_growing(&self.path)?),
+        };
+        file.read_to_end(&mut self.rest)?;
+        let whole = self.rest.iter().rposition(|b| *b == b'\n');
+        let whole = whole.map_or(0, |at| at + 1);
+        for line in self.rest[..whole]
+            .split(|b| *b == b'\n')
+            .filter(|l| !l.is_empty())
+        {
+            match serde_json::from_slice(line) {
+                Ok(line) => self.windows.push(line),
+                Err(_) => self.unreadable += 1,
+            }
         }
-        let found = self.windows.iter().find(|w| w.holds(time));
-        Ok(found.and_then(|w| {
+        self.rest.drain(..whole);
+        Ok(())
+    }
+
+    /// The attacker's window that a window shows. Frames are counted where both streams begin together: encoders and muxers move times, and
+    /// some make new ones. Elsewhere running times have to do.
+    pub fn at(&mut self, place: Place) -> io::Result<Option<Labels>> {
+        if self.find(place).is_none() {
+            self.read()?;
+        }
+        Ok(self.find(place).and_then(|line| {
             Some(Labels {
-                truth: w.label,
-                target: w.target_label,
-                clean: Some(w.clean_label?),
+                truth: line.label,
+                target: line.target_label,
+                clean: Some(line.clean_label?),
                 last: None,
             })
         }))
+    }
+
+    fn find(&self, place: Place) -> Option<&Line> {
+        let Some(first) = place.first_frame else {
+            let time = place.time?;
+            // After a seek the same times come again: those written last are meant.
+            return self.windows.iter().rev().find(|w| w.holds(time));
+        };
+        let nearest = self
+            .windows
+            .iter()
+            .min_by_key(|w| w.first_frame.abs_diff(first))?;
+        // The next one may not be written yet.
+        (nearest.first_frame.abs_diff(first) <= place.span / 2).then_some(nearest)
+    }
+
+    /// What there is to say of a report in which `missed` of the stream's `windows` windows were not found.
+    pub fn complaint(&self, windows: u64, missed: u64) -> Option<String> {
+        let path = self.path.display();
+        let found = match (self.windows.len(), self.unreadable) {
+            (0, 0) => "an empty file".to_string(),
+            (0, unreadable) => format!("{unreadable} lines that are no windows' reports"),
+            (lines, 0) => format!("{lines} windows, none of which is at their place"),
+            (lines, unreadable) => format!("{lines} windows and {unreadable} lines that are none"),
+        };
+        match missed {
+            0 => None,
+            missed if missed == windows => Some(format!(
+                "Expected the windows of this stream in the report {path}, found {found}: nothing is compared with it. Give the report of \
+                 the attack on this very video as reference-location."
+            )),
+            missed => Some(format!(
+                "{missed} of {windows} windows are not in the report {path}: they are compared with nothing. Is it the report of the attack \
+                 on this very video, and do window-size, stride and frame-step agree?"
+            )),
+        }
     }
 }

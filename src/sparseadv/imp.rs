@@ -23,7 +23,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::report::ReportFile;
+use super::report_file::ReportFile;
 use super::settings::Settings;
 use super::state::State;
 use super::{format, properties};
@@ -136,6 +136,9 @@ impl ObjectSubclass for SparseAdv {
             .flags(gst::PadFlags::PROXY_CAPS)
             .build();
         let srcpad = pad("src")
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.src_event(pad, event))
+            })
             .query_function(|pad, parent, query| {
                 Self::catch_panic_pad_function(parent, || false, |this| this.src_query(pad, query))
             })
@@ -253,8 +256,14 @@ impl ElementImpl for SparseAdv {
         }
         let result = self.parent_change_state(transition);
         match transition {
-            gst::StateChange::ReadyToPaused if result.is_err() => self.stop_worker(),
-            gst::StateChange::PausedToReady => self.stop_worker(),
+            gst::StateChange::ReadyToPaused if result.is_err() => {
+                self.stop_worker();
+                *lock(&self.report) = None;
+            }
+            gst::StateChange::PausedToReady => {
+                self.stop_worker();
+                self.close_report();
+            }
             gst::StateChange::ReadyToNull => {
                 *lock(&self.loaded) = None;
                 *lock(&self.model_metadata) = None;

@@ -10,8 +10,8 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::format;
-use super::imp::{SparseAdv, CAT};
-use super::queue::{begins, Frame, Item, Output};
+use super::imp::{lock, SparseAdv, CAT};
+use super::queue::{begins, ends_window, Frame, Item, Output};
 use super::stream::Stream;
 
 /// When a buffer is due, by the segment of the pad it comes by.
@@ -27,6 +27,21 @@ pub fn input_uri(pad: &gst::Pad) -> Option<String> {
     pad.peer_query(&mut query)
         .then(|| query.uri())?
         .map(Into::into)
+}
+
+/// Whether an element on the way to this sink pad has failed. Its source ends the stream then as if it were whole.
+pub fn upstream_failed(pad: &gst::Pad) -> bool {
+    use gst::FlowError::{Eos, Flushing};
+    let Some(peer) = pad.peer() else {
+        return false;
+    };
+    let failed = |error| !matches!(error, Eos | Flushing);
+    peer.last_flow_result().is_err_and(failed)
+        || peer
+            .iterate_internal_links()
+            .into_iter()
+            .flatten()
+            .any(|pad| upstream_failed(&pad))
 }
 
 impl SparseAdv {
@@ -108,11 +123,7 @@ impl SparseAdv {
                 Some(stream) => self.enqueue(Item::Caps(event, stream)),
                 None => false,
             },
-            EventView::Segment(_)
-            | EventView::StreamStart(_)
-            | EventView::SegmentDone(_)
-            | EventView::StreamGroupDone(_)
-            | EventView::Eos(_) => self.enqueue(Item::Event(event, true)),
+            _ if ends_window(event.type_()) => self.enqueue(Item::Event(event, true)),
             _ if event.is_serialized() => self.enqueue(Item::Event(event, false)),
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
         }
@@ -165,6 +176,13 @@ impl SparseAdv {
         };
         let stream = Arc::new(Stream::new(info, &metadata));
         let input = input_uri(&self.sinkpad);
+        let report = lock(&self.report);
+        if let Some(Err(message)) = report.as_ref().map(|r| r.check_input(input.as_deref())) {
+            drop(report);
+            self.post_error_message(message);
+            return None;
+        }
+        drop(report);
         let mut state = self.state();
         state.incoming = Some(stream.clone());
         Arc::make_mut(&mut state.provenance).input = input;
@@ -274,6 +292,7 @@ impl SparseAdv {
                 if event.type_() == gst::EventType::Eos {
                     let stats = self.state().stats.structure();
                     gst::info!(CAT, imp = self, "{stats}");
+                    self.publish_report();
                     self.post(stats);
                 }
                 gst::log!(CAT, imp = self, "Pushing {event:?}");
@@ -347,6 +366,14 @@ impl SparseAdv {
             query.add_allocation_pool(None::<&gst::BufferPool>, size, min + held, 0);
         }
         true
+    }
+
+    pub(super) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        if event.type_() == gst::EventType::Qos {
+            // A decoder would drop frames for a late sink, and windows would be of other frames than the file's.
+            return true;
+        }
+        gst::Pad::event_default(pad, Some(&*self.obj()), event)
     }
 
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {

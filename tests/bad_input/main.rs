@@ -7,6 +7,7 @@
 mod common;
 
 mod files;
+mod inputs;
 mod models;
 mod properties;
 mod stream;

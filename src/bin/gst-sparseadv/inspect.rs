@@ -24,7 +24,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let origin = match origin {
         Origin::Sidecar => "the sidecar file",
         Origin::Archive => "the archive",
-        Origin::Defaults => "none found: C3D's usual values",
+        Origin::Defaults => "none found: C3D's usual values, guessed",
     };
     println!("metadata   {origin}");
     println!("{}", serde_json::to_string_pretty(&metadata)?);
@@ -33,6 +33,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         device: arguments.device.parse()?,
         window: arguments.window_size,
     })?;
+    println!("sha256     {}", model.sha256());
     println!("device     {:?}", model.device());
     println!("input      {:?}", model.input_shape());
     println!("classes    {}", model.classes());
@@ -53,7 +54,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             println!("keyframes  weighed by the input gradient");
         }
     }
-    println!("The model fits the contract.");
+    let warnings = model.warnings();
+    for warning in &warnings {
+        println!("warning    {warning}");
+    }
+    if warnings.is_empty() {
+        println!("The model fits the contract.");
+    } else {
+        println!("The model can be attacked, but the warnings above say what to put right before its results are believed.");
+    }
     Ok(())
 }
 

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The file of the `report-location` property: a JSON line a window, under the name `FILE.part` until the stream has ended.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::files::{self, Growing};
+
+#[derive(Debug)]
+pub struct ReportFile {
+    path: PathBuf,
+    file: Growing,
+}
+
+impl ReportFile {
+    /// At the value of the property. `inputs` are the files that the element reads, each by the name its user knows it by; none of them
+    /// may be the report.
+    pub fn open(path: &Path, inputs: &[(&str, &Path)]) -> Result<Self, gst::ErrorMessage> {
+        files::check_outputs(&[("report-location", path)], inputs)
+            .map_err(|text| gst::error_msg!(gst::ResourceError::OpenWrite, ("{text}")))?;
+        let file = Growing::create(path).map_err(|e| {
+            gst::error_msg!(
+                gst::ResourceError::OpenWrite,
+                (
+                    "Expected a file that can be written as report-location, found {}: {e}. Choose another place.",
+                    path.display()
+                )
+            )
+        })?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+        })
+    }
+
+    /// An error where the report would take the place of the video at `uri`, which is being read.
+    pub fn check_input(&self, uri: Option<&str>) -> Result<(), gst::ErrorMessage> {
+        let file = uri.and_then(|uri| glib::filename_from_uri(uri).ok());
+        let inputs = file.as_ref().map(|(path, _)| ("the video", path.as_path()));
+        files::check_outputs(&[("report-location", &self.path)], inputs.as_slice())
+            .map_err(|text| gst::error_msg!(gst::ResourceError::OpenWrite, ("{text}")))
+    }
+
+    pub fn write(&mut self, json: &str) -> io::Result<()> {
+        self.file.line(json)
+    }
+
+    /// At the end of the stream: the report takes its name, in the place of an older one.
+    pub fn publish(&mut self) -> io::Result<()> {
+        self.file.publish()
+    }
+
+    /// When the stream is left before its end: an older report stays, this one is kept beside it. Returns what there is to say of it.
+    pub fn abandon(self) -> Option<String> {
+        let path = self.path.display().to_string();
+        match self.file.abandon() {
+            Ok(None) => None,
+            Ok(Some(kept)) => Some(format!(
+                "The stream was left before its end, so its report is not whole: it is kept as {}, and {path} is as it was.",
+                kept.display()
+            )),
+            Err(error) => Some(format!("The report {path} could not be kept: {error}.")),
+        }
+    }
+}
+
+/// The model and its sidecar, as inputs that no output may replace.
+pub fn model_files(model: &Path) -> [(&'static str, PathBuf); 2] {
+    let mut sidecar = model.as_os_str().to_owned();
+    sidecar.push(".json");
+    [
+        ("the model", model.into()),
+        ("the model's sidecar file", sidecar.into()),
+    ]
+}
