@@ -163,7 +163,7 @@ pub fn copy_lists(plan: &Plan, from: &Path, to: &Path, extension: &str) -> anyho
         match fs::read(&target) {
             Ok(found) if found == bytes => {}
             Ok(found) if before.get(&key) != Some(&crate::provenance::digest(&found)) => {
-                eprintln!(
+                crate::out::errln!(
                     "note: {} is there and not of this conversion: the list {} is not copied",
                     target.display(),
                     path.display()
