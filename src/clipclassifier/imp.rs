@@ -289,7 +289,7 @@ impl ClipClassifier {
             let reference = settings.reference.as_deref();
             let reference = reference.map(|path| ("reference-location", path));
             let inputs: Vec<_> = model.into_iter().chain(reference).collect();
-            loaded.report = Some(ReportFile::open(path, &inputs)?);
+            loaded.report = Some(ReportFile::open(&*self.obj(), path, &inputs)?);
         }
         loaded.from_the_start = true;
         loaded.missed = 0;

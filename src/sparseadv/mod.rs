@@ -6,6 +6,7 @@
 use glib::prelude::*;
 
 pub mod codec;
+mod failure;
 pub mod format;
 pub(crate) mod imp;
 mod latency;

@@ -29,21 +29,6 @@ pub fn input_uri(pad: &gst::Pad) -> Option<String> {
         .map(Into::into)
 }
 
-/// Whether an element on the way to this sink pad has failed. Its source ends the stream then as if it were whole.
-pub fn upstream_failed(pad: &gst::Pad) -> bool {
-    use gst::FlowError::{Eos, Flushing};
-    let Some(peer) = pad.peer() else {
-        return false;
-    };
-    let failed = |error| !matches!(error, Eos | Flushing);
-    peer.last_flow_result().is_err_and(failed)
-        || peer
-            .iterate_internal_links()
-            .into_iter()
-            .flatten()
-            .any(|pad| upstream_failed(&pad))
-}
-
 impl SparseAdv {
     pub(super) fn sink_chain(
         &self,

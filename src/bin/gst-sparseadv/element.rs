@@ -13,6 +13,9 @@ use gstsparseadv::sparseadv::report::WindowReport;
 use super::decode::{self, Clip};
 use super::media::{self, Plan};
 
+/// Set for a process beside which another says what there is to say of the model.
+pub const TOLD: &str = "SPARSEADV_TOLD";
+
 pub struct Attacker {
     element: gst::Element,
 }
@@ -109,6 +112,14 @@ impl Attacker {
             match error.as_ref().map(|message| message.view()) {
                 Some(gst::MessageView::Error(error)) => bail!("{}", error.error()),
                 _ => bail!("the element could not be prepared"),
+            }
+        }
+        // What is doubtful about the model. The bus that the pipeline brings later is another.
+        while let Some(message) = bus.pop_filtered(&[gst::MessageType::Warning]) {
+            if let gst::MessageView::Warning(warning) = message.view() {
+                if std::env::var_os(TOLD).is_none() {
+                    eprintln!("warning: {}", warning.error());
+                }
             }
         }
         Ok(())
