@@ -6,6 +6,7 @@ use anyhow::{bail, Context};
 use gst::prelude::*;
 
 use super::media::Reader;
+use crate::out::errln;
 
 /// Frames of a stream of one format.
 pub struct Clip {
@@ -57,7 +58,7 @@ pub fn play(
             gst::MessageView::Eos(_) => return Ok(()),
             gst::MessageView::Error(error) => bail!("{}", error.error()),
             gst::MessageView::Warning(warning) => {
-                crate::out::errln!("warning: {}", warning.error())
+                errln!("warning: {}", warning.error())
             }
             gst::MessageView::Element(element) => {
                 if let Some(structure) = element.structure() {
