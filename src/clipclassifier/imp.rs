@@ -38,7 +38,7 @@ use crate::sparseadv::format;
 use crate::sparseadv::imp::lock;
 use crate::sparseadv::lifecycle::load_model;
 use crate::sparseadv::pads::{input_uri, running_time};
-use crate::sparseadv::report::ReportFile;
+use crate::sparseadv::report_file::{sidecar, ReportFile};
 use crate::sparseadv::settings::{find_label, Tail, Windowing};
 use crate::sparseadv::stream::Stream;
 use crate::tally::Labels;
@@ -63,7 +63,13 @@ struct Loaded {
     reference: Option<AttackReport>,
     report: Option<ReportFile>,
     stream: Option<Stream>,
+    offset: usize,
     gather: Gather,
+    /// Windows of which no line of the reference tells.
+    unmatched: u64,
+    /// The running time and presentation time of the stream's first frame, and whether a flush has moved the running time since.
+    first: Option<(gst::ClockTime, gst::ClockTime)>,
+    flushed: bool,
     next_frame: u64,
     next_window: u64,
     provenance: Arc<Provenance>,
@@ -84,6 +90,12 @@ impl ObjectSubclass for ClipClassifier {
 }
 
 impl ObjectImpl for ClipClassifier {
+    fn constructed(&self) {
+        self.parent_constructed();
+        let obj = self.obj();
+        format::tell_refused_caps(obj.upcast_ref(), obj.sink_pad());
+    }
+
     fn properties() -> &'static [glib::ParamSpec] {
         &properties::PROPERTIES
     }
@@ -134,6 +146,12 @@ impl ElementImpl for ClipClassifier {
             return Err(gst::StateChangeError);
         }
         let result = self.parent_change_state(transition);
+        if transition == gst::StateChange::PausedToReady {
+            let report = lock(&self.loaded).as_mut().and_then(|l| l.report.take());
+            if let Some(text) = report.and_then(ReportFile::abandon) {
+                gst::element_imp_warning!(self, gst::ResourceError::Write, ("{text}"));
+            }
+        }
         if transition == gst::StateChange::ReadyToNull {
             *lock(&self.loaded) = None;
         }
@@ -152,7 +170,14 @@ impl BaseTransformImpl for ClipClassifier {
             .map_err(|e| gst::loggable_error!(CAT, "Expected raw video, found {incaps}: {e}"))?;
         self.finish_windows();
         let input = input_uri(self.obj().sink_pad());
-        if let Some(loaded) = lock(&self.loaded).as_mut() {
+        let mut loaded = lock(&self.loaded);
+        if let Some(loaded) = loaded.as_mut() {
+            if let Some(report) = &loaded.report {
+                report.check_input(input.as_deref()).map_err(|message| {
+                    self.post_error_message(message);
+                    gst::loggable_error!(CAT, "report-location is the input")
+                })?;
+            }
             loaded.stream = Some(Stream::new(info, loaded.model.metadata()));
             Arc::make_mut(&mut loaded.provenance).input = input;
         }
@@ -184,18 +209,33 @@ impl BaseTransformImpl for ClipClassifier {
         match event.type_() {
             gst::EventType::Eos => {
                 self.finish_windows();
+                self.finish_files();
                 let stats = lock(&self.stats).structure();
                 gst::info!(CAT, imp = self, "{stats}");
                 self.post(stats);
             }
+            // Where sparseadv's windows end.
+            gst::EventType::Segment
+            | gst::EventType::StreamStart
+            | gst::EventType::SegmentDone
+            | gst::EventType::StreamGroupDone => self.finish_windows(),
             gst::EventType::FlushStop => {
                 if let Some(loaded) = lock(&self.loaded).as_mut() {
-                    loaded.gather = Gather::default();
+                    loaded.gather = Gather::new(loaded.offset);
+                    loaded.flushed = true;
                 }
             }
             _ => {}
         }
         self.parent_sink_event(event)
+    }
+
+    fn src_event(&self, event: gst::Event) -> bool {
+        // A decoder would leave out frames, and the windows would be of others than the file's.
+        if event.type_() == gst::EventType::Qos {
+            return true;
+        }
+        self.parent_src_event(event)
     }
 }
 
@@ -230,7 +270,11 @@ impl ClipClassifier {
             reference: None,
             report: None,
             stream: None,
+            offset: 0,
             gather: Gather::default(),
+            unmatched: 0,
+            first: None,
+            flushed: false,
             next_frame: 0,
             next_window: 0,
             provenance: Arc::default(),
@@ -245,9 +289,26 @@ impl ClipClassifier {
         let Some(loaded) = loaded.as_mut() else {
             return Ok(());
         };
-        loaded.reference = settings.reference.as_deref().map(AttackReport::open);
-        let path = settings.windows.report_location.as_deref();
-        loaded.report = path.map(ReportFile::open).transpose()?;
+        loaded.reference = settings.reference.as_deref().map(AttackReport::at_path);
+        loaded.report = None;
+        if let Some(path) = &settings.windows.report_location {
+            let sidecar = sidecar(&loaded.path);
+            let mut inputs = vec![
+                ("the model", loaded.path.as_path()),
+                ("the model's metadata", &sidecar),
+            ];
+            inputs.extend(
+                settings
+                    .reference
+                    .as_deref()
+                    .map(|path| ("reference-location", path)),
+            );
+            loaded.report = Some(ReportFile::open(path, &inputs)?);
+        }
+        loaded.offset = settings.offset as usize;
+        loaded.unmatched = 0;
+        loaded.first = None;
+        loaded.flushed = false;
         loaded.windowing = settings.windows.windowing(loaded.model.metadata());
         loaded.gather = Gather::new(settings.offset as usize);
         loaded.next_frame = 0;
@@ -276,20 +337,28 @@ impl ClipClassifier {
                 ("Expected caps before frames, found none.")
             ));
         };
-        let samples = stream.sample(buffer).map_err(|error| {
-            gst::error_msg!(
-                gst::StreamError::Format,
-                (
-                    "Expected a frame of {} bytes as the caps say, found {} bytes: {error}",
-                    stream.info.size(),
-                    buffer.size()
-                )
-            )
-        })?;
+        let samples = stream
+            .sample(buffer)
+            .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{error}")))?;
+        let running_time = running_time(self.obj().sink_pad(), buffer);
+        if loaded.next_frame == 0 {
+            loaded.first = running_time.zip(buffer.pts());
+            if let Some(reference) = &mut loaded.reference {
+                reference.open().map_err(|e| {
+                    gst::error_msg!(
+                        gst::ResourceError::OpenRead,
+                        (
+                            "Expected a report of sparseadv as reference-location, found {}: {e}. Name the attack's report-location.",
+                            reference.path().display()
+                        )
+                    )
+                })?;
+            }
+        }
         let seen = Seen {
             index: loaded.next_frame,
             pts: buffer.pts(),
-            running_time: running_time(self.obj().sink_pad(), buffer),
+            running_time,
             samples,
             reference: reference::of_meta(buffer),
         };
@@ -359,16 +428,29 @@ impl ClipClassifier {
         let label = loss::top(&logits);
         let probabilities = loss::probabilities(&logits);
         // By what shows in the middle: windows need not line up.
-        let times = first.running_time.zip(last.running_time);
-        let middle = times.map(|(a, b)| (a.nseconds() + b.nseconds()) / 2);
+        let (begin, flushed) = (loaded.first, loaded.flushed);
+        let time = |seen: &Seen| match begin {
+            // A seek begins the running time anew, and the frames keep their presentation times.
+            Some((running, pts)) if flushed => {
+                Some((seen.pts? + running).saturating_sub(pts).nseconds())
+            }
+            _ => seen.running_time.map(|t| t.nseconds()),
+        };
+        let times = time(first).zip(time(last));
+        let middle = times.map(|(a, b)| a / 2 + b / 2);
         let of_report = match (&mut loaded.reference, middle) {
-            (Some(file), Some(time)) => file.at(time).map_err(|e| {
-                failed(&format!(
-                    "Expected a report of sparseadv as reference-location, but it could not be read: {e}."
-                ))
-            })?,
+            (Some(file), Some(time)) => {
+                let begin = begin.map(|(running, _)| running.nseconds());
+                file.at(time, begin).map_err(|e| {
+                    failed(&format!(
+                        "Expected a report of sparseadv as reference-location, but {} could not be read: {e}.",
+                        file.path().display()
+                    ))
+                })?
+            }
             _ => None,
         };
+        loaded.unmatched += u64::from(loaded.reference.is_some() && of_report.is_none());
         let reference = of_report.or(window[window.len() / 2].reference);
         let truth = loaded.true_label.or(reference.and_then(|r| r.truth));
         let labels = Labels {
@@ -397,6 +479,37 @@ impl ClipClassifier {
         };
         loaded.next_window += 1;
         Ok(report)
+    }
+
+    /// At the end of a stream: gives the report its name, and tells of a reference that was of no use.
+    fn finish_files(&self) {
+        let mut loaded = lock(&self.loaded);
+        let Some(loaded) = loaded.as_mut() else {
+            return;
+        };
+        let published = loaded.report.as_mut().map(ReportFile::publish);
+        if let Some(Err(error)) = published {
+            loaded.report = None;
+            let text = format!("The report cannot be given its name: {error}");
+            gst::element_imp_warning!(self, gst::ResourceError::Write, ("{text}"));
+        }
+        let (unmatched, windows) = (loaded.unmatched, loaded.next_window);
+        if let (Some(reference), true) = (&loaded.reference, unmatched > 0) {
+            let path = reference.path().display();
+            let found = match reference.windows() {
+                0 => "no window in it".into(),
+                n => format!("{n} windows at other times"),
+            };
+            let what = match unmatched == windows {
+                true => "compared with nothing".into(),
+                false => format!("{unmatched} of {windows} windows are compared with nothing"),
+            };
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Failed,
+                ("{what}: expected the windows of this stream in {path} (reference-location), found {found}. Name the report of the attack on this video.")
+            );
+        }
     }
 
     fn write(&self, report: &WindowReport) {

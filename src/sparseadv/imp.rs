@@ -23,7 +23,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::report::ReportFile;
+use super::report_file::ReportFile;
 use super::settings::Settings;
 use super::state::State;
 use super::{format, properties};
@@ -127,8 +127,12 @@ impl ObjectSubclass for SparseAdv {
                     |this| this.sink_chain(buffer),
                 )
             })
-            .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.sink_event(pad, event))
+            .event_full_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |this| this.sink_event(pad, event),
+                )
             })
             .query_function(|pad, parent, query| {
                 Self::catch_panic_pad_function(parent, || false, |this| this.sink_query(pad, query))
@@ -136,6 +140,9 @@ impl ObjectSubclass for SparseAdv {
             .flags(gst::PadFlags::PROXY_CAPS)
             .build();
         let srcpad = pad("src")
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.src_event(pad, event))
+            })
             .query_function(|pad, parent, query| {
                 Self::catch_panic_pad_function(parent, || false, |this| this.src_query(pad, query))
             })
@@ -177,6 +184,7 @@ impl ObjectImpl for SparseAdv {
         // Nothing here can fail: the pads are new and have no parent.
         let _ = obj.add_pad(&self.sinkpad);
         let _ = obj.add_pad(&self.srcpad);
+        format::tell_refused_caps(obj.upcast_ref(), &self.sinkpad);
     }
 
     fn dispose(&self) {
@@ -254,11 +262,14 @@ impl ElementImpl for SparseAdv {
         let result = self.parent_change_state(transition);
         match transition {
             gst::StateChange::ReadyToPaused if result.is_err() => self.stop_worker(),
-            gst::StateChange::PausedToReady => self.stop_worker(),
+            gst::StateChange::PausedToReady => {
+                self.stop_worker();
+                self.abandon_report();
+            }
             gst::StateChange::ReadyToNull => {
                 *lock(&self.loaded) = None;
                 *lock(&self.model_metadata) = None;
-                *lock(&self.report) = None;
+                self.abandon_report();
             }
             _ => {}
         }

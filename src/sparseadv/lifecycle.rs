@@ -10,7 +10,7 @@ use gst::subclass::prelude::*;
 
 use super::codec;
 use super::imp::{lock, Loaded, SparseAdv, CAT};
-use super::report::ReportFile;
+use super::report_file::{sidecar, ReportFile};
 use super::state::State;
 use crate::model::{self, Model};
 use crate::provenance::{self, Provenance, Versions, FORMAT};
@@ -115,9 +115,46 @@ impl SparseAdv {
     }
 
     pub(super) fn open_report(&self) -> Result<(), gst::ErrorMessage> {
-        let path = self.settings().report_location;
-        *lock(&self.report) = path.as_deref().map(ReportFile::open).transpose()?;
+        // One that was opened before holds no line yet.
+        self.abandon_report();
+        let settings = self.settings();
+        let Some(path) = settings.report_location else {
+            return Ok(());
+        };
+        let model = settings.model.unwrap_or_default();
+        let sidecar = sidecar(&model);
+        let inputs = [
+            ("the model", model.as_path()),
+            ("the model's metadata", &sidecar),
+        ];
+        *lock(&self.report) = Some(ReportFile::open(&path, &inputs)?);
         Ok(())
+    }
+
+    /// The stream has ended. After an error it has not: what frames passed unattacked are in no report.
+    pub(super) fn publish_report(&self) {
+        if self.state().failed {
+            return;
+        }
+        let mut report = lock(&self.report);
+        let Some(Err(error)) = report.as_mut().map(ReportFile::publish) else {
+            return;
+        };
+        *report = None;
+        drop(report);
+        gst::element_imp_warning!(
+            self,
+            gst::ResourceError::Write,
+            ("The report cannot be given its name: {error}")
+        );
+    }
+
+    /// The element stops, and the stream may not have ended.
+    pub(super) fn abandon_report(&self) {
+        let report = lock(&self.report).take();
+        if let Some(text) = report.and_then(ReportFile::abandon) {
+            gst::element_imp_warning!(self, gst::ResourceError::Write, ("{text}"));
+        }
     }
 
     pub(super) fn start_worker(&self) -> Result<(), gst::ErrorMessage> {

@@ -2,9 +2,6 @@
 
 //! What came of a window: one JSON line, one element message.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -236,29 +233,5 @@ impl WindowReport {
     pub fn json(&self) -> String {
         // A plain structure of numbers and strings; there is nothing in it that could fail.
         serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
-/// The report file: a JSON line a window, each complete on disk before the next.
-#[derive(Debug)]
-pub struct ReportFile(File);
-
-impl ReportFile {
-    /// At the value of the `report-location` property.
-    pub fn open(path: &Path) -> Result<Self, gst::ErrorMessage> {
-        File::create(path).map(Self).map_err(|e| {
-            gst::error_msg!(
-                gst::ResourceError::OpenWrite,
-                (
-                    "Expected a file that can be written as report-location, found {}: {e}. Choose another place.",
-                    path.display()
-                )
-            )
-        })
-    }
-
-    pub fn write(&mut self, json: &str) -> std::io::Result<()> {
-        // One write a line: a reader that follows the file sees whole lines.
-        self.0.write_all(format!("{json}\n").as_bytes())
     }
 }

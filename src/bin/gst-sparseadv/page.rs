@@ -10,6 +10,7 @@ use gstsparseadv::attack::{loss, Classifier};
 use gstsparseadv::model::Model;
 use gstsparseadv::sparseadv::codec::Codec;
 use gstsparseadv::sparseadv::format;
+use gstsparseadv::sparseadv::planes::Frame;
 use gstsparseadv::video::{Chroma, View};
 
 use super::attack::Arguments;
@@ -39,8 +40,8 @@ pub fn classify(
             let buffer = clip.frames.get(place).with_context(|| {
                 format!("expected frame {place}, found {} frames", clip.frames.len())
             })?;
-            let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &clip.info)?;
-            samples.push(view.sample(&format::planes(&frame)?));
+            let frame = Frame::read(buffer, &clip.info).map_err(|e| anyhow!(e))?;
+            samples.push(view.sample(&frame));
         }
         let window = view.observe_window(&samples, metadata.window);
         answers.push(model.forward(&window)?);
