@@ -22,6 +22,9 @@ fn main() {
     let lib_dir = fs::canonicalize(&lib_dir).unwrap_or_else(|_| lib_dir.into());
     check_version(&lib_dir);
 
+    // DT_RPATH, not DT_RUNPATH: another libtorch in LD_LIBRARY_PATH, as ROS or a conda environment sets it, would come before the latter, and
+    // GStreamer blacklists a plugin that once failed to load.
+    println!("cargo:rustc-link-arg=-Wl,--disable-new-dtags");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib_dir.display());
     // The linker's --as-needed drops libtorch_cuda, whose symbols are only reached through registration at load time; without it no GPU
     // is ever seen, and nothing says so.

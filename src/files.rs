@@ -173,44 +173,40 @@ pub fn remove_parts(path: &Path) {
 pub struct Growing {
     path: PathBuf,
     file: File,
-    /// A device or pipe, which is written to as it is.
-    direct: bool,
+    /// It has the name that it is for, now or from the beginning: a device or pipe is written to as it is.
+    named: bool,
 }
 
 impl Growing {
     /// Begins a file at `path`; one of that name stays until [`Growing::publish`]. An error where another element or process is writing it.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let direct = fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir());
-        if direct {
-            let file = File::options().append(true).open(path)?;
-            return Ok(Self {
-                path: path.to_path_buf(),
-                file,
-                direct,
-            });
-        }
-        if path.is_dir() {
-            return Err(io::Error::from(io::ErrorKind::IsADirectory));
-        }
-        // What a killed run has left is not locked.
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(growing_path(path))?;
+        let file = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(found) if !found.is_file() => {
+                return Ok(Self {
+                    path: path.to_path_buf(),
+                    file: File::options().append(true).open(path)?,
+                    named: true,
+                });
+            }
+            _ => {
+                let mut options = File::options();
+                options.create(true).append(true).open(growing_path(path))?
+            }
+        };
         match file.try_lock() {
+            // What a killed run has left is not locked.
             Ok(()) => file.set_len(0)?,
             Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::ResourceBusy,
-                    "another element or process is writing it",
-                ));
+                let busy = "another element or process is writing it";
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, busy));
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
         Ok(Self {
             path: path.to_path_buf(),
             file,
-            direct,
+            named: false,
         })
     }
 
@@ -219,20 +215,28 @@ impl Growing {
         self.file.write_all(format!("{text}\n").as_bytes())
     }
 
-    /// Gives the whole file its name.
-    pub fn publish(self) -> io::Result<()> {
-        if self.direct {
-            return Ok(());
+    /// Gives the whole file its name. Lines may be added later, when the stream begins again after its end. A file without a line does not
+    /// take the place of one that is there.
+    pub fn publish(&mut self) -> io::Result<()> {
+        let empty = self.file.metadata()?.len() == 0;
+        if !self.named && !(empty && self.path.exists()) {
+            self.file.sync_all()?;
+            fs::rename(growing_path(&self.path), &self.path)?;
+            self.named = true;
         }
-        self.file.sync_all()?;
-        fs::rename(growing_path(&self.path), &self.path)
+        Ok(())
     }
 
-    /// Keeps what there is of a file that did not become whole as `FILE.incomplete`; returns that name, or nothing where there is no line.
-    pub fn abandon(self) -> io::Result<Option<PathBuf>> {
-        if self.direct {
+    /// Keeps what there is of a file that did not become whole as `FILE.incomplete`. Returns that name, or nothing where there is no line.
+    pub fn abandon(mut self) -> io::Result<Option<PathBuf>> {
+        self.keep()
+    }
+
+    fn keep(&mut self) -> io::Result<Option<PathBuf>> {
+        if self.named {
             return Ok(None);
         }
+        self.named = true;
         let part = growing_path(&self.path);
         if self.file.metadata()?.len() == 0 {
             fs::remove_file(part)?;
@@ -241,6 +245,13 @@ impl Growing {
         let kept = with_suffix(&self.path, ".incomplete");
         fs::rename(part, &kept)?;
         Ok(Some(kept))
+    }
+}
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        // Whoever wants to hear of an error has called abandon().
+        let _ = self.keep();
     }
 }
 
@@ -345,6 +356,8 @@ mod tests {
         assert_eq!(read(&path), "new\n");
         let empty = Growing::create(&path).expect("a growing file");
         assert_eq!(empty.abandon().expect("nothing to keep"), None);
+        drop(Growing::create(&path).expect("a growing file"));
+        assert!(!growing_path(&path).exists());
 
         // Of a killed run.
         fs::write(growing_path(&path), "left").expect("a file");
@@ -353,5 +366,10 @@ mod tests {
         growing.line("whole").expect("a line");
         growing.publish().expect("a name");
         assert_eq!(read(&path), "whole\n");
+        // The stream goes on after its end.
+        growing.line("more").expect("a line");
+        growing.publish().expect("the same name");
+        drop(growing);
+        assert_eq!(read(&path), "whole\nmore\n");
     }
 }

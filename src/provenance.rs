@@ -24,7 +24,7 @@ impl Versions {
     pub fn here() -> Self {
         Self {
             plugin: concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")).into(),
-            libtorch: env!("LIBTORCH_VERSION").into(),
+            libtorch: crate::model::libtorch_version(),
             gstreamer: gst::version_string().into(),
         }
     }

@@ -28,9 +28,9 @@ fn dynamic_section() -> String {
 #[test]
 fn libtorch_is_found_by_the_run_path() {
     let section = dynamic_section();
-    let line = section
-        .lines()
-        .find(|l| l.contains("RUNPATH") || l.contains("RPATH"));
+    // LD_LIBRARY_PATH, which may hold another libtorch, comes before RUNPATH and behind RPATH.
+    assert!(!section.contains("(RUNPATH)"), "{section}");
+    let line = section.lines().find(|l| l.contains("(RPATH)"));
     let line = line.expect("a run path");
     let path = line
         .split(['[', ']'])
@@ -46,4 +46,24 @@ fn libtorch_is_found_by_the_run_path() {
         section.contains("[libtorch_cuda.so]"),
         "{section}"
     );
+}
+
+/// ROS, conda and CUDA set-ups put folders with another libtorch into LD_LIBRARY_PATH.
+#[test]
+fn another_libtorch_in_the_library_path_does_no_harm() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["libtorch_cpu.so", "libtorch.so", "libc10.so"] {
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-x", "c", "/dev/null", "-o"]);
+        compiler.arg(folder.path().join(name));
+        compiler.arg(format!("-Wl,-soname,{name}"));
+        assert!(compiler.status().expect("a C compiler").success());
+    }
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
+    let ran = tool
+        .arg("--version")
+        .env("LD_LIBRARY_PATH", folder.path())
+        .output();
+    let ran = ran.expect("the tool");
+    assert!(ran.status.success(), "{ran:?}");
 }

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -97,13 +98,40 @@ def user_model(spec: str) -> torch.nn.Module:
     module = importlib.util.module_from_spec(module_spec)
     # The file's own folder, so that it can import its neighbours as it does when it is run.
     sys.path.insert(0, str(Path(path).resolve().parent))
-    module_spec.loader.exec_module(module)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as e:  # a user's own code
+        raise SystemExit(f"expected Python code in {path}, found {type(e).__name__}: {first_line(e)}; correct that file") from None
     if not callable(getattr(module, factory, None)):
         raise SystemExit(f"expected a function {factory} in {path}, found none; it has {', '.join(n for n in vars(module) if n[0] != '_')}")
-    model = getattr(module, factory)()
+    try:
+        model = getattr(module, factory)()
+    except Exception as e:  # a user's own code
+        raise SystemExit(f"expected {spec} to return a model, found {type(e).__name__}: {first_line(e)}; correct that function") from None
     if not isinstance(model, torch.nn.Module):
         raise SystemExit(f"expected {spec} to return a torch.nn.Module, found {type(model).__name__}; return the model, not its class")
-    return model.eval()
+    return plain(model).eval()
+
+
+def plain(model: torch.nn.Module) -> torch.nn.Module:
+    """The model without what wraps it for training, on the CPU and in single precision."""
+    while isinstance(model, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)) or hasattr(model, "_orig_mod"):
+        # torch.compile keeps the module it was given; nothing of what it compiles can be scripted.
+        model = model._orig_mod if hasattr(model, "_orig_mod") else model.module
+    kinds = {str(p.dtype).removeprefix("torch.") for p in [*model.parameters(), *model.buffers()] if p.is_floating_point()}
+    other = sorted(kinds - {"float32"})
+    if other:
+        say(f"the model holds {', '.join(other)}: exported in single precision, as by .float()")
+    return model.cpu().float()
+
+
+def say(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
 
 
 def random_clip(meta: Metadata, seed: int) -> torch.Tensor:
@@ -118,9 +146,12 @@ def compile_model(model: torch.nn.Module, meta: Metadata) -> tuple[torch.jit.Scr
         try:
             return torch.jit.script(model), "scripted"
         except Exception as e:  # what script refuses comes as many types
-            print(f"scripting failed, tracing instead: {str(e).strip().splitlines()[0]}")
-    with torch.no_grad():
-        return torch.jit.trace(model, random_clip(meta, 1), check_trace=False), "traced"
+            print(f"scripting failed, tracing instead: {first_line(e)}")
+    try:
+        with torch.no_grad():
+            return torch.jit.trace(model, random_clip(meta, 1), check_trace=False), "traced"
+    except Exception as e:  # likewise
+        raise SystemExit(f"expected a model that can be scripted or traced, found {type(e).__name__}: {first_line(e)}; simplify its forward") from None
 
 
 def gradients(model: torch.nn.Module, clip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
@@ -128,7 +159,8 @@ def gradients(model: torch.nn.Module, clip: torch.Tensor) -> tuple[torch.Tensor,
     clip = clip.clone().requires_grad_()
     # The element runs with the executor's optimisation off as well: no slow second call.
     with torch.jit.optimized_execution(False):
-        logits, features = split(model(clip))
+        # A copy, as the element gives one to models that write into their input.
+        logits, features = split(model(clip.clone()))
         if not logits.requires_grad:
             raise SystemExit(
                 "expected logits with a gradient, found none; the model blocks it (no_grad, detach, argmax, integers): remove that"
@@ -143,6 +175,24 @@ def gradients(model: torch.nn.Module, clip: torch.Tensor) -> tuple[torch.Tensor,
             "not a copy or a reshape made beside it, or let --layer pick a submodule's output"
         )
     return logits.detach(), found[0], found[1] if features is not None else None
+
+
+def warn_of_outputs(model: torch.nn.Module, meta: Metadata) -> None:
+    """What the plugin says when it loads the model, said before it is exported."""
+    outputs = [split(model(random_clip(meta, seed)))[0][0].detach() for seed in (5, 6, 7)]
+    sums = all(float(z.min()) >= 0 and abs(float(z.sum()) - 1) < 2e-3 for z in outputs)
+    if sums or all(0 <= float(z.min()) and float(z.max()) <= 1 for z in outputs):
+        what = "sum to 1, as probabilities (softmax) do" if sums else "stay between 0 and 1, as probabilities (sigmoid) do"
+        say(f"the model's outputs {what}, where logits are expected: gradients vanish where it is sure. Take the softmax or sigmoid out of its end")
+
+
+def warn_of_guesses(args: argparse.Namespace, meta: Metadata, given: set[str]) -> None:
+    """The view that nobody stated: wrong values make every result wrong, and nothing else would tell."""
+    given = given | {n for n in ("window", "resize", "crop", "mean", "std", "range") if getattr(args, n) is not None}
+    guessed = [n for n in ("window", "resize", "crop", "mean", "std") if n not in given]
+    if guessed:
+        values = ", ".join(f"{n} {getattr(meta, n)}" for n in guessed)
+        say(f"guessed, as neither the flags nor --metadata give them: {values}. Wrong ones make every result wrong")
 
 
 def worst(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -174,7 +224,7 @@ def verify(path: Path, model: torch.nn.Module, meta: Metadata) -> dict[str, floa
 def describe_features(model: torch.nn.Module, meta: Metadata, layout: str | None) -> list[int] | None:
     """Sets feature_layout, and feature_window where measuring finds a regular one. Returns the features' shape."""
     clip = random_clip(meta, 3).requires_grad_()
-    features = split(model(clip))[1]
+    features = split(model(clip.clone()))[1]
     if features is None:
         meta.feature_layout = meta.feature_window = None
         return None
@@ -228,6 +278,26 @@ def measure_window(clip: torch.Tensor, features: torch.Tensor, axis: int, meta: 
     return None
 
 
+def run_once(model: torch.nn.Module, meta: Metadata, layout: str | None) -> tuple[list[int] | None, int]:
+    """Shape of the features and number of classes. What a model refuses comes as many types, and a traceback tells users nothing."""
+    clip = random_clip(meta, 2)
+    try:
+        shape = describe_features(model, meta, layout)
+        classes = gradients(model, clip)[0].shape[1]
+        repeated = worst(split(model(clip.clone()))[0], split(model(clip.clone()))[0])
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, AssertionError, NotImplementedError) as e:
+        raise SystemExit(
+            f"expected the model to take {list(clip.shape)} ({meta.layout}, {meta.window} frames of {meta.crop[0]}x{meta.crop[1]}), found "
+            f"{type(e).__name__}: {first_line(e)}; give the right --window, --crop and --layout, or wrap the model so that it takes one such clip"
+        ) from None
+    if not repeated <= 1e-4:
+        raise SystemExit(
+            f"expected two passes over one clip to give the same logits, found a difference of {repeated:.2g}; the model is random (dropout that "
+            "ignores .eval()) or has a memory: take that out"
+        )
+    return shape, classes
+
+
 def metadata_from_flags(args: argparse.Namespace, meta: Metadata) -> Metadata:
     for name in ("name", "window", "layout", "crop", "resize", "channels", "mean", "std", "range", "frame_step"):
         value = getattr(args, name)
@@ -236,7 +306,7 @@ def metadata_from_flags(args: argparse.Namespace, meta: Metadata) -> Metadata:
     if args.antialias:
         meta.antialias = True
     if args.labels:
-        meta.labels = [line.strip() for line in args.labels.read_text().splitlines() if line.strip()]
+        meta.labels = [line.strip() for line in args.labels.read_text("utf-8-sig").splitlines() if line.strip()]
     meta.check("the flags")
     return meta
 
@@ -300,13 +370,16 @@ def main(argv: list[str] | None = None) -> int:
             model, meta, entry = user_model(args.module), Metadata(name=Path(args.module.partition(":")[0]).stem), None
             if args.weights not in ("DEFAULT", "none"):
                 load_into(model, Path(args.weights))
+        given = {"window", "resize", "crop", "mean", "std"} if entry else set()
         if args.metadata:
             name = meta.name
             meta = Metadata.from_json(args.metadata.read_bytes(), str(args.metadata))
             meta.name = meta.name or name
+            given |= set(json.loads(args.metadata.read_bytes()))
         meta = metadata_from_flags(args, meta)
-    except (ContractError, OSError) as e:
+    except (ContractError, OSError, UnicodeDecodeError) as e:
         raise SystemExit(str(e)) from None
+    warn_of_guesses(args, meta, given)
     if entry and entry.fixed and (meta.window, meta.crop) != (entry.window, [224, 224]):
         raise SystemExit(
             f"expected {entry.window} frames of 224x224 for {args.model}, whose positions are fixed, found {meta.window} of {meta.crop}"
@@ -319,8 +392,8 @@ def main(argv: list[str] | None = None) -> int:
         model = WithFeatures(model, layer, channels_last, meta.window)
     for p in model.parameters():
         p.requires_grad_(False)
-    shape = describe_features(model, meta, args.feature_layout)
-    classes = gradients(model, random_clip(meta, 2))[0].shape[1]
+    shape, classes = run_once(model, meta, args.feature_layout)
+    warn_of_outputs(model, meta)
     if meta.labels and len(meta.labels) != classes:
         raise SystemExit(f"expected {classes} labels, one a logit, found {len(meta.labels)}; correct --labels or the metadata")
     module, how = compile_model(model, meta)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,35 +44,84 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise SystemExit(f"expected weights at {path}, found no such file; give DEFAULT, none, or the path of a state_dict") from None
     except Exception as e:
+        why = re.sub(r"\x1b\[\d*m", "", str(e)).splitlines()[0] if str(e) else type(e).__name__
+        if "Weights only load failed" in why:
+            why = "it pickles a whole module or other Python objects"
         raise SystemExit(
-            f"expected a state_dict in {path}, found what torch.load(weights_only=True) refuses ({str(e).splitlines()[0]}); save "
-            "model.state_dict(), or build and load the model yourself and use --module"
+            f"expected a state_dict in {path}, found what torch.load(weights_only=True) refuses ({why}); save model.state_dict(), or build and load "
+            "the model yourself and use --module"
         ) from None
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    return {k.removeprefix("module."): v for k, v in state.items()}
+    if not isinstance(state, dict):
+        raise SystemExit(f"expected a state_dict in {path}, found a {type(state).__name__}; save model.state_dict()")
+    for _ in range(3):  # a checkpoint within a checkpoint
+        inner = next((state[k] for k in STATE_KEYS if isinstance(state.get(k), dict)), None)
+        if inner is None:
+            break
+        state = inner
+    tensors = {k: v for k, v in state.items() if torch.is_tensor(v)}
+    if not tensors:
+        raise SystemExit(
+            f"expected weights in {path}, found a checkpoint with {', '.join(map(str, list(state)[:8])) or 'nothing'}; save model.state_dict()"
+        )
+    return tensors
+
+
+# Where training frameworks keep the weights: Lightning and mmaction, PyTorch's examples, SlowFast, timm and others.
+STATE_KEYS = ("state_dict", "model_state_dict", "model_state", "state_dict_ema", "model_ema", "model", "module", "net", "network", "weights")
+# What wrappers put in front of the names: DataParallel, torch.compile, Lightning modules.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
+
+
+def fit_names(state: dict[str, torch.Tensor], wanted: set[str]) -> dict[str, torch.Tensor]:
+    """The state with the wrappers' prefixes taken off, as far as that makes its names the model's."""
+    for _ in range(4):
+        if wanted <= set(state):
+            break
+        prefix = next((p for p in PREFIXES if state and any(k.startswith(p) for k in state) and better(state, p, wanted)), None)
+        if prefix is None:
+            break
+        # A Lightning module holds its loss and metrics beside the model: what lies outside the prefix is not the model's.
+        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    missing = {p for p in ("model.", "module.", "net.") if {p + k for k in state} == wanted}
+    return {p + k: v for p in missing for k, v in state.items()} or state
+
+
+def better(state: dict[str, torch.Tensor], prefix: str, wanted: set[str]) -> bool:
+    """Whether names without the prefix are the model's, or may be once another prefix is off."""
+    bare = {k.removeprefix(prefix) for k in state if k.startswith(prefix)}
+    return len(bare & wanted) > len(set(state) & wanted) or (
+        not set(state) & wanted and any(k.startswith(p) for k in bare for p in PREFIXES)
+    )
 
 
 def load_into(model: torch.nn.Module, path: Path) -> None:
+    wanted = set(model.state_dict())
+    state = load_state(path)
     try:
-        model.load_state_dict(load_state(path))
+        model.load_state_dict(fit_names(state, wanted))
     except RuntimeError as e:
-        lines = str(e).splitlines()
+        lines = [line.strip() for line in str(e).splitlines()[1:]]
+        shown = "; ".join(line if len(line) <= 160 else line[:160].rsplit(",", 1)[0] + ", ..." for line in lines[:2])
         raise SystemExit(
-            f"expected the weights of this very model in {path}, found others: {' '.join(line.strip() for line in lines[1:3])[:400]}; "
-            "check the model's name and --classes"
+            f"expected the weights of this very model in {path}, found others: {shown}. The file's names begin {', '.join(list(state)[:3])}, "
+            f"the model's {', '.join(sorted(wanted)[:3])}; check the model's name and --classes, or load the weights yourself in --module"
         ) from None
+
+
+def torchvision_release() -> str:
+    """What pip is to install: the releases go in pairs, 0.28 with torch 2.13."""
+    version = torch.__version__.partition("+")[0].split(".")
+    return f"'torchvision==0.{int(version[1]) + 15}.{version[2]}'" if version[0] == "2" else "torchvision"
 
 
 def build(name: str, weights: str, classes: int | None) -> tuple[torch.nn.Module, Metadata, ZooEntry]:
     """The model in eval mode, metadata from its weights' own transforms, and its entry."""
     try:
         import torchvision.models.video as video
-    except ImportError as e:
+    except (ImportError, RuntimeError) as e:  # a release for another torch is found and does not load
         raise SystemExit(
-            f"expected torchvision for the model {name}, found none ({e}); pip install the release for torch {torch.__version__} "
-            "(0.28 for torch 2.13), or use --module"
+            f"expected torchvision for the model {name}, found none ({e}); run {sys.executable} -m pip install {torchvision_release()}, or use "
+            "--module"
         ) from None
     entry = ZOO[name]
     default = getattr(video, entry.weights_enum).DEFAULT

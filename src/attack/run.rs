@@ -15,6 +15,8 @@ pub struct Counted<'a> {
     /// The last forward already had its backward.
     spent: bool,
     logits: Vec<f32>,
+    /// Whether any gradient that was asked for was not zero, once one was.
+    gradient: Option<bool>,
 }
 
 impl<'a> Counted<'a> {
@@ -24,6 +26,20 @@ impl<'a> Counted<'a> {
             calls: Calls::default(),
             spent: false,
             logits: Vec::new(),
+            gradient: None,
+        }
+    }
+
+    /// Gradients were asked for, and every one was zero: nothing can come of the attack, whatever the model is.
+    pub fn zero_gradient(&self) -> bool {
+        self.gradient == Some(false)
+    }
+
+    /// Notes whether a gradient is zero; what a buffer holds of frames that were not asked for is older gradients. That of a loss that is
+    /// reached is zero with right, by its cotangent.
+    fn note_gradient(&mut self, cotangent: &[f32], gradient: &[f32]) {
+        if self.gradient != Some(true) && cotangent.iter().any(|c| *c != 0.0) {
+            self.gradient = Some(gradient.iter().any(|g| *g != 0.0));
         }
     }
 
@@ -70,7 +86,9 @@ impl<'a> Counted<'a> {
         grad_view: &mut [f32],
     ) -> Result<(), Error> {
         self.count_backward();
-        self.inner.backward(cotangent, frames, grad_view)
+        self.inner.backward(cotangent, frames, grad_view)?;
+        self.note_gradient(cotangent, grad_view);
+        Ok(())
     }
 
     pub fn feature_weights(
@@ -82,6 +100,7 @@ impl<'a> Counted<'a> {
         let weights = self.inner.feature_weights(cotangent, weighing, grad_view)?;
         if weights.is_some() {
             self.count_backward();
+            self.note_gradient(cotangent, grad_view);
         }
         Ok(weights)
     }
@@ -121,6 +140,8 @@ pub struct Outcome {
     pub size: Size,
     /// The time budget ended the attack.
     pub out_of_time: bool,
+    /// Every gradient that the attack took was zero: that it found nothing is no robustness.
+    pub zero_gradient: bool,
     pub duration: Duration,
     /// Logits of the result.
     pub logits: Vec<f32>,
@@ -198,6 +219,7 @@ pub fn run(
         iterations: 0,
         size: Size::default(),
         out_of_time: false,
+        zero_gradient: false,
         duration: began.elapsed(),
         logits: clean_logits.clone(),
     };
@@ -231,6 +253,7 @@ pub fn run(
         progress,
     )?;
     outcome.calls = classifier.calls();
+    outcome.zero_gradient = classifier.zero_gradient();
     outcome.iterations = found.iterations;
     outcome.out_of_time = found.out_of_time;
     if let Some(best) = found.best {

@@ -12,12 +12,17 @@
  * gst-launch-1.0 -m filesrc location=b.mp4 ! decodebin ! clipclassifier model=c3d.pt reference-location=b.jsonl ! fakesink
  * ]|
  *
+ * ## Limits
+ *
+ * No frames are held, only what the model sees of a window: (window-size - 1) * frame-step + 1 frames, whatever the stride. Frames may lie in
+ * their buffers as a GstVideoMeta says, bottom-up included; a layout that reaches out of its buffer is an error. A GstVideoCropMeta is
+ * ignored. QoS events go no further upstream, since a decoder that drops late frames would change the windows.
+ *
  * Each window is reported by an element message `clipclassifier-window`, by a JSON line in the file `report-location`, and by a
  * `GstClipClassifierMeta` on its last frame. At the end of the stream a message `clipclassifier-stats` carries the totals.
  */
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -25,26 +30,24 @@ use gst_base::prelude::BaseTransformExtManual;
 use gst_base::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::gather::{Gather, Seen};
+use super::gather::Gather;
 use super::meta;
 use super::properties::{self, Settings};
-use super::reference::{self, AttackReport};
-use super::report::WindowReport;
+use super::reference::AttackReport;
 use super::stats::Stats;
-use crate::attack::{loss, Classifier as _};
+use super::windows::unreadable;
 use crate::model::Model;
-use crate::provenance::{self, settings_of, Provenance, Versions, FORMAT};
+use crate::provenance::{settings_of, Provenance, Versions, FORMAT};
 use crate::sparseadv::format;
 use crate::sparseadv::imp::lock;
 use crate::sparseadv::lifecycle::load_model;
-use crate::sparseadv::pads::{input_uri, running_time};
-use crate::sparseadv::report_file::{sidecar, ReportFile};
+use crate::sparseadv::pads::input_uri;
+use crate::sparseadv::queue::ends_window;
+use crate::sparseadv::report_file::{model_files, ReportFile};
 use crate::sparseadv::settings::{find_label, Tail, Windowing};
 use crate::sparseadv::stream::Stream;
-use crate::tally::Labels;
-use crate::video::view::Samples;
 
-static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
+pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new(
         "clipclassifier",
         gst::DebugColorFlags::empty(),
@@ -53,33 +56,31 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 });
 
 /// From READY on.
-struct Loaded {
-    model: Model,
-    path: PathBuf,
-    sha256: String,
-    windowing: Windowing,
-    tail: Tail,
-    true_label: Option<usize>,
-    reference: Option<AttackReport>,
-    report: Option<ReportFile>,
-    stream: Option<Stream>,
-    offset: usize,
-    gather: Gather,
-    /// Windows of which no line of the reference tells.
-    unmatched: u64,
-    /// The running time and presentation time of the stream's first frame, and whether a flush has moved the running time since.
-    first: Option<(gst::ClockTime, gst::ClockTime)>,
-    flushed: bool,
-    next_frame: u64,
-    next_window: u64,
-    provenance: Arc<Provenance>,
+pub(super) struct Loaded {
+    pub model: Model,
+    pub path: PathBuf,
+    pub sha256: String,
+    pub windowing: Windowing,
+    pub tail: Tail,
+    pub true_label: Option<usize>,
+    pub reference: Option<AttackReport>,
+    pub report: Option<ReportFile>,
+    pub stream: Option<Stream>,
+    pub gather: Gather,
+    pub next_frame: u64,
+    pub next_window: u64,
+    /// No seek or gap so far: frame n is the n-th of the stream that was attacked.
+    pub from_the_start: bool,
+    /// Windows that the reference does not have.
+    pub missed: u64,
+    pub provenance: Arc<Provenance>,
 }
 
 #[derive(Default)]
 pub struct ClipClassifier {
     settings: Mutex<Settings>,
-    loaded: Mutex<Option<Loaded>>,
-    stats: Mutex<Stats>,
+    pub(super) loaded: Mutex<Option<Loaded>>,
+    pub(super) stats: Mutex<Stats>,
 }
 
 #[glib::object_subclass]
@@ -146,14 +147,10 @@ impl ElementImpl for ClipClassifier {
             return Err(gst::StateChangeError);
         }
         let result = self.parent_change_state(transition);
-        if transition == gst::StateChange::PausedToReady {
-            let report = lock(&self.loaded).as_mut().and_then(|l| l.report.take());
-            if let Some(text) = report.and_then(ReportFile::abandon) {
-                gst::element_imp_warning!(self, gst::ResourceError::Write, ("{text}"));
-            }
-        }
-        if transition == gst::StateChange::ReadyToNull {
-            *lock(&self.loaded) = None;
+        match transition {
+            gst::StateChange::PausedToReady => self.close_report(),
+            gst::StateChange::ReadyToNull => *lock(&self.loaded) = None,
+            _ => {}
         }
         result
     }
@@ -170,18 +167,33 @@ impl BaseTransformImpl for ClipClassifier {
             .map_err(|e| gst::loggable_error!(CAT, "Expected raw video, found {incaps}: {e}"))?;
         self.finish_windows();
         let input = input_uri(self.obj().sink_pad());
-        let mut loaded = lock(&self.loaded);
-        if let Some(loaded) = loaded.as_mut() {
-            if let Some(report) = &loaded.report {
-                report.check_input(input.as_deref()).map_err(|message| {
-                    self.post_error_message(message);
-                    gst::loggable_error!(CAT, "report-location is the input")
-                })?;
-            }
-            loaded.stream = Some(Stream::new(info, loaded.model.metadata()));
-            Arc::make_mut(&mut loaded.provenance).input = input;
+        let Some(loaded) = &mut *lock(&self.loaded) else {
+            return Ok(());
+        };
+        let checked = loaded
+            .report
+            .as_ref()
+            .map(|r| r.check_input(input.as_deref()));
+        // Now, and not when the first window is whole: the wrong path is to be heard of at once.
+        let read = loaded.reference.as_mut().map(|reference| {
+            let read = reference.read();
+            read.map_err(|e| unreadable(reference, &e))
+        });
+        if let Some(Err(message)) = checked.or(read) {
+            self.post_error_message(message);
+            return Err(gst::loggable_error!(
+                CAT,
+                "The report or the reference cannot be used"
+            ));
         }
+        loaded.stream = Some(Stream::new(info, loaded.model.metadata()));
+        Arc::make_mut(&mut loaded.provenance).input = input;
         Ok(())
+    }
+
+    fn src_event(&self, event: gst::Event) -> bool {
+        // A decoder would drop frames for a late sink, and windows would be of other frames than the file's.
+        event.type_() == gst::EventType::Qos || self.parent_src_event(event)
     }
 
     fn transform_ip(
@@ -190,6 +202,9 @@ impl BaseTransformImpl for ClipClassifier {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         if buffer.flags().contains(gst::BufferFlags::DISCONT) {
             self.finish_windows();
+            if let Some(loaded) = lock(&self.loaded).as_mut() {
+                loaded.from_the_start &= loaded.next_frame == 0;
+            }
         }
         let window = self.gather(buffer).map_err(|message| {
             self.post_error_message(message);
@@ -209,38 +224,28 @@ impl BaseTransformImpl for ClipClassifier {
         match event.type_() {
             gst::EventType::Eos => {
                 self.finish_windows();
-                self.finish_files();
+                self.publish();
                 let stats = lock(&self.stats).structure();
                 gst::info!(CAT, imp = self, "{stats}");
                 self.post(stats);
             }
-            // Where sparseadv's windows end.
-            gst::EventType::Segment
-            | gst::EventType::StreamStart
-            | gst::EventType::SegmentDone
-            | gst::EventType::StreamGroupDone => self.finish_windows(),
             gst::EventType::FlushStop => {
+                let offset = lock(&self.settings).offset;
                 if let Some(loaded) = lock(&self.loaded).as_mut() {
-                    loaded.gather = Gather::new(loaded.offset);
-                    loaded.flushed = true;
+                    loaded.gather = Gather::new(offset as usize);
+                    // What follows need not be what followed in the attacker's stream.
+                    loaded.from_the_start = false;
                 }
             }
+            event if ends_window(event) => self.finish_windows(),
             _ => {}
         }
         self.parent_sink_event(event)
     }
-
-    fn src_event(&self, event: gst::Event) -> bool {
-        // A decoder would leave out frames, and the windows would be of others than the file's.
-        if event.type_() == gst::EventType::Qos {
-            return true;
-        }
-        self.parent_src_event(event)
-    }
 }
 
 impl ClipClassifier {
-    fn post(&self, structure: gst::Structure) {
+    pub(super) fn post(&self, structure: gst::Structure) {
         let message = gst::message::Element::builder(structure).src(&*self.obj());
         let _ = self.obj().post_message(message.build());
     }
@@ -251,6 +256,9 @@ impl ClipClassifier {
         let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
         let options = settings.windows.model_options().map_err(wrong)?;
         let model = load_model(&options)?;
+        for warning in model.warnings() {
+            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
+        }
         let (metadata, classes) = (model.metadata(), model.classes());
         let label = settings.windows.label.as_deref();
         let true_label = label
@@ -261,22 +269,17 @@ impl ClipClassifier {
             windowing: settings.windows.windowing(metadata),
             tail: settings.windows.tail,
             true_label,
-            sha256: provenance::sha256(&options.path).map_err(|e| {
-                let path = options.path.display();
-                wrong(format!("The model {path} cannot be read: {e}."))
-            })?,
+            sha256: model.sha256().to_string(),
             path: options.path,
             model,
             reference: None,
             report: None,
             stream: None,
-            offset: 0,
             gather: Gather::default(),
-            unmatched: 0,
-            first: None,
-            flushed: false,
             next_frame: 0,
             next_window: 0,
+            from_the_start: true,
+            missed: 0,
             provenance: Arc::default(),
         });
         Ok(())
@@ -289,26 +292,19 @@ impl ClipClassifier {
         let Some(loaded) = loaded.as_mut() else {
             return Ok(());
         };
-        loaded.reference = settings.reference.as_deref().map(AttackReport::at_path);
+        loaded.reference = settings.reference.as_deref().map(AttackReport::open);
+        // The one of the last stream is still locked.
         loaded.report = None;
         if let Some(path) = &settings.windows.report_location {
-            let sidecar = sidecar(&loaded.path);
-            let mut inputs = vec![
-                ("the model", loaded.path.as_path()),
-                ("the model's metadata", &sidecar),
-            ];
-            inputs.extend(
-                settings
-                    .reference
-                    .as_deref()
-                    .map(|path| ("reference-location", path)),
-            );
-            loaded.report = Some(ReportFile::open(path, &inputs)?);
+            let model = model_files(&loaded.path);
+            let model = model.each_ref().map(|(what, path)| (*what, path.as_path()));
+            let reference = settings.reference.as_deref();
+            let reference = reference.map(|path| ("reference-location", path));
+            let inputs: Vec<_> = model.into_iter().chain(reference).collect();
+            loaded.report = Some(ReportFile::open(&*self.obj(), path, &inputs)?);
         }
-        loaded.offset = settings.offset as usize;
-        loaded.unmatched = 0;
-        loaded.first = None;
-        loaded.flushed = false;
+        loaded.from_the_start = true;
+        loaded.missed = 0;
         loaded.windowing = settings.windows.windowing(loaded.model.metadata());
         loaded.gather = Gather::new(settings.offset as usize);
         loaded.next_frame = 0;
@@ -323,210 +319,5 @@ impl ClipClassifier {
         });
         *lock(&self.stats) = Stats::default();
         Ok(())
-    }
-
-    /// Takes a frame; returns the window it completes, if any.
-    fn gather(&self, buffer: &mut gst::BufferRef) -> Result<Option<Vec<Seen>>, gst::ErrorMessage> {
-        let mut loaded = lock(&self.loaded);
-        let Some(loaded) = loaded.as_mut() else {
-            return Ok(None);
-        };
-        let Some(stream) = &loaded.stream else {
-            return Err(gst::error_msg!(
-                gst::CoreError::Negotiation,
-                ("Expected caps before frames, found none.")
-            ));
-        };
-        let samples = stream
-            .sample(buffer)
-            .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{error}")))?;
-        let running_time = running_time(self.obj().sink_pad(), buffer);
-        if loaded.next_frame == 0 {
-            loaded.first = running_time.zip(buffer.pts());
-            if let Some(reference) = &mut loaded.reference {
-                reference.open().map_err(|e| {
-                    gst::error_msg!(
-                        gst::ResourceError::OpenRead,
-                        (
-                            "Expected a report of sparseadv as reference-location, found {}: {e}. Name the attack's report-location.",
-                            reference.path().display()
-                        )
-                    )
-                })?;
-            }
-        }
-        let seen = Seen {
-            index: loaded.next_frame,
-            pts: buffer.pts(),
-            running_time,
-            samples,
-            reference: reference::of_meta(buffer),
-        };
-        loaded.next_frame += 1;
-        Ok(loaded.gather.push(seen, loaded.windowing))
-    }
-
-    /// Classifies the frames at the end of a stream that fill no window.
-    fn finish_windows(&self) {
-        let rest = {
-            let mut loaded = lock(&self.loaded);
-            let Some(loaded) = loaded.as_mut() else {
-                return;
-            };
-            let rest = loaded.gather.rest(loaded.windowing);
-            rest.filter(|_| loaded.tail == Tail::Pad)
-        };
-        if let Some(window) = rest {
-            // An error is on the bus; the event goes on all the same.
-            let _ = self.classify(&window);
-        }
-    }
-
-    fn classify(&self, window: &[Seen]) -> Result<WindowReport, gst::FlowError> {
-        let report = self.run(window).map_err(|message| {
-            self.post_error_message(message);
-            gst::FlowError::Error
-        })?;
-        lock(&self.stats).add(&report);
-        gst::debug!(CAT, imp = self, "{}", report.json());
-        self.write(&report);
-        self.post(report.structure());
-        Ok(report)
-    }
-
-    fn run(&self, window: &[Seen]) -> Result<WindowReport, gst::ErrorMessage> {
-        let began = Instant::now();
-        let mut loaded = lock(&self.loaded);
-        let (Some(loaded), Some(first), Some(last)) =
-            (loaded.as_mut(), window.first(), window.last())
-        else {
-            return Err(gst::error_msg!(
-                gst::CoreError::Failed,
-                ("No model is loaded.")
-            ));
-        };
-        let Some(stream) = &loaded.stream else {
-            return Err(gst::error_msg!(
-                gst::CoreError::Failed,
-                ("There are no caps.")
-            ));
-        };
-        let failed =
-            |e: &dyn std::fmt::Display| gst::error_msg!(gst::LibraryError::Failed, ("{e}"));
-        // Per thread; without it every module's second call takes ten times as long.
-        tch::jit::f_set_graph_executor_optimize(false).map_err(|e| failed(&e))?;
-        let samples: Vec<&Samples> = window.iter().map(|seen| &seen.samples).collect();
-        let view = stream
-            .view
-            .observe_window(&samples, loaded.model.metadata().window);
-        let logits = loaded.model.forward(&view).map_err(|e| failed(&e))?;
-        if logits.iter().any(|z| !z.is_finite()) {
-            return Err(failed(&format!(
-                "The model's output is not finite: {logits:?}. Its weights or its metadata (mean, std, range) do not fit this input."
-            )));
-        }
-        let label = loss::top(&logits);
-        let probabilities = loss::probabilities(&logits);
-        // By what shows in the middle: windows need not line up.
-        let (begin, flushed) = (loaded.first, loaded.flushed);
-        let time = |seen: &Seen| match begin {
-            // A seek begins the running time anew, and the frames keep their presentation times.
-            Some((running, pts)) if flushed => {
-                Some((seen.pts? + running).saturating_sub(pts).nseconds())
-            }
-            _ => seen.running_time.map(|t| t.nseconds()),
-        };
-        let times = time(first).zip(time(last));
-        let middle = times.map(|(a, b)| a / 2 + b / 2);
-        let of_report = match (&mut loaded.reference, middle) {
-            (Some(file), Some(time)) => {
-                let begin = begin.map(|(running, _)| running.nseconds());
-                file.at(time, begin).map_err(|e| {
-                    failed(&format!(
-                        "Expected a report of sparseadv as reference-location, but {} could not be read: {e}.",
-                        file.path().display()
-                    ))
-                })?
-            }
-            _ => None,
-        };
-        loaded.unmatched += u64::from(loaded.reference.is_some() && of_report.is_none());
-        let reference = of_report.or(window[window.len() / 2].reference);
-        let truth = loaded.true_label.or(reference.and_then(|r| r.truth));
-        let labels = Labels {
-            truth,
-            last: Some(label),
-            ..reference.unwrap_or_default()
-        };
-        let report = WindowReport {
-            window: loaded.next_window,
-            start_pts: first.pts.map(|t| t.nseconds()),
-            start_time: first.running_time.map(|t| t.nseconds()),
-            first_frame: first.index,
-            frames: window.len(),
-            label,
-            label_name: loaded.model.metadata().label_name(label),
-            probability: probabilities[label],
-            probabilities,
-            true_label: truth,
-            correct: truth.map(|l| l == label),
-            clean_label: labels.clean,
-            target_label: labels.target,
-            already_fooled: labels.already_fooled(),
-            fooled: labels.fooled(),
-            seconds: began.elapsed().as_secs_f64(),
-            provenance: loaded.provenance.clone(),
-        };
-        loaded.next_window += 1;
-        Ok(report)
-    }
-
-    /// At the end of a stream: gives the report its name, and tells of a reference that was of no use.
-    fn finish_files(&self) {
-        let mut loaded = lock(&self.loaded);
-        let Some(loaded) = loaded.as_mut() else {
-            return;
-        };
-        let published = loaded.report.as_mut().map(ReportFile::publish);
-        if let Some(Err(error)) = published {
-            loaded.report = None;
-            let text = format!("The report cannot be given its name: {error}");
-            gst::element_imp_warning!(self, gst::ResourceError::Write, ("{text}"));
-        }
-        let (unmatched, windows) = (loaded.unmatched, loaded.next_window);
-        if let (Some(reference), true) = (&loaded.reference, unmatched > 0) {
-            let path = reference.path().display();
-            let found = match reference.windows() {
-                0 => "no window in it".into(),
-                n => format!("{n} windows at other times"),
-            };
-            let what = match unmatched == windows {
-                true => "compared with nothing".into(),
-                false => format!("{unmatched} of {windows} windows are compared with nothing"),
-            };
-            gst::element_imp_warning!(
-                self,
-                gst::StreamError::Failed,
-                ("{what}: expected the windows of this stream in {path} (reference-location), found {found}. Name the report of the attack on this video.")
-            );
-        }
-    }
-
-    fn write(&self, report: &WindowReport) {
-        let mut loaded = lock(&self.loaded);
-        let Some(file) = loaded.as_mut().map(|l| &mut l.report) else {
-            return;
-        };
-        let written = file.as_mut().map(|f| f.write(&report.json()));
-        if let Some(Err(error)) = written {
-            // Once is enough; a full disk stays full.
-            *file = None;
-            drop(loaded);
-            gst::element_imp_warning!(
-                self,
-                gst::ResourceError::Write,
-                ("The report cannot be written any more: {error}")
-            );
-        }
     }
 }

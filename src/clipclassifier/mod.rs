@@ -11,6 +11,7 @@ mod properties;
 mod reference;
 pub mod report;
 mod stats;
+mod windows;
 
 glib::wrapper! {
     pub struct ClipClassifier(ObjectSubclass<imp::ClipClassifier>) @extends gst_base::BaseTransform, gst::Element, gst::Object;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the model said before the attack: from the meta of an upstream sparseadv, or from its report, by time.
+//! What the model said before the attack: from the meta of an upstream sparseadv, or from its report.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::files::open_growing;
+use crate::files;
 use crate::sparseadv::meta;
 use crate::tally::Labels;
 
@@ -26,52 +26,54 @@ pub fn of_meta(buffer: &gst::BufferRef) -> Option<Labels> {
 #[derive(Debug)]
 pub struct AttackReport {
     path: PathBuf,
-    /// The one file from the first frame on, whatever its name becomes.
+    /// Opened at the first frame: an element upstream may begin it only then. Kept, as it changes its name when it is whole.
     file: Option<File>,
-    /// What was read behind the last whole line.
+    /// What follows the last whole line.
     rest: Vec<u8>,
     windows: Vec<Line>,
+    unreadable: usize,
 }
 
 #[derive(Debug, serde::Deserialize)]
 struct Line {
+    first_frame: u64,
     start_time: Option<u64>,
     start_pts: Option<u64>,
     end_pts: Option<u64>,
-    #[serde(default)]
-    first_frame: u64,
-    #[serde(default)]
-    frames: u64,
     label: Option<usize>,
     clean_label: Option<usize>,
     target_label: Option<usize>,
 }
 
+/// A window to find in the report.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Number of its first frame, where the stream is known to have begun with the attacker's first frame.
+    pub first_frame: Option<u64>,
+    /// Stream frames from its first to its last.
+    pub span: u64,
+    /// Running time of its middle, in nanoseconds.
+    pub time: Option<u64>,
+}
+
 impl Line {
-    fn duration(&self) -> u64 {
-        let times = self.start_pts.zip(self.end_pts);
-        times.map_or(0, |(start, end)| end.saturating_sub(start))
-    }
-
     fn holds(&self, time: u64) -> bool {
-        self.start_time
-            .is_some_and(|start| (start..start.saturating_add(self.duration())).contains(&time))
-    }
-
-    /// When the stream's first frame showed.
-    fn begin(&self) -> Option<u64> {
-        let before = self.duration() / self.frames.max(1) * self.first_frame;
-        Some(self.start_time?.saturating_sub(before))
+        let (Some(start), Some(first), Some(end)) = (self.start_time, self.start_pts, self.end_pts)
+        else {
+            return false;
+        };
+        (start..start + end.saturating_sub(first)).contains(&time)
     }
 }
 
 impl AttackReport {
-    pub fn at_path(path: &Path) -> Self {
+    pub fn open(path: &Path) -> Self {
         Self {
             path: path.to_path_buf(),
             file: None,
             rest: Vec::new(),
             windows: Vec::new(),
+            unreadable: 0,
         }
     }
 
@@ -79,71 +81,77 @@ impl AttackReport {
         &self.path
     }
 
-    /// The number of windows found so far.
-    pub fn windows(&self) -> usize {
-        self.windows.len()
-    }
-
-    /// Opens the file, which an attacker in the same pipeline may be writing.
-    pub fn open(&mut self) -> io::Result<()> {
-        if self.file.is_none() {
-            let file = open_growing(&self.path)?;
-            if file.metadata()?.is_dir() {
-                return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    /// Reads on where the file has grown.
+    pub fn read(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(files::open_growing(&self.path)?),
+        };
+        file.read_to_end(&mut self.rest)?;
+        let whole = self.rest.iter().rposition(|b| *b == b'\n');
+        let whole = whole.map_or(0, |at| at + 1);
+        for line in self.rest[..whole]
+            .split(|b| *b == b'\n')
+            .filter(|l| !l.is_empty())
+        {
+            match serde_json::from_slice(line) {
+                Ok(line) => self.windows.push(line),
+                Err(_) => self.unreadable += 1,
             }
-            self.file = Some(file);
         }
+        self.rest.drain(..whole);
         Ok(())
     }
 
-    /// The window that shows at `time`, a running time in nanoseconds of a stream whose first frame shows at `begin`. Reads on where the
-    /// file has grown.
-    pub fn at(&mut self, time: u64, begin: Option<u64>) -> io::Result<Option<Labels>> {
-        let mut found = self.find(time, begin);
-        if found.is_none() {
-            self.read_on()?;
-            found = self.find(time, begin);
+    /// The attacker's window that a window shows. Frames are counted where both streams begin together: encoders and muxers move times, and
+    /// some make new ones. Elsewhere running times have to do.
+    pub fn at(&mut self, place: Place) -> io::Result<Option<Labels>> {
+        if self.find(place).is_none() {
+            self.read()?;
         }
-        Ok(found.and_then(|w| {
+        Ok(self.find(place).and_then(|line| {
             Some(Labels {
-                truth: w.label,
-                target: w.target_label,
-                clean: Some(w.clean_label?),
+                truth: line.label,
+                target: line.target_label,
+                clean: Some(line.clean_label?),
                 last: None,
             })
         }))
     }
 
-    fn find(&self, time: u64, begin: Option<u64>) -> Option<&Line> {
-        let time = self.in_its_time(time, begin)?;
-        self.windows.iter().find(|w| w.holds(time))
+    fn find(&self, place: Place) -> Option<&Line> {
+        let Some(first) = place.first_frame else {
+            let time = place.time?;
+            // After a seek the same times come again: those written last are meant.
+            return self.windows.iter().rev().find(|w| w.holds(time));
+        };
+        let nearest = self
+            .windows
+            .iter()
+            .min_by_key(|w| w.first_frame.abs_diff(first))?;
+        // The next one may not be written yet.
+        (nearest.first_frame.abs_diff(first) <= place.span / 2).then_some(nearest)
     }
 
-    /// Muxers move a stream's begin to zero, and codecs by some frames: then times count from the first frame. A stream that begins much
-    /// later than the attacked one is a later part of it.
-    fn in_its_time(&self, time: u64, begin: Option<u64>) -> Option<u64> {
-        let first = self.windows.first()?;
-        let (Some(attacked), Some(begin)) = (first.begin(), begin) else {
-            return Some(time);
+    /// What there is to say of a report in which `missed` of the stream's `windows` windows were not found.
+    pub fn complaint(&self, windows: u64, missed: u64) -> Option<String> {
+        let path = self.path.display();
+        let found = match (self.windows.len(), self.unreadable) {
+            (0, 0) => "an empty file".to_string(),
+            (0, unreadable) => format!("{unreadable} lines that are no windows' reports"),
+            (lines, 0) => format!("{lines} windows, none of which is at their place"),
+            (lines, unreadable) => format!("{lines} windows and {unreadable} lines that are none"),
         };
-        if begin > attacked.saturating_add(first.duration() / 2) {
-            return Some(time);
+        match missed {
+            0 => None,
+            missed if missed == windows => Some(format!(
+                "Expected the windows of this stream in the report {path}, found {found}: nothing is compared with it. Give the report of \
+                 the attack on this very video as reference-location."
+            )),
+            missed => Some(format!(
+                "{missed} of {windows} windows are not in the report {path}: they are compared with nothing. Is it the report of the attack \
+                 on this very video, and do window-size, stride and frame-step agree?"
+            )),
         }
-        Some(time.saturating_sub(begin).saturating_add(attacked))
-    }
-
-    fn read_on(&mut self) -> io::Result<()> {
-        self.open()?;
-        if let Some(file) = &mut self.file {
-            file.read_to_end(&mut self.rest)?;
-        }
-        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else {
-            return Ok(());
-        };
-        let whole: Vec<u8> = self.rest.drain(..=end).collect();
-        let lines = whole.split(|byte| *byte == b'\n');
-        self.windows
-            .extend(lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok()));
-        Ok(())
     }
 }

@@ -135,8 +135,8 @@ impl Tree {
                 .map(|(class, _)| format!("{at}/{}", class.text))
                 .collect();
             return format!(
-                "Expected videos in class folders in {at}, found them one level deeper, {example} say. Call it with a folder of class \
-                 folders, {at}/{}: there are {}.",
+                "Expected videos in class folders in {at}, found them one level deeper, {example} say. Name the folder that has the class \
+                 folders, as in: gst-sparseadv convert {at}/{} DST. Such folders are {}.",
                 first.text,
                 folders.join(", ")
             );

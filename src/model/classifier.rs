@@ -2,16 +2,17 @@
 
 //! Passes through a TorchScript classifier.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tch::{CModule, Device, IValue, Kind, Tensor};
 
-use super::archive::{self, Origin};
+use super::archive::{self, Archive, Origin};
 use super::error::torch_message;
 use super::features::Coverage;
-use super::metadata::{FeatureLayout, Layout};
-use super::tensor::{copy_to, gradient, gradients, run_error};
-use super::{probe, DeviceChoice, Error, Metadata};
+use super::input::{Failure, Giving};
+use super::metadata::FeatureLayout;
+use super::tensor::{copy_to, gradient, gradients, run_error, FLOATS};
+use super::{probe, refusal, warnings, DeviceChoice, Error, Metadata};
 
 /// How to load a model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,17 +25,21 @@ pub struct Options {
 
 /// A loaded classifier, probed and ready. One per element: libtorch modules are not safe to run from several threads.
 pub struct Model {
-    module: CModule,
-    device: Device,
-    metadata: Metadata,
+    pub(super) module: CModule,
+    pub(super) device: Device,
+    pub(super) metadata: Metadata,
     origin: Origin,
     classes: usize,
     features: Option<Features>,
     /// Why features that the model returns are not used.
     features_unused: Option<String>,
+    pub(super) giving: Giving,
+    /// Of the file, in hexadecimal.
+    sha256: String,
+    warnings: Vec<String>,
     pass: Option<Pass>,
     /// The leaf of every pass, kept so that only what changes is copied.
-    input: Option<Tensor>,
+    pub(super) input: Option<Tensor>,
 }
 
 /// The feature map the model returns and what it says of frames.
@@ -56,28 +61,46 @@ pub(super) struct Pass {
 impl Model {
     /// Loads and probes a model. Fails with a sentence on anything that would make an attack impossible.
     pub fn load(options: &Options) -> Result<Self, Error> {
-        let (mut metadata, origin) = archive::read_metadata(&options.path)?;
+        let archive = archive::read(&options.path)?;
+        let mut metadata = archive.metadata.clone();
         if let Some(window) = options.window {
             metadata.window = window;
         }
         let device = options.device.open()?;
-        let module = load_module(&options.path, device)?;
+        let (module, kind) = load_module(options, device, &archive)?;
         let mut model = Self {
             module,
             device,
             metadata,
-            origin,
+            origin: archive.origin.clone(),
             classes: 0,
             features: None,
             features_unused: None,
+            giving: Giving {
+                kind,
+                copies: false,
+            },
+            sha256: archive.sha256.clone(),
+            warnings: Vec::new(),
             pass: None,
             input: None,
         };
-        let probed = probe::probe(&mut model)?;
+        let probed = probe::probe(&mut model).map_err(|e| refusal::of_code(e, &archive.code))?;
+        model.warnings = warnings::of(&model, &archive, options, &probed);
         model.classes = probed.classes;
         model.features = probed.features;
         model.features_unused = probed.features_unused;
         Ok(model)
+    }
+
+    /// What to know before believing a result of this model, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+
+    /// SHA-256 of the model's file when it was loaded, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     pub fn metadata(&self) -> &Metadata {
@@ -116,15 +139,11 @@ impl Model {
         self.metadata.window * 3 * h * w
     }
 
-    /// Shape of the tensor the model is given.
-    pub fn input_shape(&self) -> [i64; 5] {
-        let m = &self.metadata;
-        let [h, w] = m.crop.map(|n| n as i64);
-        let t = m.window as i64;
-        match m.layout {
-            Layout::Bcthw => [1, 3, t, h, w],
-            Layout::Btchw => [1, t, 3, h, w],
-        }
+    /// From the next pass on the model gets a copy of its input.
+    pub(super) fn copy_input(&mut self) {
+        self.giving.copies = true;
+        // What the model has written into it shall not be seen again.
+        self.input = None;
     }
 
     /// One forward pass over a window `[T, 3, height, width]` in grey levels, of which the frames `changed` differ from the last one's.
@@ -141,10 +160,15 @@ impl Model {
         // The old graph is freed before the new one is built, and before its input changes.
         self.pass = None;
         let input = self.fill(view, changed).map_err(run_error)?;
-        let output = self
-            .module
-            .forward_is(&[IValue::Tensor(input.shallow_clone())])
-            .map_err(run_error)?;
+        let output = match self.give(&input) {
+            Ok(output) => output,
+            Err(Failure::Written) if !self.giving.copies => {
+                self.copy_input();
+                return self.pass(view, changed);
+            }
+            Err(Failure::Written) => return Err(Error::WritesInput),
+            Err(Failure::Torch(error)) => return Err(run_error(error)),
+        };
         let (logits, features) = match output {
             IValue::Tensor(logits) => (logits, None),
             IValue::Tuple(items) => {
@@ -173,6 +197,11 @@ impl Model {
         }))
     }
 
+    /// The last forward pass.
+    pub(super) fn last(&self) -> Result<&Pass, Error> {
+        self.pass.as_ref().ok_or_else(no_pass)
+    }
+
     /// The gradient of `loss` with respect to the frames `frames` of the last pass's input, as a view in grey levels.
     pub(super) fn input_gradient(
         &mut self,
@@ -180,92 +209,14 @@ impl Model {
         frames: &[usize],
         grad_view: &mut [f32],
     ) -> Result<(), Error> {
-        let pass = self.pass.as_ref().ok_or_else(no_pass)?;
+        let pass = self.last()?;
         let grad = gradient(loss, &pass.input, pass.keep)?.ok_or(Error::NoGradient)?;
         self.to_view(&grad, frames, grad_view)
-    }
-
-    /// The frames `frames` of a gradient with respect to the input, as a view in grey levels.
-    fn to_view(&self, grad: &Tensor, frames: &[usize], grad_view: &mut [f32]) -> Result<(), Error> {
-        let len = self.frame_len();
-        let size = len / 3;
-        let (scale, _) = self.metadata.scale_and_bias();
-        let mut host = vec![0.0; len];
-        for k in frames {
-            let frame = self.frame_of(grad, *k).map_err(run_error)?;
-            copy_to(&frame, &mut host)?;
-            let out = &mut grad_view[k * len..][..len];
-            for (c, out) in out.chunks_exact_mut(size).enumerate() {
-                let place = self.place(c);
-                let from = &host[place * size..][..size];
-                out.iter_mut()
-                    .zip(from)
-                    .for_each(|(o, g)| *o = scale[place] * g);
-            }
-        }
-        Ok(())
-    }
-
-    /// The input tensor with the frames `changed` of a view in it.
-    fn fill(&mut self, view: &[f32], changed: &[usize]) -> Result<Tensor, tch::TchError> {
-        let (len, [h, w]) = (self.frame_len(), self.metadata.crop);
-        let (scale, bias) = self.metadata.scale_and_bias();
-        let shape = self.input_shape();
-        let (input, all);
-        let frames = match &self.input {
-            Some(tensor) => {
-                input = tensor.shallow_clone();
-                changed
-            }
-            None => {
-                input = Tensor::f_zeros(shape, (Kind::Float, self.device))?;
-                all = (0..self.metadata.window).collect::<Vec<_>>();
-                &all
-            }
-        };
-        // Written to as data, not as a step of a graph.
-        let _ = input.f_set_requires_grad(false)?;
-        let mut host = vec![0.0; len];
-        for k in frames {
-            for c in 0..3 {
-                let place = self.place(c);
-                let (s, b) = (scale[place], bias[place]);
-                let from = &view[k * len + c * h * w..][..h * w];
-                let to = &mut host[place * h * w..][..h * w];
-                to.iter_mut().zip(from).for_each(|(o, v)| *o = s * v + b);
-            }
-            let frame = Tensor::f_from_slice(&host)?.f_view([3, h as i64, w as i64])?;
-            self.frame_of(&input, *k)?.f_copy_(&frame)?;
-        }
-        self.input = Some(input.shallow_clone());
-        input.f_set_requires_grad(true)
-    }
-
-    /// Frame `k` of a tensor in the model's layout, `[3, height, width]`.
-    fn frame_of(&self, tensor: &Tensor, k: usize) -> Result<Tensor, tch::TchError> {
-        let window = tensor.f_select(0, 0)?;
-        match self.metadata.layout {
-            Layout::Bcthw => window.f_select(1, k as i64),
-            Layout::Btchw => window.f_select(0, k as i64),
-        }
-    }
-
-    /// Where the model has colour channel `c` of R, G, B. Mean and deviation come in the model's own order.
-    fn place(&self, c: usize) -> usize {
-        if self.metadata.channels == "BGR" {
-            2 - c
-        } else {
-            c
-        }
-    }
-
-    fn frame_len(&self) -> usize {
-        3 * self.metadata.crop[0] * self.metadata.crop[1]
     }
 }
 
 impl Pass {
-    fn logits(&self) -> Result<Vec<f32>, Error> {
+    pub(super) fn logits(&self) -> Result<Vec<f32>, Error> {
         let mut logits = vec![0.0; self.logits.numel()];
         let tensor = self.logits.f_detach().map_err(run_error)?;
         copy_to(&tensor, &mut logits)?;
@@ -273,7 +224,7 @@ impl Pass {
     }
 
     /// `sum_k cotangent[k] * logits[k]`
-    fn weighted(&self, cotangent: &[f32]) -> Result<Tensor, tch::TchError> {
+    pub(super) fn weighted(&self, cotangent: &[f32]) -> Result<Tensor, tch::TchError> {
         let cotangent = Tensor::f_from_slice(cotangent)?
             .f_view_as(&self.logits)?
             .f_to_device(self.logits.device())?;
@@ -309,7 +260,7 @@ impl crate::attack::Classifier for Model {
         frames: &[usize],
         grad_view: &mut [f32],
     ) -> Result<(), crate::attack::Error> {
-        let pass = self.pass.as_ref().ok_or_else(no_pass)?;
+        let pass = self.last()?;
         let sum = pass.weighted(cotangent).map_err(run_error)?;
         Ok(self.input_gradient(&sum, frames, grad_view)?)
     }
@@ -323,7 +274,7 @@ impl crate::attack::Classifier for Model {
         let Some(features) = &self.features else {
             return Ok(None);
         };
-        let pass = self.pass.as_ref().ok_or_else(no_pass)?;
+        let pass = self.last()?;
         let map = pass.features.as_ref().ok_or_else(no_pass)?;
         let sum = pass.weighted(cotangent).map_err(run_error)?;
         let [grad, input] = gradients(&sum, [map, &pass.input], true)?;
@@ -351,19 +302,37 @@ impl From<Error> for crate::attack::Error {
     }
 }
 
-fn load_module(path: &Path, device: Device) -> Result<CModule, Error> {
-    let load = || -> Result<CModule, tch::TchError> {
-        let mut module = CModule::load_on_device(path, device)?;
+/// The module and the kind of its parameters.
+fn load_module(
+    options: &Options,
+    device: Device,
+    archive: &Archive,
+) -> Result<(CModule, Kind), Error> {
+    let load = || -> Result<(CModule, Kind), tch::TchError> {
+        let mut module = CModule::load_on_device(&options.path, device)?;
         module.f_set_eval()?;
+        let mut kinds = Vec::new();
         for (_, parameter) in module.named_parameters()? {
             // Only the input's gradient is wanted; those of the weights would cost a quarter of the time.
             let _ = parameter.f_set_requires_grad(false)?;
+            kinds.push(parameter.f_kind()?);
         }
-        Ok(module)
+        kinds.retain(|kind| FLOATS.contains(kind));
+        kinds.dedup();
+        let kind = match kinds[..] {
+            [kind] => kind,
+            _ => Kind::Float,
+        };
+        Ok((module, kind))
     };
-    load().map_err(|e| Error::Load {
-        path: path.display().to_string(),
-        reason: torch_message(&e),
+    load().map_err(|e| {
+        let reason = torch_message(&e);
+        let remedy = refusal::of_load(&reason, &archive.code).into();
+        Error::Load {
+            path: options.path.display().to_string(),
+            reason,
+            remedy,
+        }
     })
 }
 

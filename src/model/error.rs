@@ -2,26 +2,44 @@
 
 //! What can be wrong with a model: what was expected, what was found, what to do.
 
+use super::kind::Found;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("The model {path} cannot be read: {reason}. Expected a TorchScript archive; check the path.")]
     Unreadable { path: String, reason: String },
-    #[error("Expected a TorchScript archive, found {found} in {path}. Export the model with torch.jit.save, as examples/python/export_model.py does.")]
-    NotTorchScript { path: String, found: String },
-    #[error("The TorchScript archive {path} cannot be loaded: {reason}. Export it again, with a PyTorch no newer than the libtorch this plugin is built with.")]
-    Load { path: String, reason: String },
+    #[error("Expected a TorchScript archive, found {} in {path}. {}", found.what, found.remedy)]
+    NotTorchScript { path: String, found: Found },
+    #[error("The TorchScript archive {path} cannot be loaded: {reason}. {remedy}")]
+    Load {
+        path: String,
+        reason: String,
+        remedy: String,
+    },
     #[error(
         "The metadata of {origin} cannot be used: {reason}. See the model contract in README.md."
     )]
     Metadata { origin: String, reason: String },
-    #[error("The model refuses its input {shape}: {reason}. Expected a model that takes this size; correct window, layout, resize or crop in its metadata (or in a sidecar file model.pt.json), or the window-size property.")]
-    Input { shape: String, reason: String },
+    #[error("The model refuses its input {shape}: {reason}. {remedy}")]
+    Input {
+        shape: String,
+        reason: String,
+        remedy: String,
+    },
+    #[error("Expected two passes over one input to give the same logits, found that two passes over one input differ by {difference} ({input}). The model is random (dropout or noise at work in evaluation mode, or traced in training mode) or has a memory (a buffer that each pass changes), so that no result of it can be checked. Call .eval() before exporting, and take either out.")]
+    NotRepeatable { difference: f32, input: String },
+    #[error("Expected a model that leaves its input alone, found one that changes its input in place even where it gets a copy of its own. Take operations such as x.sub_(mean) or x[...] = y out of its forward, or clone the input there, and export it again.")]
+    WritesInput,
+    #[error("Expected logits that depend on the input by a gradient, found a quantized model, which has none. Export the model as it was before it was quantized.")]
+    Quantized,
     #[error("Expected logits of shape [1, classes] with at least 2 classes, found {found}. The model must return the logits, or a tuple of logits and features.")]
     Logits { found: String },
     #[error("Expected as many labels as logits, found {labels} labels and {logits} logits. Correct labels in the model's metadata.")]
     Labels { labels: usize, logits: usize },
-    #[error("Expected finite logits, found {found} on a black window. The model's weights are damaged, or mean, std and range in its metadata are wrong.")]
-    NotFinite { found: String },
+    #[error("Expected finite logits, found {found} on {input}. The model's weights are damaged, or mean, std and range in its metadata are wrong.")]
+    NotFinite { found: String, input: String },
+    #[error("Expected a finite gradient, found NaN or infinity on windows of texture and of noise. The model divides by zero or takes the root of zero, in its backward pass at least: add a small number there, and export it again.")]
+    GradientNotFinite,
     #[error("Expected logits that depend on the input by a gradient, found none. The model detaches its input (a no_grad block, a cast to integers, an in-place copy); export it without, by tracing if need be.")]
     NoGradient,
     #[error("The features returned are not on the path to the logits: they have no gradient. Return the very tensor that flows on to the logits, not a copy or reshape of it, or return the logits alone.")]
@@ -39,7 +57,21 @@ pub enum Error {
 /// The message of a libtorch error without its C++ stack and TorchScript traceback.
 pub fn torch_message(error: &tch::TchError) -> String {
     let text = error.to_string();
-    let text = text.split("\nException raised").next().unwrap_or_default();
+    // What follows is for those who build libtorch.
+    let mut text = text.as_str();
+    for end in [
+        "\nException raised",
+        "\nframe #",
+        "Could not find any similar ops",
+        "\n:\n",
+    ] {
+        text = text.split(end).next().unwrap_or_default();
+    }
+    let text = text.trim_start_matches("Internal torch error: ");
+    let text = match text.strip_prefix("[enforce fail at ") {
+        Some(rest) => rest.split_once("] . ").map_or(text, |(_, said)| said),
+        None => text,
+    };
     // In a traceback the cause stands last.
     let text = match text
         .rfind("RuntimeError: ")
@@ -54,5 +86,8 @@ pub fn torch_message(error: &tch::TchError) -> String {
         .map(str::trim)
         .filter(|l| !l.is_empty())
         .collect();
-    lines.join(" ").trim_end_matches('.').to_string()
+    lines
+        .join(" ")
+        .trim_end_matches(['.', ':', ' '])
+        .to_string()
 }

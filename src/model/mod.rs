@@ -7,12 +7,18 @@ pub mod classifier;
 pub mod device;
 pub mod error;
 pub mod features;
+mod input;
+pub mod kind;
+pub mod libtorch;
 pub mod metadata;
 mod probe;
+mod refusal;
 mod tensor;
+mod warnings;
 
 pub use archive::Origin;
 pub use classifier::{Model, Options};
 pub use device::DeviceChoice;
 pub use error::Error;
+pub use libtorch::version as libtorch_version;
 pub use metadata::Metadata;

@@ -1,57 +1,61 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One pass over a black window when a model is loaded: every way in which it may not fit becomes a sentence now, not a crash later.
+//! Passes over a few windows when a model is loaded: every way in which it may not fit becomes a sentence now, not a crash or a wrong number
+//! later.
 
 use tch::{Kind, Tensor};
 
 use super::classifier::{Features, Pass};
 use super::features::Coverage;
 use super::metadata::FeatureLayout;
-use super::tensor::{copy_to, gradient, run_error};
-use super::{Error, Model};
+use super::tensor::{copy_to, gradient, run_error, FLOATS};
+use super::{refusal, Error, Model};
 
 pub(super) struct Probed {
     pub classes: usize,
     pub features: Option<Features>,
     pub features_unused: Option<String>,
+    /// What makes results doubtful, a sentence each.
+    pub doubts: Vec<String>,
+}
+
+const BLACK: &str = "a black window";
+const NOISE: &str = "a window of noise";
+const TEXTURE: &str = "a window of texture";
+
+/// The windows a model is looked at with. Black alone may leave units dead, and one window may meet a model's exception.
+struct Views {
+    black: Vec<f32>,
+    noise: Vec<f32>,
+    texture: Vec<f32>,
+}
+
+impl Views {
+    fn of(model: &Model) -> Self {
+        let [_, w] = model.metadata().crop;
+        let hash = |i: usize| ((i.wrapping_mul(2_654_435_761)) >> 7 & 255) as f32;
+        let len = model.view_len();
+        let stripes = |i: usize| {
+            // Of another width and place in every row, colour and frame.
+            let (x, row) = (i % w, i / w);
+            let phase = x as f32 * (0.15 + 0.01 * (row % 7) as f32) + row as f32 * 0.4;
+            127.5 + 100.0 * phase.sin() + (hash(i) - 127.5) * 0.2
+        };
+        Self {
+            black: vec![0.0; len],
+            noise: (0..len).map(hash).collect(),
+            texture: (0..len).map(stripes).collect(),
+        }
+    }
 }
 
 pub(super) fn probe(model: &mut Model) -> Result<Probed, Error> {
     // Per thread: without it the second call of a module is ten times as slow as the others.
     tch::jit::f_set_graph_executor_optimize(false).map_err(run_error)?;
-    let shape = format!("{:?}", model.input_shape());
-    let black = vec![0.0; model.view_len()];
-    let all: Vec<usize> = (0..model.metadata().window).collect();
-    let pass = model.pass(&black, &all).map_err(|e| match e {
-        Error::Run { reason } => Error::Input { shape, reason },
-        other => other,
-    })?;
-    let size = pass.logits.size();
-    let &[1, classes] = size.as_slice() else {
-        return Err(Error::Logits {
-            found: format!("{size:?}"),
-        });
-    };
-    if classes < 2 {
-        return Err(Error::Logits {
-            found: format!("{size:?}"),
-        });
-    }
-    if !matches!(
-        pass.logits.kind(),
-        Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16
-    ) {
-        return Err(Error::NoGradient);
-    }
-    let classes = classes as usize;
-    let mut logits = vec![0.0; classes];
-    copy_to(&pass.logits.f_detach().map_err(run_error)?, &mut logits)?;
-    if logits.iter().any(|z| !z.is_finite()) {
-        return Err(Error::NotFinite {
-            found: format!("{logits:?}"),
-        });
-    }
-    let sum = pass.logits.f_sum(Kind::Float).map_err(run_error)?;
+    let views = Views::of(model);
+    begin(model, &views.black)?;
+    let classes = shape_of(model)?;
+    let black = look(model, &views.black, BLACK)?;
     let labels = model.metadata().labels.len();
     if labels != 0 && labels != classes {
         return Err(Error::Labels {
@@ -59,33 +63,216 @@ pub(super) fn probe(model: &mut Model) -> Result<Probed, Error> {
             logits: classes,
         });
     }
-    let mut grad_view = black;
-    if let Err(error) = model.input_gradient(&sum, &all, &mut grad_view) {
-        match error {
-            // cuDNN has no backward of recurrent layers in evaluation mode; libtorch's own kernels have.
-            Error::Run { reason } if reason.contains("cudnn RNN backward") => {
-                tch::Cuda::set_user_enabled_cudnn(false);
-                return probe(model);
-            }
-            other => return Err(other),
+    let noise = look(model, &views.noise, NOISE)?;
+    let texture = look(model, &views.texture, TEXTURE)?;
+    for (view, name, first) in [
+        (&views.noise, NOISE, &noise),
+        (&views.texture, TEXTURE, &texture),
+    ] {
+        let second = look(model, view, name)?;
+        repeated(model, name, first, &second)?;
+    }
+    // The last pass was over texture.
+    let zero = match zero_gradient(model) {
+        // cuDNN has no backward of recurrent layers in evaluation mode; libtorch's own kernels have.
+        Err(Error::Run { reason }) if reason.contains("cudnn RNN backward") => {
+            tch::Cuda::set_user_enabled_cudnn(false);
+            return probe(model);
+        }
+        zero => zero?,
+    };
+    let (features, features_unused) = probe_features(model)?;
+    let mut doubts = Vec::new();
+    doubts.extend(probabilities(model, &[black, noise, texture])?);
+    if zero == Gradient::Zero {
+        model.pass(&views.noise, &all(model))?;
+        if zero_gradient(model)? == Gradient::Zero {
+            doubts.push(
+                "The model gives no gradient: it is zero on windows of texture and of noise alike, so that no attack can move it. That is no \
+                 robustness. Take saturating or rounding operations (a softmax, a sign, a threshold) out of it, and export it again."
+                    .into(),
+            );
+        }
+    } else if zero == Gradient::NotFinite {
+        model.pass(&views.noise, &all(model))?;
+        if zero_gradient(model)? == Gradient::NotFinite {
+            return Err(Error::GradientNotFinite);
         }
     }
-    let (features, features_unused) = probe_features(model)?;
     Ok(Probed {
         classes,
         features,
         features_unused,
+        doubts,
     })
 }
 
+fn all(model: &Model) -> Vec<usize> {
+    (0..model.metadata().window).collect()
+}
+
+/// The first pass, in the precision that the model takes.
+fn begin(model: &mut Model, view: &[f32]) -> Result<(), Error> {
+    let all = all(model);
+    let mut refused = match model.pass(view, &all).map(|_| ()) {
+        Err(Error::Run { reason }) => reason,
+        done => return done,
+    };
+    if refusal::of_precision(&refused) {
+        // A traced model holds its weights as constants, so its parameters do not tell their kind.
+        let stated = model.giving.kind;
+        for kind in FLOATS.into_iter().filter(|kind| *kind != stated) {
+            model.giving.kind = kind;
+            match model.pass(view, &all).map(|_| ()) {
+                Err(Error::Run { reason }) if kind == Kind::Float => refused = reason,
+                Err(Error::Run { .. }) => {}
+                done => return done,
+            }
+        }
+        model.giving.kind = stated;
+    }
+    let remedy = refusal::of_input(model, &refused);
+    Err(Error::Input {
+        shape: format!("{:?}", model.input_shape()),
+        reason: refused,
+        remedy,
+    })
+}
+
+/// The number of classes, by the last pass.
+fn shape_of(model: &mut Model) -> Result<usize, Error> {
+    let logits = &model.last()?.logits;
+    let size = logits.size();
+    let classes = match size[..] {
+        [1, classes] if classes >= 2 => classes,
+        _ => {
+            return Err(Error::Logits {
+                found: format!("{size:?}"),
+            })
+        }
+    };
+    match FLOATS.contains(&logits.kind()) {
+        true => Ok(classes as usize),
+        false => Err(Error::NoGradient),
+    }
+}
+
+/// The logits of a window. A model that writes into its input gets a copy from here on.
+fn look(model: &mut Model, view: &[f32], name: &str) -> Result<Vec<f32>, Error> {
+    let all = all(model);
+    let meant = model
+        .fill(view, &all)
+        .and_then(|t| t.f_detach()?.f_mul_scalar(1.0));
+    let meant = meant.map_err(run_error)?;
+    let mut logits = model.pass(view, &all)?.logits()?;
+    // libtorch does not count writes through `.data`.
+    let given = model.last()?.input.f_detach().map_err(run_error)?;
+    if !model.giving.copies && !given.f_equal(&meant).map_err(run_error)? {
+        model.copy_input();
+        logits = model.pass(view, &all)?.logits()?;
+    }
+    if logits.iter().any(|z| !z.is_finite()) {
+        return Err(Error::NotFinite {
+            found: format!("{logits:?}"),
+            input: name.into(),
+        });
+    }
+    Ok(logits)
+}
+
+/// How far two passes over one input may lie apart, as a part of the largest logit. A matrix product may sum in another order at another
+/// address; that is some hundred roundings at most.
+fn noise_of(kind: Kind) -> f32 {
+    match kind {
+        Kind::Half => 2e-2,
+        Kind::BFloat16 => 1e-1,
+        _ => 1e-4,
+    }
+}
+
+fn repeated(model: &Model, name: &str, first: &[f32], second: &[f32]) -> Result<(), Error> {
+    let largest = first
+        .iter()
+        .chain(second)
+        .fold(0.0f32, |m, z| m.max(z.abs()));
+    let pairs = first.iter().zip(second);
+    let difference = pairs.fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+    if difference <= noise_of(model.giving.kind) * largest {
+        return Ok(());
+    }
+    Err(Error::NotRepeatable {
+        difference,
+        input: name.into(),
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gradient {
+    Zero,
+    NotFinite,
+    Some,
+}
+
+/// The gradient of a mixture of the last pass's logits. Their sum would not do: that of probabilities is constant.
+fn zero_gradient(model: &mut Model) -> Result<Gradient, Error> {
+    let pass = model.last()?;
+    let classes = pass.logits.numel();
+    let weight = |k: usize| ((k * 7 + 3) % 11) as f32 / 5.0 - 1.1;
+    let weights: Vec<f32> = (0..classes).map(weight).collect();
+    let sum = pass.weighted(&weights).map_err(run_error)?;
+    let mut grad = vec![0.0; model.view_len()];
+    let all = all(model);
+    model.input_gradient(&sum, &all, &mut grad)?;
+    Ok(if grad.iter().any(|g| !g.is_finite()) {
+        Gradient::NotFinite
+    } else if grad.iter().all(|g| *g == 0.0) {
+        Gradient::Zero
+    } else {
+        Gradient::Some
+    })
+}
+
+/// Whether the outputs are probabilities: they sum to 1 or 100 whatever the input, or stay between 0 and 1. Log-probabilities are logits up to
+/// a constant, and fit.
+fn probabilities(model: &mut Model, outputs: &[Vec<f32>; 3]) -> Result<Option<String>, Error> {
+    let sums_to = |total: f32| {
+        let sums = |z: &Vec<f32>| (z.iter().sum::<f32>() - total).abs() <= 2e-3 * total;
+        let positive = |z: &Vec<f32>| z.iter().all(|p| *p >= -1e-6 * total);
+        outputs.iter().all(|z| sums(z) && positive(z))
+    };
+    let within = |z: &[f32]| z.iter().all(|p| (0.0..=1.0).contains(p));
+    let found = if sums_to(1.0) {
+        "sum to 1 on every input, as probabilities (softmax) do"
+    } else if sums_to(100.0) {
+        "sum to 100 on every input, as probabilities in percent do"
+    } else if outputs.iter().all(|z| within(z)) && bounded(model, within)? {
+        "stay between 0 and 1 on every input, as probabilities (sigmoid) do"
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(format!(
+        "The model's outputs {found}, where logits are expected: where the model is sure, their gradient vanishes, and a lead of `confidence` \
+         cannot be reached. Failures of the attack are then no robustness. Take the softmax or sigmoid out of the model's end, and export it \
+         again."
+    )))
+}
+
+/// Whether the outputs stay within their bounds for input a hundred times as strong as any, which takes logits far away.
+fn bounded(model: &mut Model, within: impl Fn(&[f32]) -> bool) -> Result<bool, Error> {
+    let strong = Views::of(model).noise;
+    let strong: Vec<f32> = strong.iter().map(|v| (v - 127.5) * 100.0).collect();
+    let all = all(model);
+    Ok(match model.pass(&strong, &all) {
+        Ok(pass) => within(&pass.logits()?),
+        Err(_) => false,
+    })
+}
+
+/// Looks at the features of the last pass.
 fn probe_features(model: &mut Model) -> Result<(Option<Features>, Option<String>), Error> {
     let metadata = model.metadata().clone();
     let frames = metadata.window;
-    // Black frames may leave units dead that then seem to see nothing; any texture will do.
-    let texture = (0..model.view_len()).map(|i| ((i * 2_654_435_761) >> 7 & 255) as f32);
-    let texture: Vec<f32> = texture.collect();
-    let all: Vec<usize> = (0..frames).collect();
-    let pass = model.pass(&texture, &all)?;
+    let pass = model.last()?;
     let Some(map) = &pass.features else {
         return Ok((None, None));
     };

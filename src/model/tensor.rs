@@ -7,6 +7,9 @@ use tch::{Device, Kind, Tensor};
 use super::error::torch_message;
 use super::Error;
 
+/// What gradients flow through.
+pub const FLOATS: [Kind; 4] = [Kind::Float, Kind::Double, Kind::Half, Kind::BFloat16];
+
 /// The gradient of `loss` with respect to `input`, `None` where there is none. The graph is kept if asked for.
 pub fn gradient(loss: &Tensor, input: &Tensor, keep: bool) -> Result<Option<Tensor>, Error> {
     let [grad] = gradients(loss, [input], keep)?;

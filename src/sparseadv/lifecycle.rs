@@ -10,10 +10,10 @@ use gst::subclass::prelude::*;
 
 use super::codec;
 use super::imp::{lock, Loaded, SparseAdv, CAT};
-use super::report_file::{sidecar, ReportFile};
+use super::report_file::{model_files, ReportFile};
 use super::state::State;
 use crate::model::{self, Model};
-use crate::provenance::{self, Provenance, Versions, FORMAT};
+use crate::provenance::{Provenance, Versions, FORMAT};
 
 /// Loads a model; an error says what kind it is of.
 pub fn load_model(options: &model::Options) -> Result<Model, gst::ErrorMessage> {
@@ -49,23 +49,10 @@ impl SparseAdv {
                 model.metadata_origin(),
                 model.metadata()
             );
-            if *model.metadata_origin() == model::Origin::Defaults {
-                gst::warning!(
-                    CAT,
-                    imp = self,
-                    "The model has no metadata (extra/sparseadv.json or {}.json): C3D's usual values are taken",
-                    options.path.display()
-                );
+            for warning in model.warnings() {
+                gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
             }
-            if let Some(reason) = model.features_unused() {
-                gst::warning!(CAT, imp = self, "{reason}");
-            }
-            let sha256 = provenance::sha256(&options.path).map_err(|e| {
-                gst::error_msg!(
-                    gst::ResourceError::Read,
-                    ("The model {} cannot be read: {e}.", options.path.display())
-                )
-            })?;
+            let sha256 = model.sha256().to_string();
             *loaded = Some(Loaded {
                 model,
                 options,
@@ -115,42 +102,36 @@ impl SparseAdv {
     }
 
     pub(super) fn open_report(&self) -> Result<(), gst::ErrorMessage> {
-        // One that was opened before holds no line yet.
-        self.abandon_report();
         let settings = self.settings();
-        let Some(path) = settings.report_location else {
-            return Ok(());
-        };
-        let model = settings.model.unwrap_or_default();
-        let sidecar = sidecar(&model);
-        let inputs = [
-            ("the model", model.as_path()),
-            ("the model's metadata", &sidecar),
-        ];
-        *lock(&self.report) = Some(ReportFile::open(&path, &inputs)?);
+        let mut report = lock(&self.report);
+        // The one of the last stream is still locked.
+        *report = None;
+        if let (Some(path), Some(model)) = (&settings.report_location, &settings.model) {
+            let model = model_files(model);
+            let inputs = model.each_ref().map(|(what, path)| (*what, path.as_path()));
+            *report = Some(ReportFile::open(&*self.obj(), path, &inputs)?);
+        }
         Ok(())
     }
 
-    /// The stream has ended. After an error it has not: what frames passed unattacked are in no report.
+    /// Gives the report its name at the end of the stream.
     pub(super) fn publish_report(&self) {
+        // What an attack that failed has left is not whole.
         if self.state().failed {
             return;
         }
-        let mut report = lock(&self.report);
-        let Some(Err(error)) = report.as_mut().map(ReportFile::publish) else {
-            return;
-        };
-        *report = None;
-        drop(report);
-        gst::element_imp_warning!(
-            self,
-            gst::ResourceError::Write,
-            ("The report cannot be given its name: {error}")
-        );
+        let published = lock(&self.report).as_mut().map(ReportFile::publish);
+        if let Some(Err(error)) = published {
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Write,
+                ("The report cannot be given its name: {error}")
+            );
+        }
     }
 
-    /// The element stops, and the stream may not have ended.
-    pub(super) fn abandon_report(&self) {
+    /// Lets go of the report when the element stops; one that is not whole is kept apart, and said.
+    pub(super) fn close_report(&self) {
         let report = lock(&self.report).take();
         if let Some(text) = report.and_then(ReportFile::abandon) {
             gst::element_imp_warning!(self, gst::ResourceError::Write, ("{text}"));

@@ -6,6 +6,7 @@
 use glib::prelude::*;
 
 pub mod codec;
+mod failure;
 pub mod format;
 pub(crate) mod imp;
 mod latency;
@@ -14,7 +15,7 @@ pub mod meta;
 pub(crate) mod pads;
 pub mod planes;
 pub(crate) mod properties;
-mod queue;
+pub(crate) mod queue;
 pub mod report;
 pub(crate) mod report_file;
 pub(crate) mod settings;

@@ -11,7 +11,7 @@ use gst::subclass::prelude::*;
 
 use super::imp::{lock, SparseAdv, CAT};
 use super::planes;
-use super::queue::{begins, Frame, Item, Output};
+use super::queue::{begins, ends_window, Frame, Item, Output};
 use super::stream::Stream;
 
 /// When a buffer is due, by the segment of the pad it comes by.
@@ -118,11 +118,7 @@ impl SparseAdv {
                 let stream = stream.ok_or(gst::FlowError::NotNegotiated)?;
                 return self.enqueue(Item::Caps(event, stream));
             }
-            EventView::Segment(_)
-            | EventView::StreamStart(_)
-            | EventView::SegmentDone(_)
-            | EventView::StreamGroupDone(_)
-            | EventView::Eos(_) => return self.enqueue(Item::Event(event, true)),
+            _ if ends_window(event.type_()) => return self.enqueue(Item::Event(event, true)),
             _ if event.is_serialized() => return self.enqueue(Item::Event(event, false)),
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
         };
@@ -207,12 +203,13 @@ impl SparseAdv {
         let info = gst_video::VideoInfo::from_caps(caps).ok()?;
         let stream = Arc::new(Stream::new(info, &metadata));
         let input = input_uri(&self.sinkpad);
-        if let Some(report) = &*lock(&self.report) {
-            if let Err(message) = report.check_input(input.as_deref()) {
-                self.post_error_message(message);
-                return None;
-            }
+        let report = lock(&self.report);
+        if let Some(Err(message)) = report.as_ref().map(|r| r.check_input(input.as_deref())) {
+            drop(report);
+            self.post_error_message(message);
+            return None;
         }
+        drop(report);
         let mut state = self.state();
         state.incoming = Some(stream.clone());
         Arc::make_mut(&mut state.provenance).input = input;
@@ -320,9 +317,9 @@ impl SparseAdv {
             }
             Output::Event(event) => {
                 if event.type_() == gst::EventType::Eos {
-                    self.publish_report();
                     let stats = self.state().stats.structure();
                     gst::info!(CAT, imp = self, "{stats}");
+                    self.publish_report();
                     self.post(stats);
                 }
                 gst::log!(CAT, imp = self, "Pushing {event:?}");

@@ -17,6 +17,15 @@ pub fn begins(event: &gst::Event) -> bool {
     )
 }
 
+/// Whether no window may reach across an event of this kind. A caps event is another matter: only other caps end a window.
+pub fn ends_window(event: gst::EventType) -> bool {
+    use gst::EventType::{Eos, Segment, SegmentDone, StreamGroupDone, StreamStart};
+    matches!(
+        event,
+        Segment | StreamStart | SegmentDone | StreamGroupDone | Eos
+    )
+}
+
 /// A frame whose window is not decided yet.
 pub struct Frame {
     pub buffer: gst::Buffer,

@@ -63,6 +63,8 @@ pub struct WindowReport {
     pub seconds: f64,
     /// The deadline passed before the attack was done.
     pub overrun: bool,
+    /// Every gradient the model gave was zero: a window that was not fooled so tells nothing of robustness.
+    pub zero_gradient: bool,
     #[serde(flatten)]
     pub provenance: Arc<Provenance>,
 }
@@ -129,6 +131,7 @@ impl WindowReport {
         self.set_size(outcome.size);
         self.seconds = outcome.duration.as_secs_f64();
         self.overrun = outcome.out_of_time;
+        self.zero_gradient = outcome.zero_gradient;
     }
 
     pub fn set_goal(&mut self, goal: Goal) {
@@ -178,6 +181,7 @@ impl WindowReport {
             .field("l21", self.l21)
             .field("seconds", self.seconds)
             .field("overrun", self.overrun)
+            .field("zero-gradient", self.zero_gradient)
             .field(
                 "keyframes",
                 gst::Array::new(self.keyframes.iter().map(|k| *k as u32)),

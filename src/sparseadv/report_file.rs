@@ -1,24 +1,33 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The report files of both elements: a JSON line a window, under `FILE.part` until the stream has ended, so that a run that fails leaves
-//! an earlier report alone.
+//! The file of the `report-location` property: a JSON line a window, under the name `FILE.part` until the stream has ended.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use glib::prelude::*;
+
+use super::failure::FailureWatch;
 use crate::files::{self, Growing};
 
 #[derive(Debug)]
 pub struct ReportFile {
     path: PathBuf,
-    /// Nothing between the end of a stream and the first window after it.
-    growing: Option<Growing>,
+    file: Growing,
+    failure: Option<FailureWatch>,
 }
 
 impl ReportFile {
-    /// At the value of the `report-location` property, which must be none of the `inputs`.
-    pub fn open(path: &Path, inputs: &[(&str, &Path)]) -> Result<Self, gst::ErrorMessage> {
-        check(path, inputs)?;
-        let growing = Growing::create(path).map_err(|e| {
+    /// At the value of the property. `inputs` are the files that the element reads, each by the name its user knows it by; none of them
+    /// may be the report.
+    pub fn open(
+        element: &impl IsA<gst::Element>,
+        path: &Path,
+        inputs: &[(&str, &Path)],
+    ) -> Result<Self, gst::ErrorMessage> {
+        files::check_outputs(&[("report-location", path)], inputs)
+            .map_err(|text| gst::error_msg!(gst::ResourceError::OpenWrite, ("{text}")))?;
+        let file = Growing::create(path).map_err(|e| {
             gst::error_msg!(
                 gst::ResourceError::OpenWrite,
                 (
@@ -29,60 +38,51 @@ impl ReportFile {
         })?;
         Ok(Self {
             path: path.to_path_buf(),
-            growing: Some(growing),
+            file,
+            failure: FailureWatch::of(element.upcast_ref()),
         })
     }
 
-    /// Adds a line. After the end of a stream, as behind a seek, the file grows on from what it holds.
-    pub fn write(&mut self, json: &str) -> std::io::Result<()> {
-        if self.growing.is_none() {
-            let before = std::fs::read_to_string(&self.path)?;
-            let mut growing = Growing::create(&self.path)?;
-            before.lines().try_for_each(|line| growing.line(line))?;
-            self.growing = Some(growing);
-        }
-        match &mut self.growing {
-            Some(growing) => growing.line(json),
-            None => Ok(()),
+    /// An error where the report would take the place of the video at `uri`, which is being read.
+    pub fn check_input(&self, uri: Option<&str>) -> Result<(), gst::ErrorMessage> {
+        let file = uri.and_then(|uri| glib::filename_from_uri(uri).ok());
+        let inputs = file.as_ref().map(|(path, _)| ("the video", path.as_path()));
+        files::check_outputs(&[("report-location", &self.path)], inputs.as_slice())
+            .map_err(|text| gst::error_msg!(gst::ResourceError::OpenWrite, ("{text}")))
+    }
+
+    pub fn write(&mut self, json: &str) -> io::Result<()> {
+        self.file.line(json)
+    }
+
+    /// At the end of the stream: the report takes its name, in the place of an older one, unless the pipeline has failed.
+    pub fn publish(&mut self) -> io::Result<()> {
+        match self.failure.as_ref().is_some_and(FailureWatch::failed) {
+            true => Ok(()),
+            false => self.file.publish(),
         }
     }
 
-    /// The stream has ended: the file is whole.
-    pub fn publish(&mut self) -> std::io::Result<()> {
-        self.growing.take().map_or(Ok(()), Growing::publish)
-    }
-
-    /// The stream did not end. What there is keeps another name; the warning says which.
-    pub fn abandon(mut self) -> Option<String> {
-        let path = self.path.display();
-        match self.growing.take()?.abandon() {
+    /// When the stream is left before its end: an older report stays, this one is kept beside it. Returns what there is to say of it.
+    pub fn abandon(self) -> Option<String> {
+        let path = self.path.display().to_string();
+        match self.file.abandon() {
             Ok(None) => None,
             Ok(Some(kept)) => Some(format!(
-                "Expected the end of the stream before the element stops, found none. The report so far is {}; {path} was not written.",
+                "The stream failed or was left before its end, so its report is not whole: it is kept as {}, and {path} is as it was.",
                 kept.display()
             )),
-            Err(error) => Some(format!("The report {path} is not whole, and what there is of it could not be kept: {error}.")),
+            Err(error) => Some(format!("The report {path} could not be kept: {error}.")),
         }
     }
-
-    /// Whether the report would take the place of what the stream is read from.
-    pub fn check_input(&self, uri: Option<&str>) -> Result<(), gst::ErrorMessage> {
-        let input = uri.and_then(|uri| glib::filename_from_uri(uri).ok());
-        let input = input
-            .as_ref()
-            .map(|(path, _)| ("the input", path.as_path()));
-        check(&self.path, input.as_slice())
-    }
 }
 
-fn check(path: &Path, inputs: &[(&str, &Path)]) -> Result<(), gst::ErrorMessage> {
-    files::check_outputs(&[("report-location", path)], inputs)
-        .map_err(|text| gst::error_msg!(gst::ResourceError::OpenWrite, ("{text}")))
-}
-
-/// The metadata file that belongs to a model.
-pub fn sidecar(model: &Path) -> PathBuf {
-    let mut name = model.as_os_str().to_owned();
-    name.push(".json");
-    name.into()
+/// The model and its sidecar, as inputs that no output may replace.
+pub fn model_files(model: &Path) -> [(&'static str, PathBuf); 2] {
+    let mut sidecar = model.as_os_str().to_owned();
+    sidecar.push(".json");
+    [
+        ("the model", model.into()),
+        ("the model's sidecar file", sidecar.into()),
+    ]
 }

@@ -32,6 +32,8 @@ pub struct State {
     pub relinked: bool,
     /// The attack failed for good: frames pass, and upstream is told.
     pub failed: bool,
+    /// A window without a gradient was met, and that was said.
+    pub zero_gradient: bool,
     /// The format of the frames at the front of the queue, and of those that arrive.
     pub stream: Option<Arc<Stream>>,
     pub incoming: Option<Arc<Stream>>,
@@ -70,6 +72,7 @@ impl State {
             told_not_linked: false,
             relinked: false,
             failed: false,
+            zero_gradient: false,
             stream: None,
             incoming: None,
             skip: 0,

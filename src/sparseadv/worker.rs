@@ -216,7 +216,7 @@ impl SparseAdv {
 
     fn attack(&self, model: &mut Model, task: Task) {
         let result = self.run_attack(model, &task);
-        let state = self.state();
+        let mut state = self.state();
         if self.epoch.load(Ordering::SeqCst) != task.epoch {
             return;
         }
@@ -224,6 +224,8 @@ impl SparseAdv {
         let mut report = WindowReport::clean(state.next_window, real, state.provenance.clone());
         match result {
             Ok(outcome) => {
+                let news = outcome.zero_gradient && !state.zero_gradient;
+                state.zero_gradient |= outcome.zero_gradient;
                 report.set_outcome(&outcome, model.metadata());
                 report.set_goal(state.goal);
                 let decision = Decision {
@@ -232,6 +234,18 @@ impl SparseAdv {
                 };
                 self.decide(state, task.frames, decision);
                 self.note_duration(outcome.duration);
+                if news {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::LibraryError::Failed,
+                        (
+                            "The model gives no gradient for window {}: every one the attack took is zero, so it could not move. That is no \
+                             robustness; such windows say zero_gradient in the report. Take saturating or rounding operations (a softmax, a \
+                             threshold) out of the model.",
+                            task.window
+                        )
+                    );
+                }
             }
             Err(attack::Error::Cancelled) => {}
             Err(error) => {

@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::common::guarded;
-use crate::common::models::{good, plain_metadata, Good, ModelFile};
+use crate::common::models::{edit_code, edit_members, good, plain_metadata, Good, ModelFile};
 use crate::{linear, refused};
 
 /// A model whose code never matters: its file is replaced.
@@ -51,6 +51,38 @@ fn files_that_are_no_models() {
     });
 }
 
+/// Files that people have in place of a model, told by their first bytes.
+#[test]
+fn files_of_other_programs() {
+    guarded(60, || {
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0f\nsize 9\n";
+        refused(
+            &file(Some(pointer)),
+            &[],
+            &["Git LFS pointer", "git lfs pull"],
+        );
+        let legacy = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.";
+        let words = ["legacy", "torch.save", "without code", "--weights"];
+        refused(&file(Some(legacy)), &[], &words);
+        let page = b"<!DOCTYPE html>\n<html><body>404</body></html>";
+        refused(
+            &file(Some(page)),
+            &[],
+            &["HTML page", "download the model again"],
+        );
+        let onnx = b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:\x10";
+        refused(&file(Some(onnx)), &[], &["ONNX", "PyTorch model"]);
+        let tensors = b"\x40\0\0\0\0\0\0\0{\"w\":{\"dtype\":\"F32\"}}";
+        refused(&file(Some(tensors)), &[], &["safetensors", "weights alone"]);
+        refused(&file(Some(b"\x1f\x8b\x08\0")), &[], &["gzip", "unpack"]);
+        refused(
+            &file(Some(b"\0\0\0\x18ftypmp42")),
+            &[],
+            &["video", "name the model"],
+        );
+    });
+}
+
 fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, data) in members {
@@ -73,6 +105,14 @@ fn archives_of_something_else() {
             &[],
             &["torchscript", "state_dict", "torch.jit.save"],
         );
+        let program = zip(&[("e/models/model.json", b"{}"), ("e/archive_format", b"pt2")]);
+        refused(
+            &file(Some(&program)),
+            &[],
+            &["torch.export", ".pt2", "torch.jit.save"],
+        );
+        let packed = zip(&[("model/c3d.pt", b"PK")]);
+        refused(&file(Some(&packed)), &[], &["inside", "unpack"]);
         let other = zip(&[("letter.txt", b"hello")]);
         refused(
             &file(Some(&other)),
@@ -85,11 +125,47 @@ fn archives_of_something_else() {
             ("tiny/version", b"3\n"),
             ("tiny/code/__torch__.py", b"def forward("),
         ]);
+        let optimized = zip(&[
+            ("tiny/constants.pkl", b"rubbish"),
+            (
+                "tiny/code/__torch__.py",
+                b"w = ops.prim.ConstantMKLDNNTensor()",
+            ),
+        ]);
+        refused(
+            &file(Some(&optimized)),
+            &[],
+            &["cannot be loaded", "optimize_for_inference", "without it"],
+        );
         refused(
             &file(Some(&hollow)),
             &[],
             &["cannot be loaded", "export it again"],
         );
+    });
+}
+
+/// What libtorch says of archives, without the addresses of its functions, and with what to do.
+#[test]
+fn archives_that_libtorch_refuses() {
+    guarded(60, || {
+        let newer = linear(|logits, _| vec![logits]);
+        edit_members(&newer.path, |name, data| match name.ends_with("/version") {
+            true => b"99\n".to_vec(),
+            false => data,
+        });
+        let words = ["cannot be loaded", "version 99", "newer PyTorch"];
+        let message = refused(&newer, &[], &words);
+        assert!(!message.contains("frame #"), "{message}");
+        let with_call = |call: &str| {
+            let model = linear(|logits, _| vec![logits.relu()]);
+            edit_code(&model.path, |code| code.replace("torch.relu(", call));
+            model
+        };
+        let foreign = with_call("ops.torchvision.nms(");
+        refused(&foreign, &[], &["torchvision::nms", "plain PyTorch"]);
+        let unknown = with_call("torch.brand_new(");
+        refused(&unknown, &[], &["aten::brand_new", "no newer than"]);
     });
 }
 

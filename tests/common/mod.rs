@@ -5,6 +5,7 @@
 // Every test program uses its own part of this.
 #![allow(dead_code)]
 
+pub mod chance;
 pub mod frames;
 pub mod models;
 pub mod oracle;

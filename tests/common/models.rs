@@ -101,9 +101,6 @@ pub fn traced(
     btchw: bool,
     mut net: impl FnMut(&Tensor) -> Vec<Tensor>,
 ) -> ModelFile {
-    super::init();
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let path = dir.path().join("tiny.pt");
     let (t, side) = (window as i64, SIDE as i64);
     let shape = match btchw {
         true => [1, t, 3, side, side],
@@ -111,8 +108,21 @@ pub fn traced(
     };
     // Not all zero, or a traced branch of some operators would be a special one.
     let input = weights(9, &shape, 0.5) + 0.5;
+    let file = traced_with(&[input], |inputs| net(&inputs[0]));
+    ModelFile {
+        window,
+        btchw,
+        ..file
+    }
+}
+
+/// The same at any inputs, as models that do not keep to the contract have them.
+pub fn traced_with(inputs: &[Tensor], mut net: impl FnMut(&[Tensor]) -> Vec<Tensor>) -> ModelFile {
+    super::init();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("tiny.pt");
     let mut pair = false;
-    let mut trace = |inputs: &[Tensor]| match net(&inputs[0]).as_slice() {
+    let mut trace = |inputs: &[Tensor]| match net(inputs).as_slice() {
         [logits, features] => {
             pair = true;
             vec![logits.type_as(features)]
@@ -120,7 +130,7 @@ pub fn traced(
         [logits] => vec![logits.shallow_clone()],
         other => panic!("{} outputs", other.len()),
     };
-    let module = CModule::create_by_tracing("Tiny", "forward", &[input], &mut trace);
+    let module = CModule::create_by_tracing("Tiny", "forward", inputs, &mut trace);
     let module = module.expect("a traced model");
     module.save(&path).expect("a saved model");
     if pair {
@@ -129,14 +139,30 @@ pub fn traced(
     ModelFile {
         dir,
         path,
-        window,
-        btchw,
+        window: 4,
+        btchw: false,
     }
 }
 
 /// Libtorch's tracing knows no tuples. So the trace ends in an operator of two arguments, and the code in the archive, which is text, is
 /// made to return the arguments themselves.
 fn return_a_tuple(path: &Path) {
+    edit_code(path, |code| {
+        let code = code.replace("-> Tensor:", "-> Tuple[Tensor, Tensor]:");
+        code.replace("return torch.type_as(", "return (")
+    });
+}
+
+/// Changes the code in an archive.
+pub fn edit_code(path: &Path, edit: impl Fn(&str) -> String) {
+    edit_members(path, |name, data| match name.ends_with(".py") {
+        true => edit(&String::from_utf8(data).expect("code")).into_bytes(),
+        false => data,
+    });
+}
+
+/// Changes the members of an archive.
+pub fn edit_members(path: &Path, edit: impl Fn(&str, Vec<u8>) -> Vec<u8>) {
     let file = std::fs::File::open(path).expect("the model");
     let mut archive = zip::ZipArchive::new(file).expect("an archive");
     let mut members = Vec::new();
@@ -148,17 +174,12 @@ fn return_a_tuple(path: &Path) {
     }
     let file = std::fs::File::create(path).expect("the model");
     let mut archive = zip::ZipWriter::new(file);
-    for (name, mut data) in members {
+    for (name, data) in members {
         if name.ends_with(".debug_pkl") {
             // Says where in the old text each operator stands.
             continue;
         }
-        if name.ends_with(".py") {
-            let code = String::from_utf8(data).expect("code");
-            let code = code.replace("-> Tensor:", "-> Tuple[Tensor, Tensor]:");
-            let code = code.replace("return torch.type_as(", "return (");
-            data = code.into_bytes();
-        }
+        let data = edit(&name, data);
         archive.start_file(name, stored()).expect("a member");
         archive.write_all(&data).expect("a member");
     }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use gst_video::VideoInfo;
 use gstsparseadv::sparseadv::format::FORMATS;
 
+use crate::common::chance;
 use crate::common::frames::{bytes, frame, info, padded_frame};
 use crate::common::guarded;
 use crate::common::models::{good, Good};
@@ -169,10 +170,8 @@ fn check(out: &[Out], sent: &[Sent]) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 48,
-        failure_persistence: None,
         max_shrink_iters: 60,
-        ..ProptestConfig::default()
+        ..chance::cases(48)
     })]
 
     #[test]

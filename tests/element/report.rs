@@ -393,7 +393,9 @@ fn another_report_after_ready() {
             rig.begin(&info);
             rig.feed((0..4 * windows).map(|i| frame(&info, i)));
             rig.first_reports(windows as usize);
-            let text = std::fs::read_to_string(location).unwrap_or_default();
+            // Growing: the stream has not ended.
+            let file = gstsparseadv::files::open_growing(location.as_ref());
+            let text = std::io::read_to_string(file.expect("a report")).expect("text");
             assert_eq!(text.lines().count(), windows as usize, "{location}");
         }
     });

@@ -2,6 +2,8 @@
 
 //! Observing and rendering against per-pixel references.
 
+#[path = "../common/chance.rs"]
+mod chance;
 mod reference;
 
 use gstsparseadv::video::observe::{Scratch, Tape};
@@ -9,22 +11,17 @@ use gstsparseadv::video::{Chroma, FrameLayout, Geometry, View};
 use proptest::prelude::*;
 use reference::*;
 
-/// Most values agree closely; where a value lies on the edge between two roundings, single and double precision may fall to either side,
-/// which moves a view value by at most one grey level. Such edges are rare.
-fn assert_close(found: &[f32], expected: &[f64]) -> Result<(), TestCaseError> {
-    let far = |(f, e): (&f32, &f64)| (f64::from(*f) - e).abs();
-    let edges = found
-        .iter()
-        .zip(expected)
-        .filter(|p| far(*p) > 1e-3)
-        .count();
-    let worst = found.iter().zip(expected).map(far).fold(0.0, f64::max);
-    prop_assert!(worst <= 1.001, "worst difference {worst}");
-    prop_assert!(
-        edges * 50 <= found.len(),
-        "{edges} of {} values differ",
-        found.len()
-    );
+/// Every value is what the definition gives. Where a colour lies on the edge between two roundings, as close as single precision can tell,
+/// either rounding is right, and nothing else is.
+fn assert_close(found: &[f32], expected: &[Vec<f64>]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(found.len(), expected.len());
+    for (i, (f, readings)) in found.iter().zip(expected).enumerate() {
+        let agrees = |e: &f64| (f64::from(*f) - e).abs() <= 1e-3;
+        prop_assert!(
+            readings.iter().any(agrees),
+            "value {i}: expected {readings:?}, found {f}"
+        );
+    }
     Ok(())
 }
 
@@ -58,22 +55,14 @@ fn perturbation(view: &View, strength: f32, byte: &mut impl FnMut() -> u8) -> Ve
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(chance::cases(150))]
 
     #[test]
     fn observe_agrees_with_the_definition(
         chroma in chroma(),
         kind in 0usize..8, w in 16usize..50, h in 16usize..50, pad in 0usize..9, g in geometry(), seed: u64,
     ) {
-        let mut byte = noise(seed);
-        let frame = Frame::new(layout(kind, w, h), pad, &mut byte);
-        let view = View::new(&frame.layout, g, chroma);
-        let mut found = vec![0.0; view.len()];
-        view.observe(&view.sample(&frame.refs()), &mut found);
-        let rgb = |x: usize, y: usize| {
-            pixel(&frame, chroma, &|_, _, _| 0.0, x, y).map(|v| v.round_ties_even().clamp(0.0, 255.0))
-        };
-        assert_close(&found, &naive_view(&rgb, w, h, g))?;
+        observe_agrees(chroma, kind, [w, h], pad, g, seed)?;
     }
 
     #[test]
@@ -89,7 +78,6 @@ proptest! {
             rendered.iter_mut().map(|(d, s)| (d.as_mut_slice(), *s)).collect();
         view.render(&mut planes, &delta);
 
-        let mut edges = 0;
         let mut touched = std::collections::HashSet::new();
         for (c, k) in frame.layout.components.iter().enumerate() {
             let m = frame.layout.color.matrix();
@@ -106,11 +94,9 @@ proptest! {
                     // On the edge between two roundings the precisions may part.
                     let edge = ((value - value.floor()) - 0.5).abs() < 1e-3;
                     prop_assert!(error == 0.0 || (edge && error <= 1.0), "{value} became {}", data[at]);
-                    edges += usize::from(error > 0.0);
                 }
             }
         }
-        prop_assert!(edges * 20 <= touched.len());
         // Alpha and what lies between the rows stay.
         for (p, (data, _)) in rendered.iter().enumerate() {
             for (at, byte) in data.iter().enumerate() {
@@ -170,6 +156,37 @@ proptest! {
         // Single precision over some thousand terms of either sign.
         prop_assert!((left - right).abs() <= 1e-4 * scale + 1e-6, "{left} {right} of {scale}");
     }
+}
+
+fn observe_agrees(
+    chroma: Chroma,
+    kind: usize,
+    [w, h]: [usize; 2],
+    pad: usize,
+    g: Geometry,
+    seed: u64,
+) -> Result<(), TestCaseError> {
+    let mut byte = noise(seed);
+    let frame = Frame::new(layout(kind, w, h), pad, &mut byte);
+    let view = View::new(&frame.layout, g, chroma);
+    let mut found = vec![0.0; view.len()];
+    view.observe(&view.sample(&frame.refs()), &mut found);
+    let rgb = |x: usize, y: usize| pixel(&frame, chroma, &|_, _, _| 0.0, x, y);
+    assert_close(&found, &rounded_view(&rgb, w, h, g))
+}
+
+/// Full-range BT.601 makes blue of 1.772 * (Cb - 128), which for Cb = 3 and 253 ends in exactly a half. This frame has four such pixels in
+/// a view of 192 values.
+#[test]
+fn blue_on_the_edge_between_two_roundings() {
+    let g = Geometry {
+        resized: [32, 5],
+        crop: [32, 2],
+        antialias: false,
+    };
+    let seed = 17_271_907_435_701_614_594;
+    let agrees = observe_agrees(Chroma::Repeated, 5, [43, 18], 1, g, seed);
+    assert!(agrees.is_ok(), "{agrees:?}");
 }
 
 #[test]

@@ -173,6 +173,19 @@ pub fn crop_start(resized: usize, crop: usize) -> usize {
     ((resized - crop) as f64 / 2.0).round_ties_even() as usize
 }
 
+/// A value of a view: the four pixels it is interpolated between, with their weights.
+fn corners([x, y]: [usize; 2], [width, height]: [usize; 2], g: Geometry) -> [([usize; 2], f64); 4] {
+    let [top, left] = [0, 1].map(|axis| crop_start(g.resized[axis], g.crop[axis]));
+    let (y0, y1, fy) = source(y + top, height, g.resized[0]);
+    let (x0, x1, fx) = source(x + left, width, g.resized[1]);
+    [
+        ([x0, y0], (1.0 - fx) * (1.0 - fy)),
+        ([x1, y0], fx * (1.0 - fy)),
+        ([x0, y1], (1.0 - fx) * fy),
+        ([x1, y1], fx * fy),
+    ]
+}
+
 /// Resize and crop of an RGB image given as a function of its pixels.
 pub fn naive_view(
     rgb: &dyn Fn(usize, usize) -> [f64; 3],
@@ -180,22 +193,49 @@ pub fn naive_view(
     height: usize,
     g: Geometry,
 ) -> Vec<f64> {
-    let [h, w] = g.crop;
-    let (top, left) = (crop_start(g.resized[0], h), crop_start(g.resized[1], w));
-    let mut out = vec![0.0; 3 * h * w];
-    for y in 0..h {
-        for x in 0..w {
-            let (y0, y1, fy) = source(y + top, height, g.resized[0]);
-            let (x0, x1, fx) = source(x + left, width, g.resized[1]);
-            let corners = [rgb(x0, y0), rgb(x1, y0), rgb(x0, y1), rgb(x1, y1)];
-            for c in 0..3 {
-                let upper = corners[0][c] * (1.0 - fx) + corners[1][c] * fx;
-                let lower = corners[2][c] * (1.0 - fx) + corners[3][c] * fx;
-                out[(c * h + y) * w + x] = upper * (1.0 - fy) + lower * fy;
-            }
+    let view = values(g, |c, at| {
+        let corners = corners(at, [width, height], g);
+        corners.map(|([x, y], w)| w * rgb(x, y)[c]).iter().sum()
+    });
+    view.collect()
+}
+
+/// The same of an image whose pixels are rounded and clipped first: all readings of each value, more than one where a pixel lies on the
+/// edge between two roundings.
+pub fn rounded_view(
+    rgb: &dyn Fn(usize, usize) -> [f64; 3],
+    width: usize,
+    height: usize,
+    g: Geometry,
+) -> Vec<Vec<f64>> {
+    let view = values(g, |c, at| {
+        let mut readings = vec![0.0];
+        for ([x, y], weight) in corners(at, [width, height], g) {
+            let roundings = roundings(rgb(x, y)[c]);
+            let more = readings
+                .iter()
+                .flat_map(|sum| roundings.iter().map(move |v| sum + weight * v));
+            readings = more.collect();
         }
+        readings
+    });
+    view.collect()
+}
+
+/// What a colour may be rounded to. Single precision keeps it to about 1e-4, with three terms of up to 512.
+fn roundings(value: f64) -> Vec<f64> {
+    let mut found = [-1e-4, 1e-4].map(|e| (value + e).round().clamp(0.0, 255.0));
+    found.sort_by(f64::total_cmp);
+    match found {
+        [a, b] if a == b => vec![a],
+        both => both.to_vec(),
     }
-    out
+}
+
+/// The values of a view, in its order.
+fn values<V>(g: Geometry, value: impl Fn(usize, [usize; 2]) -> V) -> impl Iterator<Item = V> {
+    let [h, w] = g.crop;
+    (0..3 * h * w).map(move |i| value(i / (h * w), [i % w, i / w % h]))
 }
 
 /// Weight of view sample `i` at position `p`: a triangle of half-width `step`, at least 1, normalised over the unbounded grid.

@@ -1,48 +1,83 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `attack`: one file through `decodebin ! sparseadv ! encoder ! muxer`, then what the model says of the file that came out.
+//! `attack`: one file through decoder, element, encoder and muxer, then what the model says of the file that came out. Nothing is held but
+//! the windows under way, however long the file is; nothing has its name before all is done.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, Context};
+use anyhow::{anyhow, bail, Context};
 use gst::prelude::*;
-use gstsparseadv::attack::loss;
+use gstsparseadv::attack::Classifier;
 use gstsparseadv::model::{Model, Options};
+use gstsparseadv::sparseadv::codec::Codec;
+use gstsparseadv::sparseadv::format;
 
-use super::decode::{self, Clip};
-use super::page;
-use super::picture;
-use super::print::{self, Row};
+mod after;
+mod lines;
+mod outputs;
+mod seen;
+pub mod shown;
+
+use crate::container;
+use crate::element::Attacker;
+use crate::media::{self, Plan, Planner};
+use crate::out::{errln, outln};
+use crate::page;
+use crate::picture;
+use crate::print::{self, Row};
+use lines::Lines;
+use outputs::{Outputs, PAGE, PICTURE, REPORT, VIDEO};
+use shown::{Shown, Window};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  gst-sparseadv attack examples/data/figures-walk.mp4 attacked.mp4 --model examples/data/figures-c3d.pt --picture attacked.png"
+    after_help = "Example:\n  gst-sparseadv attack examples/data/figures-walk.mp4 attacked.mp4 --model examples/data/figures-c3d.pt --picture attacked.png\n\n\
+    What an encoder does not take is converted in front of the attack, and that is said. Sound and further video streams are left out.\n\
+    Any length of video takes the same memory. Nothing is written where the run fails or is interrupted.\n\n\
+    A file whose name begins with a dash is written as ./-name."
 )]
 pub struct Arguments {
     /// Video file to attack
     input: PathBuf,
-    /// File to write
+    /// File to write, in the container that its name ends in: .mp4, .m4v, .mov, .3gp, .mkv, .webm, .avi, .ts or .flv
     output: PathBuf,
     /// TorchScript classifier. It is a program and is run: use only files you trust
     #[arg(long)]
     model: PathBuf,
+    /// True label by name or index, which the rates are against; by default the model's own label of the clean window
+    #[arg(long)]
+    label: Option<String>,
+    /// Label by name or index that the model shall give; by default any other will do
+    #[arg(long)]
+    target_label: Option<String>,
+    /// Bound of the attack's iterations for a window
+    #[arg(long)]
+    max_iterations: Option<u32>,
+    /// Device to run the model on: auto, cpu, cuda or cuda:N
+    #[arg(long)]
+    device: Option<String>,
     /// Further properties of the element, as in gst-launch-1.0
-    #[arg(long, default_value = "", value_name = "PROPERTIES")]
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "PROPERTIES",
+        allow_hyphen_values = true
+    )]
     properties: String,
-    /// Encoder, with its properties
-    #[arg(long, default_value = "x264enc")]
-    encoder: String,
-    /// Muxer, with its properties
-    #[arg(long, default_value = "mp4mux")]
-    muxer: String,
+    /// Encoder, with its properties; by default one that the container takes
+    #[arg(long)]
+    encoder: Option<String>,
+    /// Muxer, with its properties; by default that of the output's name
+    #[arg(long)]
+    muxer: Option<String>,
     /// PNG file for a picture of clean frames, attacked frames and their difference
     #[arg(long)]
     picture: Option<PathBuf>,
-    /// HTML file that compares every window clean, attacked, and behind each codec, by what the model says of it; opens offline
+    /// HTML file that compares windows clean, attacked, and behind each codec, by what the model says of them; opens offline
     #[arg(long)]
     page: Option<PathBuf>,
     /// A further codec for the page, as a bin from raw video to raw video such as "jpegenc ! jpegdec"; may be repeated
-    #[arg(long, value_name = "BIN")]
+    #[arg(long, value_name = "BIN", requires = "page")]
     codec: Vec<String>,
     /// JSON lines, one a window
     #[arg(long)]
@@ -50,110 +85,410 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    crate::interrupt::watch()?;
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
-    let (rows, pushed, window_size, frame_step) = attack(arguments)?;
-    let decoded = decode::read(&arguments.output, "")?;
-    let mut model = Model::load(&Options {
-        path: arguments.model.clone(),
-        window: Some(window_size as usize).filter(|n| *n > 0),
-        ..Options::default()
-    })?;
-    let step = match frame_step {
-        0 => model.metadata().frame_step,
-        n => n as usize,
-    };
-    let mut rows = rows;
-    let after = page::classify(&mut model, &rows, &decoded, step)?;
-    for (row, logits) in rows.iter_mut().zip(&after) {
-        let label = loss::top(logits);
-        row.set_after_codec(label, model.metadata().label_name(label));
+    let mut job = Job::prepare(arguments)?;
+    let mut lines = Lines::new(job.plan.source().frames)?;
+    for note in &job.plan.notes {
+        lines.note(note);
     }
-    print::table(&rows, &arguments.encoder);
-    println!("wrote {}", arguments.output.display());
-    if arguments.picture.is_none() && arguments.page.is_none() {
-        return Ok(());
-    }
-    let clean = decode::read(&arguments.input, "")?;
-    let (clean_rgb, pushed_rgb) = (clean.to_rgb()?, pushed.to_rgb()?);
-    if let Some(path) = &arguments.picture {
-        picture::write(path, &clean_rgb, &pushed_rgb, &rows, step)?;
-        println!("wrote {}", path.display());
-    }
-    if let Some(path) = &arguments.page {
-        let mut stages = vec![
-            (
-                "clean".to_string(),
-                page::classify(&mut model, &rows, &clean, step)?,
-            ),
-            (
-                "attacked".to_string(),
-                page::classify(&mut model, &rows, &pushed, step)?,
-            ),
-            (arguments.encoder.clone(), after),
-        ];
-        for codec in &arguments.codec {
-            let received = page::through(codec, &pushed)?;
-            let classified = page::classify(&mut model, &rows, &received, step)?;
-            stages.push((codec.clone(), classified));
-        }
-        let labels = |label| model.metadata().label_name(label);
-        page::write(path, arguments, &rows, &stages, &labels, |row| {
-            picture::window(&clean_rgb, &pushed_rgb, row, step)
-        })?;
-        println!("wrote {}", path.display());
-    }
-    Ok(())
+    let rows = job.attack(&mut lines)?;
+    drop(lines);
+    job.finish(rows)
 }
 
 impl Arguments {
     /// What the page is about.
-    pub fn title(&self) -> String {
+    fn title(&self) -> String {
+        let name = |path: &Path| {
+            let name = path.file_name().unwrap_or_default();
+            name.to_string_lossy().into_owned()
+        };
         format!(
             "{} under attack by {}",
-            self.input.display(),
-            self.model.display()
+            name(&self.input),
+            name(&self.model)
         )
+    }
+
+    /// An element with its properties, which has not loaded its model yet.
+    fn attacker(&self) -> anyhow::Result<Attacker> {
+        let attacker = Attacker::make(&self.model, &self.properties)?;
+        let element = attacker.element();
+        for (name, value) in [
+            ("label", &self.label),
+            ("target-label", &self.target_label),
+            ("device", &self.device),
+        ] {
+            if let Some(value) = value {
+                element.set_property(name, value);
+            }
+        }
+        if let Some(iterations) = self.max_iterations {
+            let value = glib::Value::from(iterations).transform_with_type(
+                element
+                    .find_property("max-iterations")
+                    .context("a property of ours")?
+                    .value_type(),
+            )?;
+            element.set_property_from_value("max-iterations", &value);
+        }
+        Ok(attacker)
     }
 }
 
-/// Runs the pipeline. Returns the windows' reports, the frames as pushed, and the element's window-size and frame-step.
-fn attack(arguments: &Arguments) -> anyhow::Result<(Vec<Row>, Clip, u32, u32)> {
-    // The appsink sees the very buffers that the encoder gets. Its queue is unbounded: an encoder looks some dozen frames ahead before
-    // anything leaves it, and a full queue in the other branch would stop it from getting them.
-    let pipeline = decode::parse(&format!(
-        "filesrc name=source ! decodebin ! sparseadv name=attack {} ! tee name=pushed \
-         pushed. ! queue ! {} ! {} ! filesink name=file \
-         pushed. ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 ! appsink name=frames sync=false",
-        arguments.properties, arguments.encoder, arguments.muxer
-    ))?;
-    let set = |element: &str, property: &str, path: &std::path::Path| -> anyhow::Result<()> {
-        let element = pipeline.by_name(element).context("an element of ours")?;
-        element.set_property(property, path.to_str().context("expected a path in UTF-8")?);
-        Ok(())
-    };
-    set("source", "location", &arguments.input)?;
-    set("file", "location", &arguments.output)?;
-    set("attack", "model", &arguments.model)?;
-    if let Some(report) = &arguments.report {
-        set("attack", "report-location", report)?;
-    }
-    let element = pipeline.by_name("attack").context("an element of ours")?;
-    let (window_size, frame_step) = (
-        element.property("window-size"),
-        element.property("frame-step"),
-    );
-    let frames = decode::collect(&decode::sink(&pipeline, "frames")?);
-    let mut rows = Vec::new();
-    decode::run(&pipeline, |structure| {
-        if structure.name() == "sparseadv-window" {
-            rows.extend(Row::new(structure));
-        }
-    })?;
-    let frames = frames
-        .lock()
-        .map_err(|_| anyhow!("the reader failed"))?
-        .take();
-    let frames = frames.context("expected frames, found an empty video")?;
-    Ok((rows, frames, window_size, frame_step))
+/// A run of which everything is known to be possible that can be known.
+struct Job<'a> {
+    arguments: &'a Arguments,
+    encoder: String,
+    plan: Plan,
+    attacker: Attacker,
+    outputs: Outputs,
+    /// Frames from one that the model sees to the next.
+    step: usize,
+    /// What the picture and the page show, if they are wanted.
+    shown: Option<Shown>,
+    /// For the page, which asks it while the attack goes on.
+    model: Option<Model>,
+    windows: Vec<(Window, Vec<Option<Vec<f32>>>)>,
+    left_out: usize,
 }
+
+impl<'a> Job<'a> {
+    fn prepare(arguments: &'a Arguments) -> anyhow::Result<Self> {
+        let attacker = arguments.attacker()?;
+        let report = report(arguments, &attacker)?;
+        let mut sidecar = arguments.model.clone().into_os_string();
+        sidecar.push(".json");
+        let outputs = [
+            (REPORT, report.as_deref()),
+            (PICTURE, arguments.picture.as_deref()),
+            (PAGE, arguments.page.as_deref()),
+            (VIDEO, Some(arguments.output.as_path())),
+        ];
+        let inputs = [
+            ("the input", arguments.input.as_path()),
+            ("the model", &arguments.model),
+            ("the model's metadata", Path::new(&sidecar)),
+        ];
+        let (encoder, muxer) = container::chosen(
+            &arguments.output,
+            arguments.encoder.as_deref(),
+            arguments.muxer.as_deref(),
+        )?;
+        let outputs = Outputs::new(&outputs, &inputs)?;
+        let mut planner = Planner::new(&encoder, &muxer)?;
+        let named = || format!("{}", arguments.input.display());
+        let source = media::look(&arguments.input).with_context(named)?;
+        let plan = planner.plan(source).with_context(named)?;
+        for codec in &arguments.codec {
+            tried(codec, &plan)?;
+        }
+        if let Some(part) = outputs.part(REPORT) {
+            let part = part
+                .to_str()
+                .context("Expected a report whose path is in UTF-8. Rename its folder.")?;
+            attacker.element().set_property("report-location", part);
+        }
+        attacker.load()?;
+        let mut job = Self {
+            arguments,
+            encoder,
+            plan,
+            attacker,
+            outputs,
+            step: 1,
+            shown: None,
+            model: None,
+            windows: Vec::new(),
+            left_out: 0,
+        };
+        job.prepare_shown()?;
+        Ok(job)
+    }
+
+    fn prepare_shown(&mut self) -> anyhow::Result<()> {
+        let element = self.attacker.element();
+        let (window, step): (u32, u32) = (
+            element.property("window-size"),
+            element.property("frame-step"),
+        );
+        let (mut metadata, _) = gstsparseadv::model::archive::read_metadata(&self.arguments.model)?;
+        if window > 0 {
+            metadata.window = window as usize;
+        }
+        if step > 0 {
+            metadata.frame_step = step as usize;
+        }
+        self.step = metadata.frame_step;
+        let stride: u32 = element.property("stride");
+        let span = (metadata.window * metadata.frame_step) as u64;
+        let stride = if stride > 0 { stride.into() } else { span };
+        if self.arguments.page.is_some() {
+            self.model = Some(self.load()?);
+        }
+        if self.arguments.page.is_some() || self.arguments.picture.is_some() {
+            self.shown = Some(Shown::new(
+                &metadata,
+                self.step,
+                self.plan.source().frames.div_ceil(stride),
+                self.arguments.codec.len(),
+                self.model.is_some(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The model for what is to be classified besides.
+    fn load(&self) -> anyhow::Result<Model> {
+        let element = self.attacker.element();
+        let window: u32 = element.property("window-size");
+        let device: Option<String> = element.property("device");
+        Ok(Model::load(&Options {
+            path: self.arguments.model.clone(),
+            device: device.unwrap_or_default().parse().unwrap_or_default(),
+            window: Some(window as usize).filter(|n| *n > 0),
+        })?)
+    }
+
+    /// Runs the pipeline. Returns the windows.
+    fn attack(&mut self, lines: &mut Lines) -> anyhow::Result<Vec<Row>> {
+        let part = self.outputs.part(VIDEO).context("an output")?.to_path_buf();
+        let (file, _written) = self.plan.sink(&part)?;
+        let sink = match &self.shown {
+            Some(shown) => branches(&file, &self.arguments.codec, shown)?,
+            None => file,
+        };
+        let pad = |name: &str| {
+            let pad = self.attacker.element().static_pad(name);
+            pad.context("a pad")
+        };
+        let (into, out_of) = (pad("sink")?, pad("src")?);
+        let mut probes = Vec::new();
+        if let Some(shown) = &self.shown {
+            probes = vec![
+                (into.clone(), shown.watch(0, &into)),
+                (out_of.clone(), shown.watch(1, &out_of)),
+            ];
+        }
+        let shown = self.shown.clone();
+        let at_once = shown.clone();
+        let mut rows = Vec::new();
+        let (model, windows) = (&mut self.model, &mut self.windows);
+        let result = self.attacker.push(
+            &self.plan,
+            &sink,
+            move |structure| {
+                if let Some((shown, row)) = at_once.as_ref().zip(window(structure)) {
+                    shown.row(row);
+                }
+            },
+            |structure, frames| {
+                lines.at(frames);
+                if let Some(mut row) = structure.and_then(window) {
+                    lines.row(&row);
+                    // Only what the sums need is kept for all.
+                    row.weights = Vec::new();
+                    row.keyframes = Vec::new();
+                    rows.push(row);
+                }
+                match &shown {
+                    Some(shown) => answer(shown.ready()?, model, windows),
+                    None => Ok(()),
+                }
+            },
+        );
+        for (pad, probe) in probes {
+            if let Some(probe) = probe {
+                pad.remove_probe(probe);
+            }
+        }
+        let frames = result?;
+        if let Some(shown) = &self.shown {
+            let (last, left_out) = shown.end()?;
+            answer(last, model, windows)?;
+            self.left_out = left_out;
+            for (n, codec) in self.arguments.codec.iter().enumerate() {
+                let found = shown.frames(2 + n) as u64;
+                if found != frames {
+                    errln!("warning: --codec \"{codec}\" gave back {found} of {frames} frames; the page lacks what it lost");
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Looks at what was written, sums up, and gives the files their names.
+    fn finish(mut self, mut rows: Vec<Row>) -> anyhow::Result<()> {
+        let part = self.outputs.part(VIDEO).context("an output")?.to_path_buf();
+        if rows.is_empty() {
+            media::verify(&part, &self.plan.sizes())?;
+        } else {
+            let mut model = match self.model.take() {
+                Some(model) => model,
+                None => self.load()?,
+            };
+            let windows = &mut self.windows;
+            after::classify(
+                &part,
+                &self.plan.sizes(),
+                &mut rows,
+                &mut model,
+                self.step,
+                |row, logits| {
+                    let shown = windows.iter_mut().find(|(w, _)| w.row.window == row.window);
+                    if let Some((window, answers)) = shown {
+                        window.row.after_codec.clone_from(&row.after_codec);
+                        answers.insert(2.min(answers.len()), Some(logits.to_vec()));
+                    }
+                },
+            )?;
+            self.model = Some(model);
+        }
+        let summary = self.summary(&rows);
+        self.draw(&summary)?;
+        outln!("{summary}");
+        for path in self.outputs.publish()? {
+            outln!("wrote {}", path.display());
+        }
+        Ok(())
+    }
+
+    fn summary(&self, rows: &[Row]) -> String {
+        let enabled: bool = self.attacker.element().property("enabled");
+        match rows.is_empty() {
+            true if !enabled => "Nothing was attacked: enabled=false.".into(),
+            true => "Nothing was attacked: there was no window.".into(),
+            false => print::summary(rows, &self.encoder),
+        }
+    }
+
+    /// Writes the picture and the page.
+    fn draw(&mut self, summary: &str) -> anyhow::Result<()> {
+        for (window, _) in &mut self.windows {
+            picture::entitle(&mut window.strip, &window.row);
+        }
+        if self.left_out > 0 {
+            errln!(
+                "note: {} windows are shown, spread over the file; {} others are left out of --picture and --page",
+                self.windows.len(),
+                self.left_out
+            );
+        }
+        if let Some(path) = self.outputs.part(PICTURE) {
+            let bytes = picture::png(self.windows.iter().map(|(window, _)| &window.strip))?;
+            std::fs::write(path, bytes).context("--picture")?;
+        }
+        let Some(path) = self.outputs.part(PAGE) else {
+            return Ok(());
+        };
+        let mut stages = vec!["clean".to_string(), "attacked".into(), self.encoder.clone()];
+        stages.extend(self.arguments.codec.iter().cloned());
+        let windows = self.windows.iter().map(|(window, answers)| {
+            Ok(page::Window {
+                row: &window.row,
+                image: picture::png(std::iter::once(&window.strip))?,
+                answers: answers.clone(),
+            })
+        });
+        let windows = windows.collect::<anyhow::Result<Vec<_>>>()?;
+        let model = self.model.as_ref();
+        let label = |n: usize| model.map_or(n.to_string(), |m| m.metadata().label_name(n));
+        let title = self.arguments.title();
+        let html = page::html(&title, summary, &stages, &windows, self.left_out, &label);
+        std::fs::write(path, html).context("--page")
+    }
+}
+
+/// Asks the model of windows that the page shows.
+fn answer(
+    ready: Vec<Window>,
+    model: &mut Option<Model>,
+    windows: &mut Vec<(Window, Vec<Option<Vec<f32>>>)>,
+) -> anyhow::Result<()> {
+    for mut window in ready {
+        let mut answers = Vec::new();
+        for view in std::mem::take(&mut window.views) {
+            answers.push(match (model.as_mut(), view) {
+                (Some(model), Some(view)) => Some(model.forward(&view)?),
+                _ => None,
+            });
+        }
+        windows.push((window, answers));
+    }
+    Ok(())
+}
+
+/// The result in an element message; nothing where the window was never classified.
+fn window(structure: &gst::StructureRef) -> Option<Row> {
+    (structure.name() == "sparseadv-window").then(|| Row::new(structure))?
+}
+
+/// Where the report goes. It may be named as a property too.
+fn report(arguments: &Arguments, attacker: &Attacker) -> anyhow::Result<Option<PathBuf>> {
+    let property: Option<String> = attacker.element().property("report-location");
+    match (&arguments.report, property) {
+        (Some(_), Some(_)) => {
+            bail!("Expected --report or the property report-location, found both. Leave one out.")
+        }
+        (Some(report), None) => Ok(Some(report.clone())),
+        (None, property) => Ok(property.map(PathBuf::from)),
+    }
+}
+
+/// Sends blank frames through a codec of the page's.
+fn tried(codec: &str, plan: &Plan) -> anyhow::Result<()> {
+    media::bin("--codec", codec)?;
+    for info in plan.infos()? {
+        let frame = || gst::Buffer::with_size(info.size());
+        let frames = [frame()?, frame()?];
+        Codec::new(codec, &info, format::frame_duration(&info))
+            .and_then(|codec| codec.run(frames.into_iter()))
+            .map_err(|e| anyhow!("{}", e.replace("The survive property:", "--codec:")))?;
+    }
+    Ok(())
+}
+
+/// The file, and beside it every codec of the page's, each in a thread of its own.
+fn branches(file: &gst::Element, codecs: &[String], shown: &Shown) -> anyhow::Result<gst::Element> {
+    let whole = gst::Bin::new();
+    let tee = gst::ElementFactory::make("tee").build()?;
+    whole.add_many([&tee, file])?;
+    let queue = |ahead: &gst::Element| -> anyhow::Result<()> {
+        let queue = gst::ElementFactory::make("queue")
+            .property("max-size-buffers", QUEUED)
+            .property("max-size-bytes", 0u32)
+            .property("max-size-time", 0u64)
+            .build()?;
+        whole.add(&queue)?;
+        Ok(gst::Element::link_many([&tee, &queue, ahead])?)
+    };
+    queue(file)?;
+    for (n, codec) in codecs.iter().enumerate() {
+        let make = |name: &str| gst::ElementFactory::make(name).build();
+        let (first, last) = (make("videoconvert")?, make("videoconvert")?);
+        let bin = media::bin("--codec", codec)?;
+        let caps = gst_video::VideoCapsBuilder::new()
+            .format_list(format::FORMATS)
+            .build();
+        let sink = gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .property("async", false)
+            .build()?;
+        let filter = gst::ElementFactory::make("capsfilter")
+            .property("caps", caps)
+            .build()?;
+        let chain = [&first, bin.upcast_ref(), &last, &filter, &sink];
+        whole.add_many(chain)?;
+        gst::Element::link_many(chain)?;
+        queue(&first)?;
+        shown.watch(2 + n, &sink.static_pad("sink").context("a sink pad")?);
+    }
+    let pad = tee.static_pad("sink").context("a sink pad")?;
+    whole.add_pad(&gst::GhostPad::with_target(&pad)?)?;
+    Ok(whole.upcast())
+}
+
+/// Frames between the threads.
+const QUEUED: u32 = 8;

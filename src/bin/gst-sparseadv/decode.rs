@@ -2,8 +2,10 @@
 
 //! Running pipelines to their end, and reading files.
 
-use anyhow::{anyhow, bail, Context};
+use anyhow::{bail, Context};
 use gst::prelude::*;
+
+use super::media::Reader;
 
 /// Frames of a stream of one format.
 pub struct Clip {
@@ -43,39 +45,7 @@ impl Clip {
     }
 }
 
-/// Makes a pipeline, or says which plugin is missing.
-pub fn parse(description: &str) -> anyhow::Result<gst::Pipeline> {
-    let mut context = gst::ParseContext::new();
-    let flags = gst::ParseFlags::FATAL_ERRORS;
-    match gst::parse::launch_full(description, Some(&mut context), flags) {
-        Ok(element) => element
-            .downcast()
-            .map_err(|_| anyhow!("expected a pipeline: {description}")),
-        Err(error) => {
-            let missing = context.missing_elements();
-            if missing.is_empty() {
-                bail!("the pipeline cannot be made: {error}: {description}");
-            }
-            bail!(
-                "expected the GStreamer elements {}, found none of that name. Install their plugins (the set-up command of README.md \
-                 does); if they are installed, delete GStreamer's stale registry: rm -r ~/.cache/gstreamer-1.0",
-                missing.join(", ")
-            )
-        }
-    }
-}
-
-/// Runs a pipeline to the end of its streams, and stops it. `message` sees every element message.
-pub fn run(
-    pipeline: &gst::Pipeline,
-    message: impl FnMut(&gst::StructureRef),
-) -> anyhow::Result<()> {
-    let result = play(pipeline, message);
-    pipeline.set_state(gst::State::Null)?;
-    result
-}
-
-/// The same, and leaves the pipeline as it is at the end.
+/// Runs a pipeline to the end of its streams, and leaves it as it is then. `message` sees every element message.
 pub fn play(
     pipeline: &gst::Pipeline,
     mut message: impl FnMut(&gst::StructureRef),
@@ -87,7 +57,9 @@ pub fn play(
         match msg.view() {
             gst::MessageView::Eos(_) => return Ok(()),
             gst::MessageView::Error(error) => bail!("{}", error.error()),
-            gst::MessageView::Warning(warning) => eprintln!("warning: {}", warning.error()),
+            gst::MessageView::Warning(warning) => {
+                crate::out::errln!("warning: {}", warning.error())
+            }
             gst::MessageView::Element(element) => {
                 if let Some(structure) = element.structure() {
                     message(structure);
@@ -126,27 +98,21 @@ pub fn collect(sink: &gst_app::AppSink) -> std::sync::Arc<std::sync::Mutex<Optio
     clip
 }
 
-/// Reads a video file, its frames as the decoder gives them or in the format of `caps`.
+/// Reads a video file, its frames as the decoder gives them or in the format of `caps`, which are elements and caps, each with a `!` behind.
 pub fn read(path: &std::path::Path, caps: &str) -> anyhow::Result<Clip> {
-    let pipeline = parse(&format!(
-        "filesrc name=source ! decodebin ! {caps} appsink name=sink sync=false"
-    ))?;
-    let source = pipeline.by_name("source").context("the source")?;
-    source.set_property("location", path.to_str().context("a path in UTF-8")?);
-    let clip = collect(&sink(&pipeline, "sink")?);
-    run(&pipeline, |_| {}).with_context(|| format!("reading {}", path.display()))?;
-    let clip = clip
-        .lock()
-        .map_err(|_| anyhow!("the reader failed"))?
-        .take();
-    clip.with_context(|| format!("expected a video in {}, found none", path.display()))
-}
-
-pub fn sink(pipeline: &gst::Pipeline, name: &str) -> anyhow::Result<gst_app::AppSink> {
-    let element = pipeline
-        .by_name(name)
-        .with_context(|| format!("no {name}"))?;
-    element
-        .downcast()
-        .map_err(|_| anyhow!("{name} is no appsink"))
+    let mut reader = Reader::through(path, caps.trim().trim_end_matches('!'))?;
+    let mut clip = None::<Clip>;
+    while let Some(sample) = reader.next()? {
+        let frame = sample.buffer_owned().zip(sample.caps());
+        let (buffer, caps) = frame.context("a frame")?;
+        let clip = match &mut clip {
+            Some(clip) => clip,
+            None => clip.insert(Clip {
+                info: gst_video::VideoInfo::from_caps(caps)?,
+                frames: Vec::new(),
+            }),
+        };
+        clip.frames.push(buffer);
+    }
+    clip.context("Expected a video, found no frames in it.")
 }

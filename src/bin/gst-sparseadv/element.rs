@@ -3,12 +3,18 @@
 //! A `sparseadv` element that keeps its model from one pipeline to the next.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use anyhow::{anyhow, bail, Context};
 use gst::prelude::*;
 use gstsparseadv::sparseadv::report::WindowReport;
 
 use super::decode::{self, Clip};
+use super::media::{self, Plan};
+
+/// Set for a process beside which another says what there is to say of the model.
+pub const TOLD: &str = "SPARSEADV_TOLD";
 
 pub struct Attacker {
     element: gst::Element,
@@ -17,15 +23,19 @@ pub struct Attacker {
 impl Attacker {
     /// `properties` as in gst-launch-1.0. Loads the model.
     pub fn new(model: &Path, properties: &str) -> anyhow::Result<Self> {
-        let element = gst::parse::launch(&format!("sparseadv {properties}"))
-            .with_context(|| format!("the properties \"{properties}\""))?;
-        if element.factory().is_none_or(|f| f.name() != "sparseadv") {
-            bail!("expected properties of sparseadv, found \"{properties}\"");
-        }
-        element.set_property("model", model.to_str().context("a path in UTF-8")?);
-        let attacker = Self { element };
+        let attacker = Self::make(model, properties)?;
         attacker.load()?;
         Ok(attacker)
+    }
+
+    /// The same without the model, for [`Attacker::load`] to load.
+    pub fn make(model: &Path, properties: &str) -> anyhow::Result<Self> {
+        let element = media::element("sparseadv", properties)?;
+        let model = model
+            .to_str()
+            .context("Expected a model whose path is in UTF-8. Rename it.")?;
+        element.set_property("model", model);
+        Ok(Self { element })
     }
 
     /// Gives every property but the model its default, and then those in `properties`, as in gst-launch-1.0 but without spaces in values.
@@ -92,7 +102,7 @@ impl Attacker {
     }
 
     /// Goes to READY, where the element loads its model and checks its settings.
-    fn load(&self) -> anyhow::Result<()> {
+    pub fn load(&self) -> anyhow::Result<()> {
         let bus = gst::Bus::new();
         self.element.set_bus(Some(&bus));
         let result = self.element.set_state(gst::State::Ready);
@@ -104,7 +114,67 @@ impl Attacker {
                 _ => bail!("the element could not be prepared"),
             }
         }
+        // What is doubtful about the model. The bus that the pipeline brings later is another.
+        while let Some(message) = bus.pop_filtered(&[gst::MessageType::Warning]) {
+            if let gst::MessageView::Warning(warning) = message.view() {
+                if std::env::var_os(TOLD).is_none() {
+                    eprintln!("warning: {}", warning.error());
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// Attacks a file as planned, into `part`, and reads what was written. `message` sees every element message, and `None` several times a
+    /// second besides. Returns the frames written.
+    pub fn convert(
+        &self,
+        plan: &Plan,
+        part: &Path,
+        mut message: impl FnMut(Option<&gst::StructureRef>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<u64> {
+        let (sink, _written) = plan.sink(part)?;
+        let frames = self.push(plan, &sink, |_| {}, |structure, _| message(structure))?;
+        media::verify(part, &plan.sizes())?;
+        Ok(frames)
+    }
+
+    /// The same into any sink, which nobody looks at afterwards. `at_once` sees every element message in the thread that sends it; `message`
+    /// gets the number of frames pushed so far too.
+    pub fn push(
+        &self,
+        plan: &Plan,
+        sink: &gst::Element,
+        at_once: impl Fn(&gst::StructureRef) + Send + Sync + 'static,
+        mut message: impl FnMut(Option<&gst::StructureRef>, u64) -> anyhow::Result<()>,
+    ) -> anyhow::Result<u64> {
+        let pad = |name: &str| self.element.static_pad(name).context("a pad");
+        let (into, out_of) = (pad("sink")?, pad("src")?);
+        let counts = [&into, &out_of].map(Count::new);
+        let frames = counts[1].frames.clone();
+        let result = self.with(sink, |pipeline| {
+            let bus = pipeline.bus().context("a pipeline has a bus")?;
+            bus.set_sync_handler(move |_, message| {
+                if let gst::MessageView::Element(element) = message.view() {
+                    element.structure().into_iter().for_each(&at_once);
+                }
+                gst::BusSyncReply::Pass
+            });
+            let _read = plan.feed(pipeline, &into)?;
+            media::play(pipeline, &into, |structure| {
+                message(structure, frames.load(Ordering::Relaxed))
+            })
+        });
+        let [decoded, pushed] = counts.map(Count::end);
+        result?;
+        let expected = plan.source().frames;
+        if (decoded, pushed) != (expected, expected) {
+            bail!(
+                "Expected to attack the {expected} frames that the file holds, found {decoded} decoded and {pushed} pushed. Try again; if it \
+                 stays so, the file is damaged."
+            );
+        }
+        Ok(pushed)
     }
 
     /// Runs `source ! sparseadv ! sink` to the end of the stream. `source` links itself to the pad it is given. Returns the windows'
@@ -114,27 +184,68 @@ impl Attacker {
         source: impl FnOnce(&gst::Pipeline, gst::Pad) -> anyhow::Result<()>,
         sink: &gst::Element,
     ) -> anyhow::Result<Vec<WindowReport>> {
-        let pipeline = gst::Pipeline::new();
-        pipeline.add_many([&self.element, sink])?;
-        self.element.link(sink)?;
         let pad = self.element.static_pad("sink").context("a sink pad")?;
         let mut windows = Vec::new();
-        let result = source(&pipeline, pad).and_then(|()| {
-            decode::play(&pipeline, |structure| {
+        self.with(sink, |pipeline| {
+            source(pipeline, pad)?;
+            decode::play(pipeline, |structure| {
                 let json = structure.get::<&str>("json").ok();
                 let is_window = structure.name() == "sparseadv-window";
                 if let Some(json) = json.filter(|_| is_window) {
                     windows.extend(serde_json::from_str::<WindowReport>(json));
                 }
             })
-        });
+        })?;
+        Ok(windows)
+    }
+
+    /// Puts the element in front of `sink` in a pipeline that ends with `action`, and keeps the model.
+    fn with<T>(
+        &self,
+        sink: &gst::Element,
+        action: impl FnOnce(&gst::Pipeline) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let pipeline = gst::Pipeline::new();
+        pipeline.add_many([&self.element, sink])?;
+        self.element.link(sink)?;
+        let result = action(&pipeline);
         // READY keeps the model.
         let stopped = pipeline.set_state(gst::State::Ready);
         pipeline.remove(&self.element)?;
         pipeline.set_state(gst::State::Null)?;
-        result?;
+        let result = result?;
         stopped?;
-        Ok(windows)
+        Ok(result)
+    }
+}
+
+/// Counts what goes through a pad.
+struct Count {
+    pad: gst::Pad,
+    probe: Option<gst::PadProbeId>,
+    frames: Arc<AtomicU64>,
+}
+
+impl Count {
+    fn new(pad: &gst::Pad) -> Self {
+        let frames = Arc::new(AtomicU64::new(0));
+        let seen = frames.clone();
+        let probe = pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            seen.fetch_add(1, Ordering::Relaxed);
+            gst::PadProbeReturn::Ok
+        });
+        Self {
+            pad: pad.clone(),
+            probe,
+            frames,
+        }
+    }
+
+    fn end(self) -> u64 {
+        if let Some(probe) = self.probe {
+            self.pad.remove_probe(probe);
+        }
+        self.frames.load(Ordering::Relaxed)
     }
 }
 

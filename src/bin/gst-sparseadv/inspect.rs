@@ -24,36 +24,45 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let origin = match origin {
         Origin::Sidecar => "the sidecar file",
         Origin::Archive => "the archive",
-        Origin::Defaults => "none found: C3D's usual values",
+        Origin::Defaults => "none found: C3D's usual values, guessed",
     };
-    println!("metadata   {origin}");
-    println!("{}", serde_json::to_string_pretty(&metadata)?);
+    crate::out::outln!("metadata   {origin}");
+    crate::out::outln!("{}", serde_json::to_string_pretty(&metadata)?);
     let model = Model::load(&Options {
         path: arguments.model.clone(),
         device: arguments.device.parse()?,
         window: arguments.window_size,
     })?;
-    println!("device     {:?}", model.device());
-    println!("input      {:?}", model.input_shape());
-    println!("classes    {}", model.classes());
+    crate::out::outln!("sha256     {}", model.sha256());
+    crate::out::outln!("device     {:?}", model.device());
+    crate::out::outln!("input      {:?}", model.input_shape());
+    crate::out::outln!("classes    {}", model.classes());
     match (model.feature_shape(), model.feature_coverage()) {
         (Some(shape), Some(coverage)) => {
-            println!("features   {shape:?}");
-            println!(
+            crate::out::outln!("features   {shape:?}");
+            crate::out::outln!(
                 "           frames seen by each step: {:?}",
                 spans(coverage.steps())
             );
-            println!("keyframes  weighed by the features (Eq. 3 and Eq. 4)");
+            crate::out::outln!("keyframes  weighed by the features (Eq. 3 and Eq. 4)");
         }
         _ => {
             let why = model
                 .features_unused()
                 .unwrap_or("the model returns logits alone");
-            println!("features   not used: {why}");
-            println!("keyframes  weighed by the input gradient");
+            crate::out::outln!("features   not used: {why}");
+            crate::out::outln!("keyframes  weighed by the input gradient");
         }
     }
-    println!("The model fits the contract.");
+    let warnings = model.warnings();
+    for warning in &warnings {
+        crate::out::outln!("warning    {warning}");
+    }
+    if warnings.is_empty() {
+        crate::out::outln!("The model fits the contract.");
+    } else {
+        crate::out::outln!("The model can be attacked, but the warnings above say what to put right before its results are believed.");
+    }
     Ok(())
 }
 

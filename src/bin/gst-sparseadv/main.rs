@@ -4,13 +4,19 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod attack;
+mod container;
 mod convert;
 mod decode;
 mod element;
 mod inspect;
+mod interrupt;
+// Until `convert` uses all of it.
+#[allow(dead_code, unused_imports)]
+mod media;
+mod out;
 mod page;
 mod picture;
 mod print;
@@ -19,7 +25,11 @@ mod report;
 mod reproduce;
 
 #[derive(Parser)]
-#[command(name = "gst-sparseadv", version, about)]
+#[command(
+    name = "gst-sparseadv",
+    about,
+    after_help = "Exit status: 0 done, 1 failed, 2 done but some clips were skipped or missing, 130 interrupted."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -57,7 +67,11 @@ fn main() -> ExitCode {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::from(SKIPPED),
     };
-    let arguments = match Arguments::try_parse() {
+    let parsed = Arguments::command()
+        .version(&*version().leak())
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // The parser's own status of a wrong argument is 2, which says here that clips were skipped.
@@ -75,7 +89,19 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments).map(done),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("gst-sparseadv: {error:#}");
-        ExitCode::FAILURE
+        out::errln!("gst-sparseadv: {error:#}");
+        match error.is::<interrupt::Interrupted>() {
+            true => ExitCode::from(interrupt::STATUS),
+            false => ExitCode::FAILURE,
+        }
     })
+}
+
+/// Of everything that results depend on.
+fn version() -> String {
+    let versions = provenance::Versions::here();
+    format!(
+        "{} (libtorch {}, {})",
+        versions.plugin, versions.libtorch, versions.gstreamer
+    )
 }

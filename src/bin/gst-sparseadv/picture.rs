@@ -3,7 +3,7 @@
 //! A picture of what the attack did: for every window its strongest keyframe clean, attacked and as an amplified difference, and below them
 //! all its frames, keyframes framed in red, with their weights as bars.
 
-use std::path::Path;
+use std::io::Write;
 
 use anyhow::Context;
 use font8x8::UnicodeFonts;
@@ -21,12 +21,13 @@ const AMPLIFY: i32 = 32;
 const RED: [u8; 3] = [214, 40, 40];
 const GREY: [u8; 3] = [150, 150, 150];
 const BLACK: [u8; 3] = [20, 20, 20];
+const BLANK: u8 = 250;
 
 /// The colour at a place of an image.
 type Pixel<'a> = dyn Fn(usize, usize) -> [u8; 3] + 'a;
 
 /// An RGB image.
-struct Canvas {
+pub struct Canvas {
     width: usize,
     height: usize,
     data: Vec<u8>,
@@ -34,7 +35,7 @@ struct Canvas {
 
 impl Canvas {
     fn new(width: usize, height: usize) -> Self {
-        let data = vec![250; width * height * 3];
+        let data = vec![BLANK; width * height * 3];
         Self {
             width,
             height,
@@ -114,36 +115,55 @@ impl<'a> Pixels<'a> {
     }
 }
 
-/// Writes the picture. Both clips are RGB and hold the same frames; the model sees every `step`-th.
-pub fn write(
-    path: &Path,
-    clean: &Clip,
-    attacked: &Clip,
-    rows: &[Row],
-    step: usize,
-) -> anyhow::Result<()> {
-    let sizes = Sizes::new(clean, rows);
-    let mut canvas = Canvas::new(sizes.width, GAP + rows.len() * sizes.block);
-    for (n, row) in rows.iter().enumerate() {
-        draw(
-            &mut canvas,
-            GAP + n * sizes.block,
-            &sizes,
-            clean,
-            attacked,
-            row,
-            step,
-        )?;
-    }
-    std::fs::write(path, png(&canvas)?).with_context(|| format!("writing {}", path.display()))
+/// What is shown of a window, but for its title. Both clips are RGB and hold the frames that the model sees of it.
+pub fn strip(clean: &Clip, attacked: &Clip, row: &Row) -> anyhow::Result<Canvas> {
+    let sizes = Sizes::new(clean, row);
+    let mut canvas = Canvas::new(sizes.width, GAP + sizes.block);
+    draw(&mut canvas, &sizes, clean, attacked, row)?;
+    Ok(canvas)
 }
 
-/// The part of the picture that shows one window, as a PNG file's bytes.
-pub fn window(clean: &Clip, attacked: &Clip, row: &Row, step: usize) -> anyhow::Result<Vec<u8>> {
-    let sizes = Sizes::new(clean, std::slice::from_ref(row));
-    let mut canvas = Canvas::new(sizes.width, GAP + sizes.block);
-    draw(&mut canvas, GAP, &sizes, clean, attacked, row, step)?;
-    png(&canvas)
+/// Writes above a window's strip what came of it.
+pub fn entitle(canvas: &mut Canvas, row: &Row) {
+    let after = row
+        .after_codec
+        .as_ref()
+        .map_or(String::new(), |(label, name)| {
+            let verdict = row.verdict(*label).as_str();
+            format!(", {name} after the codec ({verdict})")
+        });
+    let title = format!(
+        "window {}: {} -> {}{after}; {} queries, MAP {:.3} grey levels",
+        row.window, row.clean.1, row.attacked.1, row.queries, row.map
+    );
+    canvas.text(GAP, GAP, &title, BLACK);
+}
+
+/// Strips one below the other, as a PNG file's bytes.
+pub fn png<'a>(strips: impl Iterator<Item = &'a Canvas> + Clone) -> anyhow::Result<Vec<u8>> {
+    let width = strips.clone().map(|s| s.width).max().unwrap_or(1);
+    let height = strips.clone().map(|s| s.height).sum::<usize>().max(1);
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    // Row by row: the whole would be as large as all strips together.
+    let mut stream = writer.stream_writer()?;
+    let mut rows = 0;
+    for strip in strips {
+        for row in strip.data.chunks_exact(3 * strip.width) {
+            stream.write_all(row)?;
+            stream.write_all(&vec![BLANK; 3 * (width - strip.width)])?;
+            rows += 1;
+        }
+    }
+    if rows == 0 {
+        stream.write_all(&[BLANK; 3])?;
+    }
+    stream.finish()?;
+    writer.finish()?;
+    Ok(bytes)
 }
 
 /// Of images, in pixels.
@@ -156,16 +176,15 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn new(clip: &Clip, rows: &[Row]) -> Self {
+    fn new(clip: &Clip, row: &Row) -> Self {
         let frame = (clip.info.width() as usize, clip.info.height() as usize);
         let scaled = |width: usize| (width * frame.1 / frame.0).max(1);
         let (big, small) = (scaled(BIG), scaled(THUMBNAIL));
-        let most = rows.iter().map(|r| r.frames).max().unwrap_or(1);
         Self {
             frame,
             big,
             small,
-            width: GAP + (3 * (BIG + GAP)).max(most * (THUMBNAIL + 4) + GAP),
+            width: GAP + (3 * (BIG + GAP)).max(row.frames * (THUMBNAIL + 4) + GAP),
             block: TEXT + big + GAP + small + BAR + 2 * GAP,
         }
     }
@@ -173,39 +192,25 @@ impl Sizes {
 
 fn draw(
     canvas: &mut Canvas,
-    top: usize,
     sizes: &Sizes,
     clean: &Clip,
     attacked: &Clip,
     row: &Row,
-    step: usize,
 ) -> anyhow::Result<()> {
     let (big, small) = (sizes.big, sizes.small);
-    let after = row
-        .after_codec
-        .as_ref()
-        .map_or(String::new(), |(label, name)| {
-            let verdict = row.verdict(*label).as_str();
-            format!(", {name} after the codec ({verdict})")
-        });
-    let title = format!(
-        "window {}: {} -> {}{after}; {} queries, MAP {:.3} grey levels",
-        row.window, row.clean.1, row.attacked.1, row.queries, row.map
-    );
-    canvas.text(GAP, top, &title, BLACK);
     let weight = |k: &usize| row.weights.get(*k).copied().unwrap_or(0.0);
     let strongest = row
         .keyframes
         .iter()
         .copied()
         .max_by(|a, b| weight(a).total_cmp(&weight(b)));
-    let shown = row.first_frame + strongest.unwrap_or(0) * step;
+    let shown = strongest.unwrap_or(0);
     let (a, b) = (Pixels::new(clean, shown)?, Pixels::new(attacked, shown)?);
     let difference = |x: usize, y: usize| {
         let (a, b) = (a.at(x, y), b.at(x, y));
         [0, 1, 2].map(|c| (128 + AMPLIFY * (i32::from(b[c]) - i32::from(a[c]))).clamp(0, 255) as u8)
     };
-    let y = top + TEXT;
+    let y = GAP + TEXT;
     let panels: [(&Pixel, String); 3] = [
         (
             &|x, y| a.at(x, y),
@@ -224,7 +229,7 @@ fn draw(
     let largest = row.weights.iter().copied().fold(1e-12, f64::max);
     for k in 0..row.frames {
         let x = GAP + k * (THUMBNAIL + 4);
-        let pixels = Pixels::new(attacked, row.first_frame + k * step)?;
+        let pixels = Pixels::new(attacked, k)?;
         canvas.image(x, y, THUMBNAIL, small, sizes.frame, &|x, y| pixels.at(x, y));
         let chosen = row.keyframes.contains(&k);
         let colour = if chosen { RED } else { GREY };
@@ -235,15 +240,4 @@ fn draw(
         canvas.fill(x, y + small + 2, THUMBNAIL, bar, colour);
     }
     Ok(())
-}
-
-fn png(canvas: &Canvas) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, canvas.width as u32, canvas.height as u32);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(&canvas.data)?;
-    writer.finish()?;
-    Ok(bytes)
 }

@@ -130,7 +130,7 @@ fn tally(rows: &[Row], last: impl Fn(&Row) -> Option<usize>) -> Tally {
 
 /// Prints all windows and a summary.
 pub fn table(rows: &[Row], encoder: &str) {
-    println!("{}  after {encoder}", heading());
+    crate::out::outln!("{}  after {encoder}", heading());
     for row in rows {
         let after = row
             .after_codec
@@ -145,7 +145,7 @@ pub fn table(rows: &[Row], encoder: &str) {
                     if undone { "undone" } else { verdict.as_str() }
                 )
             });
-        println!("{}  {after}", row.line());
+        crate::out::outln!("{}  {after}", row.line());
     }
-    println!("{}", summary(rows, encoder));
+    crate::out::outln!("{}", summary(rows, encoder));
 }

@@ -103,7 +103,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         &arguments.extension,
     )?;
     places::check_places(source, destination, &arguments.model, &plan)?;
-    plan.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    plan.notes
+        .iter()
+        .for_each(|note| crate::out::errln!("note: {note}"));
     let all = &plan.jobs;
     let min_frames = match arguments.min_frames {
         Some(frames) => frames,
@@ -123,13 +125,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     let classes = all.iter().map(|job| job.class.as_str());
     let (truth, notes) = Truth::of(&spec.properties, &labels, classes)?;
     for note in &notes {
-        eprintln!("note: {note}");
+        crate::out::errln!("note: {note}");
     }
     let settings = settings(arguments, min_frames)?;
     let records = Records::open(destination, &settings, arguments.shard)?;
     records.set_missing(arguments.side, &plan.missing)?;
     for clip in &plan.missing {
-        eprintln!("missing {}: {}", clip.clip, clip.reason);
+        crate::out::errln!("missing {}: {}", clip.clip, clip.reason);
     }
     places::copy_lists(&plan, source, destination, &arguments.extension)?;
     let mine = plan::take_shard(all.clone(), arguments.shard);
@@ -159,7 +161,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
             bar.inc(1);
             tally.merge(&manifest::tally(record));
             if let Outcome::Skipped { reason } = &record.outcome {
-                bar.suspend(|| eprintln!("skipped {}: {reason}", record.clip));
+                bar.suspend(|| crate::out::errln!("skipped {}: {reason}", record.clip));
             }
             bar.set_message(format!(
                 "{} of {} windows fooled",
@@ -201,7 +203,7 @@ fn summary(root: &Path, records: &[Record]) -> usize {
     let count = |of: fn(&Outcome) -> bool| records.iter().filter(|r| of(&r.outcome)).count();
     let skipped = count(|o| matches!(o, Outcome::Skipped { .. }));
     let missing = count(|o| matches!(o, Outcome::Missing { .. }));
-    println!(
+    crate::out::outln!(
         "{}: {} clips converted, {skipped} clips skipped, {missing} clips missing",
         root.display(),
         records.len() - skipped - missing
@@ -211,7 +213,7 @@ fn summary(root: &Path, records: &[Record]) -> usize {
     for (class, tally) in &classes {
         // One class says what all of them say.
         if classes.len() > 2 || class == manifest::ALL {
-            println!(
+            crate::out::outln!(
                 "{class:<width$}  {}",
                 tally.sentence(),
                 width = width.unwrap_or(0)

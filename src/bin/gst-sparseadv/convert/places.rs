@@ -97,18 +97,20 @@ fn is_manifest(below: &Path) -> bool {
 
 /// The real path of what need not be there yet.
 fn real(path: &Path) -> PathBuf {
-    let mut rest: Vec<OsString> = Vec::new();
+    let (mut rest, mut back): (Vec<OsString>, usize) = (Vec::new(), 0);
     let mut at = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     loop {
-        if let Ok(found) = at.canonicalize() {
+        if let Ok(mut found) = at.canonicalize() {
+            for _ in 0..back {
+                found.pop();
+            }
             return rest.iter().rev().fold(found, |path, name| path.join(name));
         }
         match at.file_name().map(|name| name.to_owned()) {
-            Some(name) => rest.push(name),
             // `new/..` where there is no `new` yet.
-            None if at.ends_with("..") => {
-                at.pop();
-            }
+            Some(_) if back > 0 => back -= 1,
+            Some(name) => rest.push(name),
+            None if at.ends_with("..") => back += 1,
             None => return path.to_path_buf(),
         }
         at.pop();
@@ -161,7 +163,7 @@ pub fn copy_lists(plan: &Plan, from: &Path, to: &Path, extension: &str) -> anyho
         match fs::read(&target) {
             Ok(found) if found == bytes => {}
             Ok(found) if before.get(&key) != Some(&crate::provenance::digest(&found)) => {
-                eprintln!(
+                crate::out::errln!(
                     "note: {} is there and not of this conversion: the list {} is not copied",
                     target.display(),
                     path.display()
@@ -196,6 +198,8 @@ mod tests {
         std::os::unix::fs::symlink(at.join("a"), at.join("b")).expect("a link");
         assert_eq!(real(&at.join("b/c/d")), at.join("a/c/d"));
         assert_eq!(real(&at.join("a/../b")), at.join("a"));
+        assert_eq!(real(&at.join("new/b/../../a/c")), at.join("a/c"));
+        assert_eq!(real(&at.join("a/new/../../c")), at.join("c"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::plan::Job;
 use super::record::{self, Outcome, Record, Records};
 use super::truth::Truth;
 use super::worker::{Answer, Request, Spec};
+use crate::element;
 
 /// A worker process, its model loaded.
 struct Worker {
@@ -28,7 +29,13 @@ struct Worker {
 
 impl Worker {
     fn start(spec: &Spec) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        static TOLD: AtomicBool = AtomicBool::new(false);
+        let mut command = Command::new(std::env::current_exe()?);
+        // The first worker says what is doubtful about the model.
+        if TOLD.swap(true, Ordering::Relaxed) {
+            command.env(element::TOLD, "1");
+        }
+        let mut child = command
             .arg("convert-worker")
             .arg(serde_json::to_string(spec)?)
             .env("OMP_NUM_THREADS", spec.threads.to_string())

@@ -145,9 +145,12 @@ impl Records {
         let path = self.root.join(&job.output);
         let claim = self.file_of("begun", &job.clip);
         if fs::symlink_metadata(&path).is_ok() {
-            let made = match read_record(&self.path(&job.clip)).map(|r| r.outcome) {
+            let record = self.path(&job.clip);
+            let made = match read_record(&record).map(|r| r.outcome) {
                 Ok(Outcome::Converted { output, .. }) => output == job.output,
-                _ => false,
+                Ok(_) => false,
+                // A damaged record is still one of this tree.
+                Err(_) => record.exists(),
             };
             // A process may have been killed between the video and its record.
             let begun = fs::read_to_string(&claim).is_ok_and(|output| output == job.output);

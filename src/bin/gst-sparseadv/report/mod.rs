@@ -52,7 +52,7 @@ pub fn pages(folder: &Path) -> anyhow::Result<()> {
     let text = html(&results, &tables, &figures);
     pages.push(("report.html".into(), text.into_bytes()));
     pages::write(folder, &pages)?;
-    println!("wrote {}", folder.join("report.html").display());
+    crate::out::outln!("wrote {}", folder.join("report.html").display());
     Ok(())
 }
 

@@ -133,7 +133,7 @@ impl Model {
             let label = match label {
                 Ok(label) => label,
                 Err(error) => {
-                    bar.suspend(|| eprintln!("skipped {}: {error:#}", clip.name));
+                    bar.suspend(|| crate::out::errln!("skipped {}: {error:#}", clip.name));
                     classified.skipped += 1;
                     continue;
                 }
@@ -199,7 +199,7 @@ impl Model {
             self.name
         );
         if !unknown.is_empty() {
-            eprintln!(
+            crate::out::errln!(
                 "note: {} has no label for the classes {names} of {}; their clips are passed over. Its labels are {labels}",
                 self.name, self.dataset
             );

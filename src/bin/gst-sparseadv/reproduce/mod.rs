@@ -86,12 +86,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     log.add(&Line::Run(this))?;
     let mut skipped = 0;
     for (name, set) in &sets {
-        eprintln!("note: {name}: {}", set.sides);
+        crate::out::errln!("note: {name}: {}", set.sides);
         set.notes
             .iter()
-            .for_each(|note| eprintln!("note: {name}: {note}"));
+            .for_each(|note| crate::out::errln!("note: {name}: {note}"));
         for clip in set.missing.iter().filter(|m| m.held_out != Some(false)) {
-            eprintln!("missing {}: {}", clip.name, clip.reason);
+            crate::out::errln!("missing {}: {}", clip.name, clip.reason);
             skipped += 1;
         }
         for path in &arguments.model {

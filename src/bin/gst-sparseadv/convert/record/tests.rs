@@ -84,6 +84,17 @@ fn what_the_tree_did_not_make_may_not_be_written() {
     records.put(&record(&records, &first, 4)).expect("a record");
     records.may_write(&first).expect("its own");
     assert!(records.may_write(&other).is_err(), "another clip's");
+    // A record that was cut: the clip is not done, and its video may be made again.
+    let kept = records.path(&first.clip);
+    let text = fs::read(&kept).expect("a record");
+    fs::write(&kept, &text[..text.len() / 2]).expect("a record");
+    assert_eq!(records.get(&first.clip), None);
+    records.may_write(&first).expect("its own");
+    let error = records.all().expect_err("a refusal").to_string();
+    assert!(
+        error.contains("a.avi.json") && error.contains("converted again"),
+        "{error}"
+    );
 }
 
 #[test]

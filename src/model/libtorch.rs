@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The libtorch that runs, which need not be the one that the plugin was built against.
+
+use std::path::{Path, PathBuf};
+
+/// The version that the plugin was built against.
+pub const BUILT_AGAINST: &str = env!("LIBTORCH_VERSION");
+
+/// The version of the libtorch loaded into this process.
+pub fn version() -> String {
+    let root = loaded().and_then(|library| Some(library.parent()?.parent()?.to_path_buf()));
+    let found = root.as_deref().and_then(stated).or_else(of_abi);
+    found.unwrap_or_else(|| "unknown".into())
+}
+
+/// Where this process has libtorch_cpu from.
+fn loaded() -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let paths = maps.lines().filter_map(|line| {
+        let path = &line[line.find('/')?..];
+        Some(Path::new(path.trim_end_matches(" (deleted)")))
+    });
+    let mut ours = paths.filter(|path| {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+        name.starts_with("libtorch_cpu.so")
+    });
+    ours.next().map(Path::to_path_buf)
+}
+
+/// What the files beside the library say: `version.py` of a wheel, `build-version` of a libtorch archive.
+fn stated(root: &Path) -> Option<String> {
+    let line = |name: &str| std::fs::read_to_string(root.join(name)).ok();
+    let wheel = line("version.py").and_then(|text| {
+        let line = text.lines().find(|l| l.starts_with("__version__"))?;
+        line.split(['\'', '"']).nth(1).map(str::to_string)
+    });
+    wheel.or_else(|| line("build-version").map(|text| text.trim().to_string()))
+}
+
+/// What the library says itself: one byte each of the major, minor and patch numbers, in the top ones.
+fn of_abi() -> Option<String> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(loaded()?.as_os_str().as_bytes()).ok()?;
+    // SAFETY: both names end in a zero. RTLD_NOLOAD only looks for what is loaded, and the handle is never closed. The symbol, where there
+    // is one, is a function of this type in torch/csrc/inductor/aoti_torch/c/shim.h since PyTorch 2.9.
+    let number = unsafe {
+        let library = libc::dlopen(path.as_ptr(), libc::RTLD_NOLOAD | libc::RTLD_LAZY);
+        if library.is_null() {
+            return None;
+        }
+        let symbol = libc::dlsym(library, c"aoti_torch_abi_version".as_ptr());
+        if symbol.is_null() {
+            return None;
+        }
+        let function: extern "C" fn() -> u64 = std::mem::transmute(symbol);
+        function()
+    };
+    let [major, minor, patch, ..] = number.to_be_bytes();
+    Some(format!("{major}.{minor}.{patch}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_libtorch_that_runs_is_the_one_of_the_build() {
+        // Loads the library, should the linker have put that off.
+        let _ = tch::get_num_threads();
+        assert!(loaded().is_some_and(|path| path.exists()));
+        assert_eq!(version(), BUILT_AGAINST);
+        let plain = BUILT_AGAINST.split('+').next();
+        assert_eq!(of_abi().as_deref(), plain);
+    }
+}

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MPL-2.0
+"""What users bring to examples/python/export_model.py: checkpoints of other frameworks, wrapped models, mistakes. Each is exported, or
+refused with one sentence and without a traceback.
+
+    python export_check.py
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "examples" / "python"))
+import torch  # noqa: E402
+from export_model import main  # noqa: E402
+
+NET = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv = nn.Conv3d(3, 4, 3, stride=(2, 4, 4))
+        self.fc = nn.Linear(4, 5)
+    def forward(self, x):
+        return self.fc(F.relu(self.conv(x)).mean((2, 3, 4)))
+class InPlace(Net):
+    def forward(self, x):
+        return super().forward(x.sub_(0.5))
+class Random(Net):
+    def forward(self, x):
+        return super().forward(F.dropout(x))
+class SixAxes(Net):
+    def forward(self, x):
+        assert x.dim() == 6
+        return super().forward(x[0])
+def half(): return Net().half()
+def double(): return Net().double()
+def parallel(): return nn.DataParallel(Net())
+def compiled(): return torch.compile(Net())
+def softmax(): return nn.Sequential(Net(), nn.Softmax(1))
+def sigmoid(): return nn.Sequential(Net(), nn.Sigmoid())
+def broken(): raise KeyError("x")
+"""
+VIEW = ["--window", "8", "--crop", "32", "--resize", "32", "--mean", "0", "--std", "1"]
+
+
+class Run:
+    """Exports, and keeps the exit status, or the sentence, and what was printed."""
+
+    def __init__(self, folder: Path, factory: str, *flags: str) -> None:
+        self.name = f"{factory} {' '.join(flags)}"
+        argv = ["--module", f"{folder / 'net.py'}:{factory}", "--out", str(folder / "out.pt"), *flags]
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+            try:
+                self.sentence = "" if main(argv) == 0 else "?"
+            except SystemExit as end:
+                self.sentence = str(end)
+        self.said = text.getvalue()
+
+    def exported(self, *words: str) -> None:
+        assert not self.sentence, f"{self.name}: {self.sentence}"
+        for word in words:
+            assert word in self.said, f"{self.name}: nothing of {word!r} in {self.said}"
+        assert words or "warning" not in self.said, f"{self.name}: {self.said}"
+
+    def refused(self, *words: str) -> None:
+        assert self.sentence, f"{self.name}: exported"
+        for word in words:
+            assert word in self.sentence, f"{self.name}: nothing of {word!r} in {self.sentence}"
+
+
+def checkpoints(folder: Path) -> None:
+    state = torch.load(folder / "plain.pt", weights_only=True)
+
+    def named(prefix: str) -> dict[str, torch.Tensor]:
+        return {prefix + k: v for k, v in state.items()}
+
+    whole = {
+        "lightning": {"state_dict": {**named("model."), "loss.weight": torch.zeros(2)}, "epoch": 3},
+        "slowfast": {"model_state": named("module."), "epoch": 3},
+        "compiled": named("_orig_mod."),
+        "nested": {"state_dict": named("module._orig_mod.model.")},
+        "net": {"net": named("")},
+        "plain": state,
+    }
+    for name, checkpoint in whole.items():
+        torch.save(checkpoint, folder / "w.pt")
+        Run(folder, "Net", "--weights", str(folder / "w.pt"), *VIEW).exported()
+        print(f"ok {name}")
+    others = {
+        "others": ({"weight": torch.zeros(2)}, "weights of this very model"),
+        "no weights": ({"epoch": 3}, "a checkpoint with epoch"),
+        "a list": ([1], "found a list"),
+    }
+    for name, (checkpoint, words) in others.items():
+        torch.save(checkpoint, folder / "w.pt")
+        Run(folder, "Net", "--weights", str(folder / "w.pt"), *VIEW).refused(words)
+        print(f"ok {name}")
+
+
+def models(folder: Path) -> None:
+    Run(folder, "Net", *VIEW).exported()
+    Run(folder, "half", *VIEW).exported("float16", ".float()")
+    Run(folder, "double", *VIEW).exported("float64")
+    Run(folder, "parallel", *VIEW).exported()
+    Run(folder, "compiled", *VIEW).exported()
+    Run(folder, "InPlace", *VIEW).exported()
+    Run(folder, "softmax", *VIEW).exported("softmax", "logits")
+    Run(folder, "sigmoid", *VIEW).exported("sigmoid")
+    Run(folder, "Net", "--window", "8", "--crop", "32", "--resize", "32").exported("guessed", "mean", "std")
+    Run(folder, "Net").exported("guessed", "window", "resize [128, 171]")
+    Run(folder, "Random", *VIEW).refused("two passes over one clip")
+    Run(folder, "SixAxes", *VIEW).refused("[1, 3, 8, 32, 32]", "AssertionError")
+    Run(folder, "broken", *VIEW).refused("KeyError", "correct that function")
+    print("ok models")
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore")
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        (place / "net.py").write_text(NET)
+        space: dict[str, type[torch.nn.Module]] = {}
+        exec(NET, space)
+        torch.save(space["Net"]().state_dict(), place / "plain.pt")
+        checkpoints(place)
+        models(place)
