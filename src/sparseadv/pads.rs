@@ -112,6 +112,7 @@ impl SparseAdv {
                     return Err(gst::FlowError::Flushing);
                 }
                 if self.knows(caps.caps()) {
+                    self.note_input().ok_or(gst::FlowError::NotNegotiated)?;
                     return self.enqueue(Item::Event(event, false));
                 }
                 let stream = self.new_caps(caps.caps());
@@ -202,6 +203,15 @@ impl SparseAdv {
         // The probe on the pad has told of caps that cannot be used.
         let info = gst_video::VideoInfo::from_caps(caps).ok()?;
         let stream = Arc::new(Stream::new(info, &metadata));
+        self.note_input()?;
+        self.state().incoming = Some(stream.clone());
+        self.ask_whether_live();
+        self.tell_latency();
+        Some(stream)
+    }
+
+    /// Notes where the stream comes from. An error where the report would take its place.
+    fn note_input(&self) -> Option<()> {
         let input = input_uri(&self.sinkpad);
         let report = lock(&self.report);
         if let Some(Err(message)) = report.as_ref().map(|r| r.check_input(input.as_deref())) {
@@ -210,13 +220,8 @@ impl SparseAdv {
             return None;
         }
         drop(report);
-        let mut state = self.state();
-        state.incoming = Some(stream.clone());
-        Arc::make_mut(&mut state.provenance).input = input;
-        drop(state);
-        self.ask_whether_live();
-        self.tell_latency();
-        Some(stream)
+        Arc::make_mut(&mut self.state().provenance).input = input;
+        Some(())
     }
 
     /// Makes every thread let go of what it waits for or works on.
