@@ -35,16 +35,9 @@ impl ClipClassifier {
                 ("Expected caps before frames, found none.")
             ));
         };
-        let samples = stream.sample(buffer).map_err(|error| {
-            gst::error_msg!(
-                gst::StreamError::Format,
-                (
-                    "Expected a frame of {} bytes as the caps say, found {} bytes: {error}",
-                    stream.info.size(),
-                    buffer.size()
-                )
-            )
-        })?;
+        let samples = stream
+            .sample(buffer)
+            .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{error}")))?;
         let seen = Seen {
             index: loaded.next_frame,
             pts: buffer.pts(),

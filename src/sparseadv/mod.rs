@@ -13,6 +13,7 @@ mod latency;
 pub(crate) mod lifecycle;
 pub mod meta;
 pub(crate) mod pads;
+pub mod planes;
 pub(crate) mod properties;
 pub(crate) mod queue;
 pub mod report;
