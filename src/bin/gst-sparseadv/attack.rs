@@ -3,16 +3,16 @@
 //! `attack`: one file through decoder, element, encoder and muxer, then what the model says of the file that came out. Nothing is held but
 //! the windows under way, however long the file is; nothing has its name before all is done.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{anyhow, bail, Context};
+use anyhow::Context;
 use gst::prelude::*;
 use gstsparseadv::attack::Classifier;
 use gstsparseadv::model::{Model, Options};
-use gstsparseadv::sparseadv::codec::Codec;
-use gstsparseadv::sparseadv::format;
 
 mod after;
+mod arguments;
+mod codecs;
 mod lines;
 mod outputs;
 mod seen;
@@ -25,64 +25,10 @@ use crate::out::{errln, outln};
 use crate::page;
 use crate::picture;
 use crate::print::{self, Row};
+pub use arguments::Arguments;
 use lines::Lines;
 use outputs::{Outputs, PAGE, PICTURE, REPORT, VIDEO};
 use shown::{Shown, Window};
-
-#[derive(clap::Args)]
-#[command(
-    after_help = "Example:\n  gst-sparseadv attack examples/data/figures-walk.mp4 attacked.mp4 --model examples/data/figures-c3d.pt --picture attacked.png\n\n\
-    What an encoder does not take is converted in front of the attack, and that is said. Sound and further video streams are left out.\n\
-    Any length of video takes the same memory. Nothing is written where the run fails or is interrupted.\n\n\
-    A file whose name begins with a dash is written as ./-name."
-)]
-pub struct Arguments {
-    /// Video file to attack
-    input: PathBuf,
-    /// File to write, in the container that its name ends in: .mp4, .m4v, .mov, .3gp, .mkv, .webm, .avi, .ts or .flv
-    output: PathBuf,
-    /// TorchScript classifier. It is a program and is run: use only files you trust
-    #[arg(long)]
-    model: PathBuf,
-    /// True label by name or index, which the rates are against; by default the model's own label of the clean window
-    #[arg(long)]
-    label: Option<String>,
-    /// Label by name or index that the model shall give; by default any other will do
-    #[arg(long)]
-    target_label: Option<String>,
-    /// Bound of the attack's iterations for a window
-    #[arg(long)]
-    max_iterations: Option<u32>,
-    /// Device to run the model on: auto, cpu, cuda or cuda:N
-    #[arg(long)]
-    device: Option<String>,
-    /// Further properties of the element, as in gst-launch-1.0
-    #[arg(
-        long,
-        default_value = "",
-        value_name = "PROPERTIES",
-        allow_hyphen_values = true
-    )]
-    properties: String,
-    /// Encoder, with its properties; by default one that the container takes
-    #[arg(long)]
-    encoder: Option<String>,
-    /// Muxer, with its properties; by default that of the output's name
-    #[arg(long)]
-    muxer: Option<String>,
-    /// PNG file for a picture of clean frames, attacked frames and their difference
-    #[arg(long)]
-    picture: Option<PathBuf>,
-    /// HTML file that compares windows clean, attacked, and behind each codec, by what the model says of them; opens offline
-    #[arg(long)]
-    page: Option<PathBuf>,
-    /// A further codec for the page, as a bin from raw video to raw video such as "jpegenc ! jpegdec"; may be repeated
-    #[arg(long, value_name = "BIN", requires = "page")]
-    codec: Vec<String>,
-    /// JSON lines, one a window
-    #[arg(long)]
-    report: Option<PathBuf>,
-}
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     crate::interrupt::watch()?;
@@ -96,46 +42,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let rows = job.attack(&mut lines)?;
     drop(lines);
     job.finish(rows)
-}
-
-impl Arguments {
-    /// What the page is about.
-    fn title(&self) -> String {
-        let name = |path: &Path| {
-            let name = path.file_name().unwrap_or_default();
-            name.to_string_lossy().into_owned()
-        };
-        format!(
-            "{} under attack by {}",
-            name(&self.input),
-            name(&self.model)
-        )
-    }
-
-    /// An element with its properties, which has not loaded its model yet.
-    fn attacker(&self) -> anyhow::Result<Attacker> {
-        let attacker = Attacker::make(&self.model, &self.properties)?;
-        let element = attacker.element();
-        for (name, value) in [
-            ("label", &self.label),
-            ("target-label", &self.target_label),
-            ("device", &self.device),
-        ] {
-            if let Some(value) = value {
-                element.set_property(name, value);
-            }
-        }
-        if let Some(iterations) = self.max_iterations {
-            let value = glib::Value::from(iterations).transform_with_type(
-                element
-                    .find_property("max-iterations")
-                    .context("a property of ours")?
-                    .value_type(),
-            )?;
-            element.set_property_from_value("max-iterations", &value);
-        }
-        Ok(attacker)
-    }
 }
 
 /// A run of which everything is known to be possible that can be known.
@@ -158,7 +64,7 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     fn prepare(arguments: &'a Arguments) -> anyhow::Result<Self> {
         let attacker = arguments.attacker()?;
-        let report = report(arguments, &attacker)?;
+        let report = arguments.report(&attacker)?;
         let mut sidecar = arguments.model.clone().into_os_string();
         sidecar.push(".json");
         let outputs = [
@@ -183,7 +89,7 @@ impl<'a> Job<'a> {
         let source = media::look(&arguments.input).with_context(named)?;
         let plan = planner.plan(source).with_context(named)?;
         for codec in &arguments.codec {
-            tried(codec, &plan)?;
+            codecs::tried(codec, &plan)?;
         }
         if let Some(part) = outputs.part(REPORT) {
             let part = part
@@ -257,7 +163,7 @@ impl<'a> Job<'a> {
         let part = self.outputs.part(VIDEO).context("an output")?.to_path_buf();
         let (file, _written) = self.plan.sink(&part)?;
         let sink = match &self.shown {
-            Some(shown) => branches(&file, &self.arguments.codec, shown)?,
+            Some(shown) => codecs::branches(&file, &self.arguments.codec, shown)?,
             None => file,
         };
         let pad = |name: &str| {
@@ -424,71 +330,3 @@ fn answer(
 fn window(structure: &gst::StructureRef) -> Option<Row> {
     (structure.name() == "sparseadv-window").then(|| Row::new(structure))?
 }
-
-/// Where the report goes. It may be named as a property too.
-fn report(arguments: &Arguments, attacker: &Attacker) -> anyhow::Result<Option<PathBuf>> {
-    let property: Option<String> = attacker.element().property("report-location");
-    match (&arguments.report, property) {
-        (Some(_), Some(_)) => {
-            bail!("Expected --report or the property report-location, found both. Leave one out.")
-        }
-        (Some(report), None) => Ok(Some(report.clone())),
-        (None, property) => Ok(property.map(PathBuf::from)),
-    }
-}
-
-/// Sends blank frames through a codec of the page's.
-fn tried(codec: &str, plan: &Plan) -> anyhow::Result<()> {
-    media::bin("--codec", codec)?;
-    for info in plan.infos()? {
-        let frame = || gst::Buffer::with_size(info.size());
-        let frames = [frame()?, frame()?];
-        Codec::new(codec, &info, format::frame_duration(&info))
-            .and_then(|codec| codec.run(frames.into_iter()))
-            .map_err(|e| anyhow!("{}", e.replace("The survive property:", "--codec:")))?;
-    }
-    Ok(())
-}
-
-/// The file, and beside it every codec of the page's, each in a thread of its own.
-fn branches(file: &gst::Element, codecs: &[String], shown: &Shown) -> anyhow::Result<gst::Element> {
-    let whole = gst::Bin::new();
-    let tee = gst::ElementFactory::make("tee").build()?;
-    whole.add_many([&tee, file])?;
-    let queue = |ahead: &gst::Element| -> anyhow::Result<()> {
-        let queue = gst::ElementFactory::make("queue")
-            .property("max-size-buffers", QUEUED)
-            .property("max-size-bytes", 0u32)
-            .property("max-size-time", 0u64)
-            .build()?;
-        whole.add(&queue)?;
-        Ok(gst::Element::link_many([&tee, &queue, ahead])?)
-    };
-    queue(file)?;
-    for (n, codec) in codecs.iter().enumerate() {
-        let make = |name: &str| gst::ElementFactory::make(name).build();
-        let (first, last) = (make("videoconvert")?, make("videoconvert")?);
-        let bin = media::bin("--codec", codec)?;
-        let caps = gst_video::VideoCapsBuilder::new()
-            .format_list(format::FORMATS)
-            .build();
-        let sink = gst::ElementFactory::make("fakesink")
-            .property("sync", false)
-            .property("async", false)
-            .build()?;
-        let filter = gst::ElementFactory::make("capsfilter")
-            .property("caps", caps)
-            .build()?;
-        let chain = [&first, bin.upcast_ref(), &last, &filter, &sink];
-        whole.add_many(chain)?;
-        gst::Element::link_many(chain)?;
-        queue(&first)?;
-        shown.watch(2 + n, &sink.static_pad("sink").context("a sink pad")?);
-    }
-    let pad = tee.static_pad("sink").context("a sink pad")?;
-    whole.add_pad(&gst::GhostPad::with_target(&pad)?)?;
-    Ok(whole.upcast())
-}
-
-/// Frames between the threads.
-const QUEUED: u32 = 8;

@@ -3,7 +3,7 @@
 //! The last frame of an MP4 file. mp4mux shows a file for as long as its frames last in the order in which they are stored. Where times are
 //! not regular and frames are stored out of order, that is too short, and players leave the last frame out.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 
@@ -35,10 +35,10 @@ struct State {
 
 /// Holds each frame until the next one comes.
 fn hold(pad: &gst::Pad, irregular: bool) {
-    let state = Mutex::new(State::default());
+    let shared = Mutex::new(State::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     pad.add_probe(kinds, move |pad, info| {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&shared);
         if state.passes {
             return gst::PadProbeReturn::Ok;
         }
@@ -57,7 +57,7 @@ fn hold(pad: &gst::Pad, irregular: bool) {
                 drop(state);
                 // An error is met again by the next frame or event.
                 let _ = pad.chain(buffer);
-                return gst::PadProbeReturn::Ok;
+                lock(&shared).passes = false;
             }
             return gst::PadProbeReturn::Ok;
         }
@@ -73,6 +73,10 @@ fn hold(pad: &gst::Pad, irregular: bool) {
             None => gst::PadProbeReturn::Handled,
         }
     });
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
