@@ -91,12 +91,6 @@ impl ObjectSubclass for ClipClassifier {
 }
 
 impl ObjectImpl for ClipClassifier {
-    fn constructed(&self) {
-        self.parent_constructed();
-        let obj = self.obj();
-        format::tell_refused_caps(obj.upcast_ref(), obj.sink_pad());
-    }
-
     fn properties() -> &'static [glib::ParamSpec] {
         &properties::PROPERTIES
     }
@@ -189,6 +183,16 @@ impl BaseTransformImpl for ClipClassifier {
         loaded.stream = Some(Stream::new(info, loaded.model.metadata()));
         Arc::make_mut(&mut loaded.provenance).input = input;
         Ok(())
+    }
+
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        if let (gst::PadDirection::Sink, gst::QueryView::AcceptCaps(asked)) =
+            (direction, query.view())
+        {
+            let obj = self.obj();
+            format::tell_refused_caps(obj.upcast_ref(), obj.sink_pad(), asked.caps());
+        }
+        BaseTransformImplExt::parent_query(self, direction, query)
     }
 
     fn src_event(&self, event: gst::Event) -> bool {

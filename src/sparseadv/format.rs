@@ -168,18 +168,35 @@ fn refusal(caps: &gst::CapsRef, element: &str) -> Option<String> {
     info.err().map(|error| format!("Expected caps of raw video, found {caps}: {error}. Put a videoconvert in front of {element}."))
 }
 
-/// Posts an error where caps come that cannot be used. The core refuses such a CAPS event before the element sees it, and upstream then
-/// speaks of an internal error. A probe is earlier, and it hears of no caps that somebody merely asks about.
-pub fn tell_refused_caps(element: &gst::Element, pad: &gst::Pad) {
-    let (weak, factory) = (element.downgrade(), element.factory());
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, probe| {
-        let Some(gst::EventView::Caps(caps)) = probe.event().map(|event| event.view()) else {
-            return gst::PadProbeReturn::Ok;
-        };
-        let name = factory.as_ref().map_or("the element".into(), |f| f.name());
-        if let (Some(text), Some(element)) = (refusal(caps.caps(), &name), weak.upgrade()) {
-            gst::element_error!(element, gst::StreamError::Format, ("{text}"));
-        }
-        gst::PadProbeReturn::Ok
-    });
+/// Posts an error where caps come that cannot be used; called where somebody asks whether they can. The core asks this before it hands on
+/// a CAPS event, refuses the event itself, and upstream then speaks of an internal error. Others ask before they choose: then no pad
+/// upstream has these caps yet.
+pub fn tell_refused_caps(element: &gst::Element, pad: &gst::Pad, caps: &gst::CapsRef) {
+    if !caps.is_fixed() || !pad.peer().is_some_and(|peer| comes(&peer, caps, 100)) {
+        return;
+    }
+    let factory = element.factory();
+    let name = factory.map_or_else(|| "the element".into(), |factory| factory.name());
+    if let Some(text) = refusal(caps, &name) {
+        gst::element_error!(element, gst::StreamError::Format, ("{text}"));
+    }
+}
+
+/// Whether a source pad is sending these caps, or one whose questions and events it only hands on.
+fn comes(pad: &gst::Pad, caps: &gst::CapsRef, steps: u32) -> bool {
+    if pad.current_caps().is_some_and(|current| *current == *caps) {
+        return true;
+    }
+    let further =
+        |pad: Option<gst::Pad>| steps > 0 && pad.is_some_and(|pad| comes(&pad, caps, steps - 1));
+    if let Some(ghost) = pad.downcast_ref::<gst::GhostPad>() {
+        return further(ghost.target());
+    }
+    if let Some(ghost) = pad.parent().and_downcast::<gst::GhostPad>() {
+        return further(ghost.peer());
+    }
+    let links = pad.pad_flags().contains(gst::PadFlags::PROXY_CAPS);
+    let links = links.then(|| pad.iterate_internal_links().into_iter());
+    let mut links = links.into_iter().flatten().flatten();
+    links.any(|sink| further(sink.peer()))
 }

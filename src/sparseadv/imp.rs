@@ -193,7 +193,6 @@ impl ObjectImpl for SparseAdv {
         // Nothing here can fail: the pads are new and have no parent.
         let _ = obj.add_pad(&self.sinkpad);
         let _ = obj.add_pad(&self.srcpad);
-        format::tell_refused_caps(obj.upcast_ref(), &self.sinkpad);
     }
 
     fn dispose(&self) {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
+use super::format;
 use super::imp::{lock, SparseAdv, CAT};
 use super::planes;
 use super::queue::{begins, ends_window, Frame, Item, Output};
@@ -366,6 +367,10 @@ impl SparseAdv {
         let in_line = query.is_serialized();
         match query.view_mut() {
             gst::QueryViewMut::Allocation(query) => self.answer_allocation(query),
+            gst::QueryViewMut::AcceptCaps(asked) => {
+                format::tell_refused_caps(self.obj().upcast_ref(), pad, &asked.caps_owned());
+                gst::Pad::query_default(pad, Some(&*self.obj()), query)
+            }
             _ if in_line && !self.let_all_leave() => false,
             _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
