@@ -117,12 +117,7 @@ fn windows_without_a_gradient() {
 #[test]
 fn guessed_metadata() {
     common::guarded(60, || {
-        // A classifier of any size, so that C3D's goes.
-        let head = weights(3, &[3, 4], 1.0);
-        let bare = traced(4, false, |x| {
-            let means = x.mean_dim(&[2i64, 3, 4][..], false, Kind::Float);
-            vec![means.matmul(&head)]
-        });
+        let bare = bare();
         warned(
             &bare,
             &["no metadata", "16 frames", "128x171", "112x112", ".pt.json"],
@@ -142,6 +137,48 @@ fn guessed_metadata() {
         );
         warned(&numbers, &["named 1", "index 0"]);
     });
+}
+
+/// A classifier of windows of any size, so that C3D's goes, without metadata.
+fn bare() -> ModelFile {
+    let head = weights(3, &[3, 4], 1.0);
+    traced(4, false, |x| {
+        let means = x.mean_dim(&[2i64, 3, 4][..], false, Kind::Float);
+        vec![means.matmul(&head)]
+    })
+}
+
+/// Once, however many workers load the model.
+#[test]
+fn the_tool_says_that_metadata_are_guessed() {
+    let model = bare();
+    let clip = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/data/figures-walk.mp4"
+    );
+    let class = model.dir.path().join("set/a");
+    std::fs::create_dir_all(&class).expect("a folder");
+    for name in ["1.mp4", "2.mp4"] {
+        std::fs::copy(clip, class.join(name)).expect("a clip");
+    }
+    let (set, converted, attacked) = (
+        model.beside("set"),
+        model.beside("converted"),
+        model.beside("attacked.mp4"),
+    );
+    let runs: [&[&str]; 2] = [
+        &["attack", clip, &attacked],
+        &["convert", &set, &converted, "--workers", "2"],
+    ];
+    for run in runs {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
+        tool.args(run).args(["--model", model.location()]);
+        tool.args(["--properties", "max-iterations=0"]);
+        let ran = tool.output().expect("the tool");
+        assert!(ran.status.success(), "{ran:?}");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(said.matches("no metadata").count(), 1, "{run:?}: {said}");
+    }
 }
 
 /// What libtorch alone makes of a window, on a copy of it.

@@ -8,7 +8,7 @@ check_plugin
 # Several tests run at a time, and several libtorch pools on one machine slow each other down.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 say "Rust tests"
-# Property tests draw the same cases every time. For other ones, here 200 times as many (some ten minutes):
+# Property tests draw the same cases every time. For other ones, here 200 times as many (up to half an hour):
 #   SPARSEADV_ROUNDS=200 cargo test --release --locked --test view
 cargo test --release --locked
 cargo test --release --locked --example train

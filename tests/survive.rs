@@ -343,3 +343,114 @@ fn wrong_settings_of_the_classifier() {
         }
     });
 }
+
+/// Stopping and disabling wait for no bin, whatever it does.
+#[test]
+fn a_bin_that_stalls_holds_nothing_up() {
+    guarded(120, || {
+        let model = good(Good::default());
+        // One keeps the frames, one takes an hour for each and does not stop before it is done with it.
+        for bin in ["valve drop=true", "identity sleep-time=3600000000"] {
+            for stop in [true, false] {
+                let pipeline = gst::parse::launch(&format!(
+                    "videotestsrc ! {RGB} ! sparseadv name=a model={} survive=\"{bin}\" ! fakesink name=end",
+                    model.location()
+                ))
+                .expect("a pipeline");
+                let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+                let element = pipeline.by_name("a").expect("the element");
+                assert!(pipeline.set_state(gst::State::Playing).is_ok());
+                common::wait_until("frames inside", || {
+                    let stats = element.property::<gst::Structure>("stats");
+                    stats.get::<u64>("frames-in").is_ok_and(|n| n >= 8)
+                });
+                let began = std::time::Instant::now();
+                if !stop {
+                    element.set_property("enabled", false);
+                    common::wait_until("frames", || {
+                        let stats = element.property::<gst::Structure>("stats");
+                        stats.get::<u64>("frames-out").is_ok_and(|n| n >= 8)
+                    });
+                }
+                assert!(pipeline.set_state(gst::State::Null).is_ok());
+                assert!(
+                    began.elapsed().as_secs() < 10,
+                    "{bin}: {:?}",
+                    began.elapsed()
+                );
+            }
+        }
+    });
+}
+
+/// A bin with holes would be left out, or lose frames.
+#[test]
+fn bins_with_unlinked_pads_are_refused() {
+    guarded(60, || {
+        let model = good(Good::default());
+        for (bin, word) in [
+            (
+                "jpegenc ! jpegparse ! avimux ! avidemux ! capsfilter",
+                "capsfilter's sink",
+            ),
+            ("jpegenc ! decodebin", "must be one chain"),
+            ("identity identity", "identity's"),
+            ("identity ! fakesink videotestsrc", "nothing leads"),
+            ("videotestsrc", "takes no frames"),
+        ] {
+            let text = format!(
+                "videotestsrc num-buffers=8 ! {RGB} ! sparseadv model={} survive=\"{bin}\" ! fakesink",
+                model.location()
+            );
+            let error = error_of(&text);
+            assert!(
+                error.contains("survive property") && error.contains(word),
+                "{bin}: {error}"
+            );
+        }
+    });
+}
+
+/// A measurement: `CODEC_RUNS=10000 cargo test --release --test survive runs_leave -- --ignored --nocapture`. Alone in its process, or
+/// others' memory would count.
+#[test]
+#[ignore]
+fn runs_leave_no_messages_behind() {
+    guarded(60, || {
+        let info = common::frames::rgb();
+        let codec = gstsparseadv::sparseadv::codec::Codec::new(
+            "identity",
+            &info,
+            gst::ClockTime::from_mseconds(40),
+        );
+        let codec = codec.expect("a codec");
+        let runs = |n: usize| {
+            for _ in 0..n {
+                let frames = (0..2).map(|i| common::frames::frame(&info, i));
+                let came = codec.run(frames.collect::<Vec<_>>().into_iter());
+                assert_eq!(came.expect("frames").len(), 2);
+            }
+        };
+        let resident = || {
+            let text = std::fs::read_to_string("/proc/self/statm").expect("numbers");
+            let pages: usize = text
+                .split(' ')
+                .nth(1)
+                .expect("a number")
+                .parse()
+                .expect("a number");
+            pages * 4096
+        };
+        runs(100);
+        let before = resident();
+        let more = std::env::var("CODEC_RUNS").map_or(400, |n| n.parse().expect("a number"));
+        runs(more);
+        let grown = resident().saturating_sub(before);
+        println!("{more} runs: {grown} bytes more");
+        // It was 20 kB a run.
+        assert!(
+            grown < 4_000_000 + more * 1000,
+            "{more} runs: {grown} bytes more"
+        );
+    });
+}

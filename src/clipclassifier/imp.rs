@@ -12,6 +12,12 @@
  * gst-launch-1.0 -m filesrc location=b.mp4 ! decodebin ! clipclassifier model=c3d.pt reference-location=b.jsonl ! fakesink
  * ]|
  *
+ * ## Limits
+ *
+ * No frames are held, only what the model sees of a window: (window-size - 1) * frame-step + 1 frames, whatever the stride. Frames may lie in
+ * their buffers as a GstVideoMeta says, bottom-up included; a layout that reaches out of its buffer is an error. A GstVideoCropMeta is
+ * ignored. QoS events go no further upstream, since a decoder that drops late frames would change the windows.
+ *
  * Each window is reported by an element message `clipclassifier-window`, by a JSON line in the file `report-location`, and by a
  * `GstClipClassifierMeta` on its last frame. At the end of the stream a message `clipclassifier-stats` carries the totals.
  */
@@ -85,6 +91,12 @@ impl ObjectSubclass for ClipClassifier {
 }
 
 impl ObjectImpl for ClipClassifier {
+    fn constructed(&self) {
+        self.parent_constructed();
+        let obj = self.obj();
+        format::tell_refused_caps(obj.upcast_ref(), obj.sink_pad());
+    }
+
     fn properties() -> &'static [glib::ParamSpec] {
         &properties::PROPERTIES
     }
@@ -289,7 +301,7 @@ impl ClipClassifier {
             let reference = settings.reference.as_deref();
             let reference = reference.map(|path| ("reference-location", path));
             let inputs: Vec<_> = model.into_iter().chain(reference).collect();
-            loaded.report = Some(ReportFile::open(path, &inputs)?);
+            loaded.report = Some(ReportFile::open(&*self.obj(), path, &inputs)?);
         }
         loaded.from_the_start = true;
         loaded.missed = 0;

@@ -4,7 +4,6 @@
 
 use std::time::Instant;
 
-use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::BaseTransformExtManual;
 
@@ -14,7 +13,7 @@ use super::reference::{self, AttackReport, Place};
 use super::report::WindowReport;
 use crate::attack::{loss, Classifier as _};
 use crate::sparseadv::imp::lock;
-use crate::sparseadv::pads::{running_time, upstream_failed};
+use crate::sparseadv::pads::running_time;
 use crate::sparseadv::report_file::ReportFile;
 use crate::sparseadv::settings::Tail;
 use crate::tally::Labels;
@@ -36,16 +35,9 @@ impl ClipClassifier {
                 ("Expected caps before frames, found none.")
             ));
         };
-        let samples = stream.sample(buffer).map_err(|error| {
-            gst::error_msg!(
-                gst::StreamError::Format,
-                (
-                    "Expected a frame of {} bytes as the caps say, found {} bytes: {error}",
-                    stream.info.size(),
-                    buffer.size()
-                )
-            )
-        })?;
+        let samples = stream
+            .sample(buffer)
+            .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{error}")))?;
         let seen = Seen {
             index: loaded.next_frame,
             pts: buffer.pts(),
@@ -165,9 +157,6 @@ impl ClipClassifier {
 
     /// At the end of the stream: the report gets its name, and a reference that was of no use is said.
     pub(super) fn publish(&self) {
-        let (source, sink) = (self.obj().src_pad().clone(), self.obj().sink_pad().clone());
-        let whole = matches!(source.last_flow_result(), Ok(_) | Err(gst::FlowError::Eos))
-            && !upstream_failed(&sink);
         let mut loaded = lock(&self.loaded);
         let Some(Loaded {
             report,
@@ -179,8 +168,7 @@ impl ClipClassifier {
         else {
             return;
         };
-        let report = report.as_mut().filter(|_| whole);
-        let published = report.map(ReportFile::publish);
+        let published = report.as_mut().map(ReportFile::publish);
         let complaint = reference
             .as_ref()
             .and_then(|r| r.complaint(*next_window, *missed));

@@ -175,8 +175,11 @@ fn named(lists: &Lists, tree: &Tree, split: u32) -> Result<AllNamed> {
     }
 }
 
+/// A class and its number, if the list says one.
+type Numbered = (Option<u32>, String);
+
 /// The classes by their numbers.
-fn class_index(folder: &Path) -> Result<Option<Vec<(Option<u32>, String)>>> {
+fn class_index(folder: &Path) -> Result<Option<Vec<Numbered>>> {
     let Some(path) = file_in(folder, "classInd.txt") else {
         return Ok(None);
     };
@@ -191,7 +194,7 @@ fn class_index(folder: &Path) -> Result<Option<Vec<(Option<u32>, String)>>> {
             Err(_) => (None, text.to_owned()),
         }
     };
-    let classes: Vec<(Option<u32>, String)> = lines.iter().map(class).collect();
+    let classes: Vec<Numbered> = lines.iter().map(class).collect();
     ensure!(
         !classes.is_empty(),
         "Expected lines such as \"1 ApplyEyeMakeup\" in {}, found none. Unpack the lists again.",

@@ -21,6 +21,9 @@ pub(super) fn of_load(reason: &str, code: &str) -> &'static str {
         return "It calls operators of a library that libtorch does not have (torchvision's or your own): write them in plain PyTorch, and \
                 export it again.";
     }
+    if reason.contains("Unknown type name '__torch__") {
+        return "Its code is missing: copy or export it again, whole.";
+    }
     if reason.contains("central directory") || reason.contains("invalid header") {
         return "It is damaged or cut off: copy or export it again.";
     }

@@ -104,27 +104,82 @@ fn luma_coefficients(matrix: VideoColorMatrix, height: u32) -> (f32, f32) {
     }
 }
 
-/// The planes of a mapped frame.
-pub fn planes<'a>(
-    frame: &'a gst_video::VideoFrameRef<&gst::BufferRef>,
-) -> Result<Vec<(&'a [u8], usize)>, glib::BoolError> {
-    (0..frame.n_planes())
-        .map(|p| {
-            let stride = frame.plane_stride()[p as usize].unsigned_abs() as usize;
-            Ok((frame.plane_data(p)?, stride))
-        })
-        .collect()
+/// Elements that bring frames out of a memory that only some hardware or library can read.
+const DOWNLOADS: [(&str, &str); 9] = [
+    ("memory:VAMemory", "vapostproc"),
+    ("memory:VASurface", "vaapipostproc"),
+    ("memory:DMABuf", "vapostproc or glupload ! gldownload"),
+    ("memory:GLMemory", "gldownload"),
+    ("memory:CUDAMemory", "cudadownload"),
+    ("memory:NVMM", "nvvideoconvert"),
+    ("memory:D3D11Memory", "d3d11download"),
+    ("memory:D3D12Memory", "d3d12download"),
+    ("memory:VulkanImage", "vulkandownload"),
+];
+
+/// Why frames of these caps are not taken, and what helps; nothing if they are.
+fn refusal(caps: &gst::CapsRef, element: &str) -> Option<String> {
+    let structure = caps.structure(0)?;
+    let features = caps.features(0);
+    let name = structure.name().as_str();
+    if name != "video/x-raw" {
+        return Some(format!(
+            "Expected raw video, found {name}. Put a decoder (decodebin) in front of {element}."
+        ));
+    }
+    let format = structure.get::<&str>("format").unwrap_or("no format");
+    let foreign = features.filter(|f| {
+        !f.is_equal(gst::CapsFeatures::new([gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY]).as_ref())
+    });
+    if let Some(features) = foreign {
+        let download = DOWNLOADS
+            .iter()
+            .find(|(memory, _)| features.contains(*memory));
+        let remedy = match download {
+            Some((_, download)) => format!("Put {download} ! videoconvert in front of {element}, or lower the rank of the decoder that gives such memory (GST_PLUGIN_FEATURE_RANK=NAME:NONE)"),
+            None if features.contains("format:Interlaced") => format!("Put a deinterlace in front of {element}"),
+            None if features.contains("meta:GstVideoOverlayComposition") => format!("Put an overlaycomposition or a videoconvert in front of {element}"),
+            None => format!("Put the element in front of {element} that brings such frames into system memory, or use a software decoder"),
+        };
+        return Some(format!(
+            "Expected frames in system memory, found {features} (format {format}). {remedy}."
+        ));
+    }
+    let known = FORMATS.iter().any(|f| f.to_str() == format);
+    if !known {
+        return Some(format!(
+            "Expected 8-bit raw video in one of the formats {}, found {format}. Put a videoconvert in front of {element}.",
+            FORMATS.map(|f| f.to_str().to_string()).join(", ")
+        ));
+    }
+    let size = |name| structure.get::<i32>(name).unwrap_or(0);
+    let (width, height) = (size("width"), size("height"));
+    if width < MIN_SIZE || height < MIN_SIZE {
+        return Some(format!(
+            "Expected frames of at least {MIN_SIZE}x{MIN_SIZE}, found {width}x{height}. Put a videoscale and a capsfilter in front of {element}."
+        ));
+    }
+    if structure.get::<&str>("interlace-mode") == Ok("alternate") {
+        return Some(format!(
+            "Expected whole frames, found interlace-mode=alternate: a field a buffer. Put a deinterlace in front of {element}."
+        ));
+    }
+    let info = gst_video::VideoInfo::from_caps(caps);
+    info.err().map(|error| format!("Expected caps of raw video, found {caps}: {error}. Put a videoconvert in front of {element}."))
 }
 
-/// The planes of a mapped frame, to write to.
-pub fn planes_mut<'a>(
-    frame: &'a mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
-) -> Vec<(&'a mut [u8], usize)> {
-    let strides: Vec<usize> = frame
-        .plane_stride()
-        .iter()
-        .map(|s| s.unsigned_abs() as usize)
-        .collect();
-    let planes = frame.planes_data_mut();
-    planes.into_iter().zip(strides).collect()
+/// Posts an error where caps come that cannot be used. The core refuses such a CAPS event before the element sees it, and upstream then
+/// speaks of an internal error. A probe is earlier, and it hears of no caps that somebody merely asks about.
+pub fn tell_refused_caps(element: &gst::Element, pad: &gst::Pad) {
+    let (weak, factory) = (element.downgrade(), element.factory());
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, probe| {
+        let Some(gst::EventView::Caps(caps)) = probe.event().map(|event| event.view()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let name = factory.as_ref().map_or("the element".into(), |f| f.name());
+        if let (Some(text), Some(element)) = (refusal(caps.caps(), &name), weak.upgrade()) {
+            gst::element_error!(element, gst::StreamError::Format, ("{text}"));
+        }
+        gst::PadProbeReturn::Ok
+    });
 }

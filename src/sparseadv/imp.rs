@@ -11,6 +11,15 @@
  * gst-launch-1.0 filesrc location=a.mp4 ! decodebin ! sparseadv model=c3d.pt ! x264enc ! mp4mux ! filesink location=b.mp4
  * ]|
  *
+ * ## Limits
+ *
+ * At most a window and a stride of frames wait inside, and a window more on its way out: with the properties' names, about
+ * 2 * ((window-size - 1) * frame-step + 1) + stride frames, so a stride of thousands of frames holds thousands of raw frames. The element
+ * asks for that many buffers in ALLOCATION, and copies the frames of a pool that has fewer. Frames may lie in their buffers as a
+ * GstVideoMeta says, bottom-up included; a layout that reaches out of its buffer, rows shorter than the picture, and planes that share
+ * bytes are errors. A GstVideoCropMeta is passed on and otherwise ignored: the attack is on the frame that the caps describe. QoS events go
+ * no further upstream, since a decoder that drops late frames would change the windows.
+ *
  * Each window is reported by an element message `sparseadv-window` (see it with `gst-launch-1.0 -m`), and as a JSON line in the file
  * `report-location`. At the end of the stream a message `sparseadv-stats` carries the totals of the `stats` property.
  */
@@ -127,8 +136,12 @@ impl ObjectSubclass for SparseAdv {
                     |this| this.sink_chain(buffer),
                 )
             })
-            .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.sink_event(pad, event))
+            .event_full_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |this| this.sink_event(pad, event),
+                )
             })
             .query_function(|pad, parent, query| {
                 Self::catch_panic_pad_function(parent, || false, |this| this.sink_query(pad, query))
@@ -180,6 +193,7 @@ impl ObjectImpl for SparseAdv {
         // Nothing here can fail: the pads are new and have no parent.
         let _ = obj.add_pad(&self.sinkpad);
         let _ = obj.add_pad(&self.srcpad);
+        format::tell_refused_caps(obj.upcast_ref(), &self.sinkpad);
     }
 
     fn dispose(&self) {

@@ -10,7 +10,6 @@ use gst::subclass::prelude::*;
 
 use super::codec;
 use super::imp::{lock, Loaded, SparseAdv, CAT};
-use super::pads::upstream_failed;
 use super::report_file::{model_files, ReportFile};
 use super::state::State;
 use crate::model::{self, Model};
@@ -110,15 +109,15 @@ impl SparseAdv {
         if let (Some(path), Some(model)) = (&settings.report_location, &settings.model) {
             let model = model_files(model);
             let inputs = model.each_ref().map(|(what, path)| (*what, path.as_path()));
-            *report = Some(ReportFile::open(path, &inputs)?);
+            *report = Some(ReportFile::open(&*self.obj(), path, &inputs)?);
         }
         Ok(())
     }
 
     /// Gives the report its name at the end of the stream.
     pub(super) fn publish_report(&self) {
-        // What an attack or a source that failed has left is not whole.
-        if self.state().failed || upstream_failed(&self.sinkpad) {
+        // What an attack that failed has left is not whole.
+        if self.state().failed {
             return;
         }
         let published = lock(&self.report).as_mut().map(ReportFile::publish);

@@ -6,12 +6,14 @@
 use glib::prelude::*;
 
 pub mod codec;
+mod failure;
 pub mod format;
 pub(crate) mod imp;
 mod latency;
 pub(crate) mod lifecycle;
 pub mod meta;
 pub(crate) mod pads;
+pub mod planes;
 pub(crate) mod properties;
 pub(crate) mod queue;
 pub mod report;

@@ -9,8 +9,8 @@ use std::time::Instant;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::format;
 use super::imp::{lock, SparseAdv, CAT};
+use super::planes;
 use super::queue::{begins, ends_window, Frame, Item, Output};
 use super::stream::Stream;
 
@@ -29,21 +29,6 @@ pub fn input_uri(pad: &gst::Pad) -> Option<String> {
         .map(Into::into)
 }
 
-/// Whether an element on the way to this sink pad has failed. Its source ends the stream then as if it were whole.
-pub fn upstream_failed(pad: &gst::Pad) -> bool {
-    use gst::FlowError::{Eos, Flushing};
-    let Some(peer) = pad.peer() else {
-        return false;
-    };
-    let failed = |error| !matches!(error, Eos | Flushing);
-    peer.last_flow_result().is_err_and(failed)
-        || peer
-            .iterate_internal_links()
-            .into_iter()
-            .flatten()
-            .any(|pad| upstream_failed(&pad))
-}
-
 impl SparseAdv {
     pub(super) fn sink_chain(
         &self,
@@ -51,11 +36,15 @@ impl SparseAdv {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut state = self.state();
         let Some(stream) = state.incoming.clone() else {
+            state.flow?;
             return Err(gst::FlowError::NotNegotiated);
         };
         // The worker needs one window, the next may gather meanwhile.
         let capacity = state.windowing.span + state.windowing.stride;
         loop {
+            if state.flow == Err(gst::FlowError::NotLinked) {
+                state.told_not_linked = true;
+            }
             state.flow?;
             if state.ended {
                 return Err(gst::FlowError::Eos);
@@ -68,20 +57,14 @@ impl SparseAdv {
             }
             state = self.wait(state, None);
         }
-        if let Err(error) = stream.sample(&buffer) {
+        if let Err(error) = planes::check(&buffer, &stream.info) {
             drop(state);
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::Format,
-                (
-                    "Expected a frame of {} bytes as the caps say, found {} bytes: {error}",
-                    stream.info.size(),
-                    buffer.size()
-                )
-            );
+            gst::element_imp_error!(self, gst::StreamError::Format, ("{error}"));
             return Err(gst::FlowError::Error);
         }
-        if buffer.flags().contains(gst::BufferFlags::DISCONT) {
+        let buffer = planes::own(buffer, capacity);
+        if buffer.flags().contains(gst::BufferFlags::DISCONT) || std::mem::take(&mut state.relinked)
+        {
             state.queue.push(Item::Drain);
         }
         let running_time = running_time(&self.sinkpad, &buffer);
@@ -102,11 +85,15 @@ impl SparseAdv {
         Ok(gst::FlowSuccess::Ok)
     }
 
-    pub(super) fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+    pub(super) fn sink_event(
+        &self,
+        pad: &gst::Pad,
+        event: gst::Event,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
         use gst::EventView;
 
         gst::log!(CAT, obj = pad, "Event {event:?}");
-        match event.view() {
+        let passed = match event.view() {
             EventView::FlushStart(_) => {
                 let result = self.srcpad.push_event(event);
                 self.stop_flow();
@@ -119,17 +106,40 @@ impl SparseAdv {
                 self.state().flow = Ok(gst::FlowSuccess::Ok);
                 self.start_task().is_ok() && result
             }
-            EventView::Caps(caps) => match self.new_caps(caps.caps()) {
-                Some(stream) => self.enqueue(Item::Caps(event, stream)),
-                None => false,
-            },
-            _ if ends_window(event.type_()) => self.enqueue(Item::Event(event, true)),
-            _ if event.is_serialized() => self.enqueue(Item::Event(event, false)),
+            EventView::Caps(caps) => {
+                // On the way down nothing is wrong with any caps.
+                if self.state().flow == Err(gst::FlowError::Flushing) {
+                    return Err(gst::FlowError::Flushing);
+                }
+                if self.knows(caps.caps()) {
+                    self.note_input().ok_or(gst::FlowError::NotNegotiated)?;
+                    return self.enqueue(Item::Event(event, false));
+                }
+                let stream = self.new_caps(caps.caps());
+                let stream = stream.ok_or(gst::FlowError::NotNegotiated)?;
+                return self.enqueue(Item::Caps(event, stream));
+            }
+            _ if ends_window(event.type_()) => return self.enqueue(Item::Event(event, true)),
+            _ if event.is_serialized() => return self.enqueue(Item::Event(event, false)),
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
+        };
+        match passed {
+            true => Ok(gst::FlowSuccess::Ok),
+            false => Err(gst::FlowError::Error),
         }
     }
 
-    fn enqueue(&self, item: Item) -> bool {
+    /// Whether frames come with these caps already: the same caps once more begin nothing.
+    fn knows(&self, caps: &gst::CapsRef) -> bool {
+        let info = gst_video::VideoInfo::from_caps(caps).ok();
+        let state = self.state();
+        let incoming = state.incoming.as_ref();
+        info.is_some_and(|info| incoming.is_some_and(|stream| stream.info == info))
+    }
+
+    /// Takes an item into the line. While downstream refuses frames, events wait there as in a `queue`: upstream hears of it by frames, and a
+    /// refused event would be an error to every other branch of a tee.
+    fn enqueue(&self, item: Item) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut state = self.state();
         if let Item::Event(event, _) = &item {
             if begins(event) {
@@ -137,44 +147,71 @@ impl SparseAdv {
             }
         }
         let eos = matches!(&item, Item::Event(e, _) if e.type_() == gst::EventType::Eos);
-        if let (Err(error), false) = (state.flow, state.failed) {
-            drop(state);
+        let mut unheard = None;
+        match state.flow {
+            Err(gst::FlowError::Flushing) => return Err(gst::FlowError::Flushing),
             // Upstream learns of an error by its next buffer, but after EOS there is none.
-            if eos && !matches!(error, gst::FlowError::Flushing | gst::FlowError::Eos) {
-                gst::element_imp_error!(
-                    self,
-                    gst::StreamError::Failed,
-                    ("Pushing downstream failed: {error}")
-                );
+            Err(error) if eos && !state.failed => {
+                unheard = Some(error).filter(|_| !state.told_not_linked)
             }
-            return false;
+            _ => {}
         }
         state.queue.push(item);
         drop(state);
         self.changed.notify_all();
-        true
+        self.tell_unheard(unheard)?;
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// Posts why frames did not get on, where upstream will not hear of it.
+    fn tell_unheard(&self, unheard: Option<gst::FlowError>) -> Result<(), gst::FlowError> {
+        let Some(error) = unheard else {
+            return Ok(());
+        };
+        if error == gst::FlowError::NotLinked && self.has_sister_branch() {
+            // The others go on, as they do with a tee's own unlinked pad.
+            gst::warning!(CAT, imp = self, "Nothing is linked to the source pad");
+            return Ok(());
+        }
+        gst::element_imp_error!(
+            self,
+            gst::StreamError::Failed,
+            ("Pushing downstream failed: {error}")
+        );
+        Err(error)
+    }
+
+    /// Whether some element upstream feeds another branch besides this one.
+    fn has_sister_branch(&self) -> bool {
+        let mut pad = self.sinkpad.peer();
+        // Loops are no pipelines; still, no walk without an end.
+        for _ in 0..1000 {
+            let Some(element) = pad.and_then(|pad| pad.parent_element()) else {
+                return false;
+            };
+            if element.src_pads().len() > 1 {
+                return true;
+            }
+            pad = element.sink_pads().first().and_then(|pad| pad.peer());
+        }
+        false
     }
 
     /// The stream that caps describe; posts an error for caps that cannot be used.
     fn new_caps(&self, caps: &gst::CapsRef) -> Option<Arc<Stream>> {
         let metadata = self.metadata()?;
-        let info = gst_video::VideoInfo::from_caps(caps).ok().filter(|info| {
-            format::FORMATS.contains(&info.format())
-                && info.width() as i32 >= format::MIN_SIZE
-                && info.height() as i32 >= format::MIN_SIZE
-        });
-        let Some(info) = info else {
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::Format,
-                (
-                    "Expected 8-bit raw video of at least {0}x{0}, found {caps}. Put a videoconvert in front of sparseadv.",
-                    format::MIN_SIZE
-                )
-            );
-            return None;
-        };
+        // The probe on the pad has told of caps that cannot be used.
+        let info = gst_video::VideoInfo::from_caps(caps).ok()?;
         let stream = Arc::new(Stream::new(info, &metadata));
+        self.note_input()?;
+        self.state().incoming = Some(stream.clone());
+        self.ask_whether_live();
+        self.tell_latency();
+        Some(stream)
+    }
+
+    /// Notes where the stream comes from. An error where the report would take its place.
+    fn note_input(&self) -> Option<()> {
         let input = input_uri(&self.sinkpad);
         let report = lock(&self.report);
         if let Some(Err(message)) = report.as_ref().map(|r| r.check_input(input.as_deref())) {
@@ -183,13 +220,8 @@ impl SparseAdv {
             return None;
         }
         drop(report);
-        let mut state = self.state();
-        state.incoming = Some(stream.clone());
-        Arc::make_mut(&mut state.provenance).input = input;
-        drop(state);
-        self.ask_whether_live();
-        self.tell_latency();
-        Some(stream)
+        Arc::make_mut(&mut self.state().provenance).input = input;
+        Some(())
     }
 
     /// Makes every thread let go of what it waits for or works on.
@@ -319,59 +351,101 @@ impl SparseAdv {
                 } else {
                     state.flow = Err(error);
                     let fatal = error != gst::FlowError::Flushing;
+                    state.told_not_linked = false;
                     unheard = Some(error).filter(|_| fatal && state.queue.holds_eos());
                 }
             }
         }
         drop(state);
         self.changed.notify_all();
-        if let Some(error) = unheard {
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::Failed,
-                ("Pushing downstream failed: {error}")
-            );
-        }
+        // There is nobody to return it to.
+        let _ = self.tell_unheard(unheard);
     }
 
     pub(super) fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        let in_line = query.is_serialized();
         match query.view_mut() {
             gst::QueryViewMut::Allocation(query) => self.answer_allocation(query),
+            _ if in_line && !self.let_all_leave() => false,
             _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
     }
 
+    /// Waits until nothing is inside any more, for a query that stands in line behind it. A window that is not full ends here, since its
+    /// frames cannot come before the query is answered.
+    fn let_all_leave(&self) -> bool {
+        let mut state = self.state();
+        state.queue.push(Item::Drain);
+        self.changed.notify_all();
+        while state.flow.is_ok() {
+            if state.queue.is_empty() && !state.pushing && !state.releasing {
+                return true;
+            }
+            state = self.wait(state, None);
+        }
+        false
+    }
+
     /// Asks downstream, and adds room for the frames held here: a pool of a few buffers would run dry.
     fn answer_allocation(&self, query: &mut gst::query::Allocation) -> bool {
+        let caps = query.get_owned().0;
+        let reached = || self.srcpad.current_caps() == caps;
         let mut state = self.state();
-        // Downstream has to have the caps first. Frames that wait for a window would be waited for in vain.
-        while state.flow.is_ok() && state.queue.waiting_frames() == 0 {
-            if state.queue.is_empty() && !state.pushing && !state.releasing {
+        // Downstream has to have the caps first. A live source cannot wait for a window that is under attack before them.
+        while state.flow.is_ok() && state.live != Some(true) {
+            let under_way = state.queue.holds_caps() || state.releasing;
+            if !under_way && (!state.pushing || reached()) {
                 break;
             }
             state = self.wait(state, None);
         }
-        let ask = state.flow.is_ok() && state.queue.waiting_frames() == 0;
+        let flows = state.flow.is_ok();
         let held = (state.windowing.span + state.windowing.stride) as u32;
         drop(state);
-        if !ask || !self.srcpad.peer_query(query.query_mut()) {
+        if !flows {
             return false;
         }
-        let pools: Vec<_> = query.allocation_pools().map(|p| (p.1, p.2)).collect();
-        if let Some(&(size, min)) = pools.first() {
-            // A pool of downstream's own may be bounded, and its buffers may be scarce.
-            for _ in 0..pools.len() {
-                query.remove_nth_allocation_pool(0);
-            }
-            query.add_allocation_pool(None::<&gst::BufferPool>, size, min + held, 0);
+        let answered = reached() && self.srcpad.peer_query(query.query_mut());
+        if let Some(place) = query.find_allocation_meta::<gst_video::VideoCropMeta>() {
+            // The attack is on the frame that the caps describe.
+            query.remove_nth_allocation_meta(place);
         }
+        let pools: Vec<_> = query.allocation_pools().map(|p| (p.1, p.2)).collect();
+        let info = caps.and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
+        let own = info.map(|info| (info.size() as u32, 0));
+        let Some((size, min)) = pools.first().copied().or(own) else {
+            return answered;
+        };
+        // A pool of downstream's own may be bounded, and its buffers may be scarce.
+        for _ in 0..pools.len() {
+            query.remove_nth_allocation_pool(0);
+        }
+        query.add_allocation_pool(None::<&gst::BufferPool>, size, min.saturating_add(held), 0);
         true
     }
 
     pub(super) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
-        if event.type_() == gst::EventType::Qos {
-            // A decoder would drop frames for a late sink, and windows would be of other frames than the file's.
-            return true;
+        match event.type_() {
+            // A decoder would leave out frames, and the windows would be of others than the file's.
+            gst::EventType::Qos => return true,
+            gst::EventType::Reconfigure => {
+                let mut state = self.state();
+                let unlinked = state.flow == Err(gst::FlowError::NotLinked);
+                if unlinked {
+                    state.flow = Ok(gst::FlowSuccess::Ok);
+                    state.told_not_linked = false;
+                    // Upstream's frames were refused meanwhile.
+                    state.relinked = true;
+                }
+                drop(state);
+                if unlinked {
+                    self.changed.notify_all();
+                    if let Err(error) = self.start_task() {
+                        gst::warning!(CAT, imp = self, "{error}");
+                    }
+                }
+            }
+            _ => {}
         }
         gst::Pad::event_default(pad, Some(&*self.obj()), event)
     }

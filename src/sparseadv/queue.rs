@@ -179,6 +179,16 @@ impl Queue {
                 .any(|o| matches!(o, Output::Event(e) if eos(e)))
     }
 
+    /// Whether caps are on their way downstream.
+    pub fn holds_caps(&self) -> bool {
+        let caps = |e: &gst::Event| e.type_() == gst::EventType::Caps;
+        self.waiting.iter().any(|i| matches!(i, Item::Caps(..)))
+            || self
+                .ready
+                .iter()
+                .any(|o| matches!(o, Output::Event(e) if caps(e)))
+    }
+
     /// Drops the frames before the next segment or stream. Returns whether one begins.
     pub fn drop_frames(&mut self) -> bool {
         let mut begun = false;

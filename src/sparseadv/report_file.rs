@@ -5,18 +5,26 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use glib::prelude::*;
+
+use super::failure::FailureWatch;
 use crate::files::{self, Growing};
 
 #[derive(Debug)]
 pub struct ReportFile {
     path: PathBuf,
     file: Growing,
+    failure: Option<FailureWatch>,
 }
 
 impl ReportFile {
     /// At the value of the property. `inputs` are the files that the element reads, each by the name its user knows it by; none of them
     /// may be the report.
-    pub fn open(path: &Path, inputs: &[(&str, &Path)]) -> Result<Self, gst::ErrorMessage> {
+    pub fn open(
+        element: &impl IsA<gst::Element>,
+        path: &Path,
+        inputs: &[(&str, &Path)],
+    ) -> Result<Self, gst::ErrorMessage> {
         files::check_outputs(&[("report-location", path)], inputs)
             .map_err(|text| gst::error_msg!(gst::ResourceError::OpenWrite, ("{text}")))?;
         let file = Growing::create(path).map_err(|e| {
@@ -31,6 +39,7 @@ impl ReportFile {
         Ok(Self {
             path: path.to_path_buf(),
             file,
+            failure: FailureWatch::of(element.upcast_ref()),
         })
     }
 
@@ -46,9 +55,12 @@ impl ReportFile {
         self.file.line(json)
     }
 
-    /// At the end of the stream: the report takes its name, in the place of an older one.
+    /// At the end of the stream: the report takes its name, in the place of an older one, unless the pipeline has failed.
     pub fn publish(&mut self) -> io::Result<()> {
-        self.file.publish()
+        match self.failure.as_ref().is_some_and(FailureWatch::failed) {
+            true => Ok(()),
+            false => self.file.publish(),
+        }
     }
 
     /// When the stream is left before its end: an older report stays, this one is kept beside it. Returns what there is to say of it.
@@ -57,7 +69,7 @@ impl ReportFile {
         match self.file.abandon() {
             Ok(None) => None,
             Ok(Some(kept)) => Some(format!(
-                "The stream was left before its end, so its report is not whole: it is kept as {}, and {path} is as it was.",
+                "The stream failed or was left before its end, so its report is not whole: it is kept as {}, and {path} is as it was.",
                 kept.display()
             )),
             Err(error) => Some(format!("The report {path} could not be kept: {error}.")),

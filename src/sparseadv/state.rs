@@ -26,6 +26,10 @@ pub struct State {
     pub pushing: bool,
     /// Downstream wants no more frames before a new segment or stream.
     pub ended: bool,
+    /// Upstream has been told that nothing is linked behind.
+    pub told_not_linked: bool,
+    /// Linked again: the next frame does not follow on the last.
+    pub relinked: bool,
     /// The attack failed for good: frames pass, and upstream is told.
     pub failed: bool,
     /// A window without a gradient was met, and that was said.
@@ -65,6 +69,8 @@ impl State {
             releasing: false,
             pushing: false,
             ended: false,
+            told_not_linked: false,
+            relinked: false,
             failed: false,
             zero_gradient: false,
             stream: None,

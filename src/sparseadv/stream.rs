@@ -12,6 +12,7 @@ use crate::video::{Chroma, StreamScene, View};
 use super::codec::{self, Codec};
 use super::format;
 use super::imp::lock;
+use super::planes::{Frame, FrameMut};
 
 /// Bins, and what they were made from.
 type Codecs = (String, Arc<Vec<Codec>>);
@@ -48,14 +49,13 @@ impl Stream {
     pub fn scene<'b>(
         &self,
         buffers: impl Iterator<Item = &'b gst::Buffer>,
-    ) -> Result<StreamScene<'_>, glib::BoolError> {
+    ) -> Result<StreamScene<'_>, String> {
         let mut scene = match &self.second_view {
             Some(second) => StreamScene::with_second(&self.view, second),
             None => StreamScene::new(&self.view),
         };
         for buffer in buffers {
-            let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
-            scene.push(&format::planes(&frame)?);
+            scene.push(&Frame::read(buffer, &self.info)?);
         }
         Ok(scene)
     }
@@ -63,7 +63,10 @@ impl Stream {
     /// The bins of a `survive` property, for frames of this format.
     pub fn codecs(&self, survive: &str) -> Result<Arc<Vec<Codec>>, String> {
         let mut made = lock(&self.codecs);
-        if let Some((_, codecs)) = made.as_ref().filter(|(of, _)| of == survive) {
+        if let Some((_, codecs)) = made
+            .as_ref()
+            .filter(|(of, codecs)| of == survive && codecs.iter().all(Codec::is_usable))
+        {
             return Ok(codecs.clone());
         }
         let codecs: Result<Vec<Codec>, String> = codec::split(survive)
@@ -75,23 +78,17 @@ impl Stream {
     }
 
     /// Reads what the model sees of a frame.
-    pub fn sample(&self, buffer: &gst::BufferRef) -> Result<Samples, glib::BoolError> {
-        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
-        Ok(self.view.sample(&format::planes(&frame)?))
+    pub fn sample(&self, buffer: &gst::BufferRef) -> Result<Samples, String> {
+        Ok(self.view.sample(&Frame::read(buffer, &self.info)?))
     }
 
     /// Renders a perturbation into a frame, reads it back, and makes sure that the model sees of the bytes just what the attack was judged
     /// by. Returns what it sees.
-    pub fn render(
-        &self,
-        buffer: &mut gst::BufferRef,
-        delta: &[f32],
-    ) -> Result<Samples, glib::BoolError> {
+    pub fn render(&self, buffer: &mut gst::BufferRef, delta: &[f32]) -> Result<Samples, String> {
         let clean = self.sample(buffer)?;
-        {
-            let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &self.info)?;
-            self.view.render(&mut format::planes_mut(&mut frame), delta);
-        }
+        let mut frame = FrameMut::write(buffer, &self.info)?;
+        self.view.render(&mut frame, delta);
+        drop(frame);
         let rendered = self.sample(buffer)?;
         let mut expected = vec![0.0; self.view.len()];
         let mut found = vec![0.0; self.view.len()];
@@ -100,9 +97,7 @@ impl Stream {
             .observe_perturbed(&clean, Some(delta), tape, scratch, &mut expected);
         self.view.observe(&rendered, &mut found);
         if expected != found {
-            return Err(glib::bool_error!(
-                "the rendered frame is not the one that was attacked"
-            ));
+            return Err("the rendered frame is not the one that was attacked".into());
         }
         Ok(rendered)
     }

@@ -3,7 +3,7 @@
 //! The window behind real codecs: what the attack sees where it has to survive them.
 
 use super::codec::Codec;
-use super::format;
+use super::planes::FrameMut;
 use super::stream::Stream;
 use crate::attack::{Error, Scene};
 use crate::video::view::Samples;
@@ -22,23 +22,24 @@ pub struct SurvivingScene<'a> {
     pub places: &'a [usize],
     /// The last frames before the window, as they left.
     pub context: &'a [gst::Buffer],
+    /// Whether the window's attack is of no use any more.
+    pub cancelled: &'a dyn Fn() -> bool,
     /// The perturbation last rendered.
     pub perturbed: Vec<(usize, Vec<f32>)>,
 }
 
 impl SurvivingScene<'_> {
-    fn transmit(&self, codec: &Codec) -> Result<Vec<gst::Buffer>, String> {
+    fn transmit(&self, codec: &Codec) -> Result<Vec<gst::Buffer>, Error> {
         let mut frames = self.buffers.to_vec();
         for (k, delta) in &self.perturbed {
             let buffer = frames[self.places[*k]].make_mut();
-            let frame =
-                gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &self.stream.info);
-            let mut frame = frame.map_err(|e| e.to_string())?;
-            let mut planes = format::planes_mut(&mut frame);
-            self.stream.view.render(&mut planes, delta);
+            let frame = FrameMut::write(buffer, &self.stream.info);
+            let mut frame = frame.map_err(Error::Channel)?;
+            self.stream.view.render(&mut frame, delta);
         }
         let all: Vec<gst::Buffer> = self.context.iter().cloned().chain(frames).collect();
-        let mut received = codec.run(all.into_iter())?;
+        let received = codec.run_unless(all.into_iter(), self.cancelled);
+        let mut received = received.map_err(Error::Channel)?.ok_or(Error::Cancelled)?;
         received.drain(..self.context.len());
         Ok(received)
     }
@@ -62,12 +63,10 @@ impl Scene for SurvivingScene<'_> {
     }
 
     fn received(&mut self, channel: usize, view: &mut [f32]) -> Result<(), Error> {
-        let frames = self
-            .transmit(&self.codecs[channel])
-            .map_err(Error::Channel)?;
+        let frames = self.transmit(&self.codecs[channel])?;
         let seen = self.places.iter().map(|k| self.stream.sample(&frames[*k]));
         let samples: Result<Vec<Samples>, _> = seen.collect();
-        let samples = samples.map_err(|e| Error::Channel(e.to_string()))?;
+        let samples = samples.map_err(Error::Channel)?;
         view.copy_from_slice(&self.stream.view.observe_window(&samples, self.frames()));
         Ok(())
     }

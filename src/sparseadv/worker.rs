@@ -313,6 +313,7 @@ impl SparseAdv {
                     buffers: &task.buffers,
                     places: &task.places,
                     context: &task.context,
+                    cancelled: &cancelled,
                     perturbed: Vec::new(),
                 };
                 &mut surviving

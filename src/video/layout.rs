@@ -66,10 +66,31 @@ impl FrameLayout {
     }
 }
 
-/// The bytes of a frame: `(data, row stride)` a plane.
-pub type Planes<'a> = [(&'a [u8], usize)];
+/// The rows of a frame's planes, wherever they lie: bottom-up, in one piece of memory or in several.
+pub trait Rows {
+    /// Row `y` of a plane; what follows its last sample means nothing.
+    fn row(&self, plane: usize, y: usize) -> &[u8];
+}
+
 /// The same, to write to.
-pub type PlanesMut<'a> = [(&'a mut [u8], usize)];
+pub trait RowsMut {
+    fn row_mut(&mut self, plane: usize, y: usize) -> &mut [u8];
+}
+
+/// `(data, row stride)` a plane.
+impl Rows for Vec<(&[u8], usize)> {
+    fn row(&self, plane: usize, y: usize) -> &[u8] {
+        let (data, stride) = self[plane];
+        &data[y * stride..]
+    }
+}
+
+impl RowsMut for Vec<(&mut [u8], usize)> {
+    fn row_mut(&mut self, plane: usize, y: usize) -> &mut [u8] {
+        let (data, stride) = &mut self[plane];
+        &mut data[y * *stride..]
+    }
+}
 
 /// The linear map between component values and grey levels 0..255 of R, G, B.
 #[derive(Clone, Debug, PartialEq)]

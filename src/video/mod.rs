@@ -12,6 +12,6 @@ pub mod taps;
 pub mod view;
 
 pub use geometry::{Chroma, Geometry};
-pub use layout::{Color, Component, FrameLayout, Planes, PlanesMut};
+pub use layout::{Color, Component, FrameLayout, Rows, RowsMut};
 pub use scene::StreamScene;
 pub use view::View;

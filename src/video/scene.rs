@@ -2,7 +2,7 @@
 
 //! A window of stream frames as the attack sees it.
 
-use super::layout::Planes;
+use super::layout::Rows;
 use super::observe::{Scratch, Tape};
 use super::view::{Samples, View};
 use crate::attack::Scene;
@@ -38,7 +38,7 @@ impl<'a> StreamScene<'a> {
     }
 
     /// Adds a frame by its planes.
-    pub fn push(&mut self, planes: &Planes) {
+    pub fn push(&mut self, planes: &impl Rows) {
         self.samples.push(self.view.sample(planes));
         self.tapes.push(Tape::default());
         self.frames = self.frames.max(self.samples.len());

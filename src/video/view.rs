@@ -8,7 +8,7 @@
 
 use super::geometry::{crop_offset, render_taps, Axis, Chroma, Geometry};
 use super::kernels;
-use super::layout::{FrameLayout, Matrix, Planes, PlanesMut};
+use super::layout::{FrameLayout, Matrix, Rows, RowsMut};
 use super::taps::{resample, Taps};
 
 #[derive(Clone, Debug)]
@@ -99,16 +99,15 @@ impl View {
     }
 
     /// Reads the touched samples of a frame.
-    pub fn sample(&self, planes: &Planes) -> Samples {
+    pub fn sample(&self, planes: &impl Rows) -> Samples {
         let components = self.layout.components.iter().zip(&self.components);
         Samples(
             components
                 .map(|(component, axes)| {
-                    let (data, stride) = planes[component.plane];
                     let mut values =
                         Vec::with_capacity(axes.rows.sites.len() * axes.cols.sites.len());
                     for y in &axes.rows.sites {
-                        let row = &data[y * stride + component.offset..];
+                        let row = &planes.row(component.plane, *y)[component.offset..];
                         values.extend(
                             axes.cols
                                 .sites
@@ -123,7 +122,7 @@ impl View {
     }
 
     /// Writes `delta` into a frame's planes; everything outside the crop, and any alpha, stays as it is.
-    pub fn render(&self, planes: &mut PlanesMut, delta: &[f32]) {
+    pub fn render(&self, planes: &mut impl RowsMut, delta: &[f32]) {
         let [rh, rw] = self.geometry.resized;
         let [h, w] = self.geometry.crop;
         let (mut mixed, mut scratch) = (Vec::new(), Vec::new());
@@ -160,9 +159,8 @@ impl View {
             self.mix(c, delta, &mut mixed);
             resample(&mixed, w, &row_taps, &col_taps, &mut scratch, &mut change);
             let (lo, hi) = (self.matrix.lo[c], self.matrix.hi[c]);
-            let (data, stride) = &mut planes[component.plane];
             for (y, change) in rows.iter().zip(change.chunks_exact(cols.len().max(1))) {
-                let row = &mut data[y * *stride + component.offset..];
+                let row = &mut planes.row_mut(component.plane, *y)[component.offset..];
                 for (x, d) in cols.iter().zip(change) {
                     let byte = &mut row[x * component.pixel_stride];
                     *byte = kernels::quantise(f32::from(*byte), *d, lo, hi).0 as u8;

@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::common::guarded;
-use crate::common::models::{good, plain_metadata, Good, ModelFile};
+use crate::common::models::{edit_code, edit_members, good, plain_metadata, Good, ModelFile};
 use crate::{linear, refused};
 
 /// A model whose code never matters: its file is replaced.
@@ -142,6 +142,30 @@ fn archives_of_something_else() {
             &[],
             &["cannot be loaded", "export it again"],
         );
+    });
+}
+
+/// What libtorch says of archives, without the addresses of its functions, and with what to do.
+#[test]
+fn archives_that_libtorch_refuses() {
+    guarded(60, || {
+        let newer = linear(|logits, _| vec![logits]);
+        edit_members(&newer.path, |name, data| match name.ends_with("/version") {
+            true => b"99\n".to_vec(),
+            false => data,
+        });
+        let words = ["cannot be loaded", "version 99", "newer PyTorch"];
+        let message = refused(&newer, &[], &words);
+        assert!(!message.contains("frame #"), "{message}");
+        let with_call = |call: &str| {
+            let model = linear(|logits, _| vec![logits.relu()]);
+            edit_code(&model.path, |code| code.replace("torch.relu(", call));
+            model
+        };
+        let foreign = with_call("ops.torchvision.nms(");
+        refused(&foreign, &[], &["torchvision::nms", "plain PyTorch"]);
+        let unknown = with_call("torch.brand_new(");
+        refused(&unknown, &[], &["aten::brand_new", "no newer than"]);
     });
 }
 

@@ -19,13 +19,13 @@ use common::frames::{frame, rgb};
 use common::models::{good, plain_metadata, traced, weights, Good, ModelFile, CLASSES, SIDE};
 use common::rig::Rig;
 
-/// Has the element refuse to start, and its message contain all of `words`; then shows that it starts with all put right.
-fn refused(model: &ModelFile, properties: &[(&str, &str)], words: &[&str]) {
+/// Has the element refuse to start, and its message contain all of `words`; then shows that it starts with all put right. Returns the message.
+fn refused(model: &ModelFile, properties: &[(&str, &str)], words: &[&str]) -> String {
     let rig = Rig::idle(model, properties);
-    refused_by(&rig, words);
+    refused_by(&rig, words)
 }
 
-fn refused_by(rig: &Rig, words: &[&str]) {
+fn refused_by(rig: &Rig, words: &[&str]) -> String {
     let started = rig.element.set_state(gst::State::Paused);
     let errors = rig.errors();
     assert!(started.is_err(), "it started in spite of {words:?}");
@@ -48,6 +48,7 @@ fn refused_by(rig: &Rig, words: &[&str]) {
     rig.feed((0..4).map(|i| frame(&rgb(), i)));
     rig.finish();
     assert_eq!(rig.buffers().len(), 4);
+    errors[0].clone()
 }
 
 fn tells(message: &str, words: &[&str]) {

@@ -29,12 +29,6 @@ fn labels_that_are_none() {
             let words = [property, "expected", "walk, run, jump, wave", "found swim"];
             refused(&model, &[(property, "swim")], &words);
         }
-        let both = [("label", "walk"), ("target-label", "run")];
-        refused(
-            &model,
-            &both,
-            &["label", "target-label", "found both", "unset one"],
-        );
         let nameless = plain(linear(|logits, _| vec![logits]));
         refused(
             &nameless,

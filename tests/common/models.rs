@@ -155,6 +155,14 @@ fn return_a_tuple(path: &Path) {
 
 /// Changes the code in an archive.
 pub fn edit_code(path: &Path, edit: impl Fn(&str) -> String) {
+    edit_members(path, |name, data| match name.ends_with(".py") {
+        true => edit(&String::from_utf8(data).expect("code")).into_bytes(),
+        false => data,
+    });
+}
+
+/// Changes the members of an archive.
+pub fn edit_members(path: &Path, edit: impl Fn(&str, Vec<u8>) -> Vec<u8>) {
     let file = std::fs::File::open(path).expect("the model");
     let mut archive = zip::ZipArchive::new(file).expect("an archive");
     let mut members = Vec::new();
@@ -166,15 +174,12 @@ pub fn edit_code(path: &Path, edit: impl Fn(&str) -> String) {
     }
     let file = std::fs::File::create(path).expect("the model");
     let mut archive = zip::ZipWriter::new(file);
-    for (name, mut data) in members {
+    for (name, data) in members {
         if name.ends_with(".debug_pkl") {
             // Says where in the old text each operator stands.
             continue;
         }
-        if name.ends_with(".py") {
-            let code = String::from_utf8(data).expect("code");
-            data = edit(&code).into_bytes();
-        }
+        let data = edit(&name, data);
         archive.start_file(name, stored()).expect("a member");
         archive.write_all(&data).expect("a member");
     }

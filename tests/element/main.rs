@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod conduct;
 mod control;
 mod downstream;
 mod events;

@@ -6,6 +6,7 @@ use anyhow::{bail, Context};
 use gst::prelude::*;
 
 use super::media::Reader;
+use crate::out::errln;
 
 /// Frames of a stream of one format.
 pub struct Clip {
@@ -25,6 +26,8 @@ impl Clip {
         .build()?;
         let converter = gst_video::VideoConverter::new(&self.info, &info, None)?;
         let convert = |buffer: &gst::Buffer| -> anyhow::Result<gst::Buffer> {
+            gstsparseadv::sparseadv::planes::check(buffer, &self.info)
+                .map_err(|e| anyhow::Error::msg(e))?;
             let mut rgb = gst::Buffer::with_size(info.size())?;
             let from = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
             let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(
@@ -57,7 +60,7 @@ pub fn play(
             gst::MessageView::Eos(_) => return Ok(()),
             gst::MessageView::Error(error) => bail!("{}", error.error()),
             gst::MessageView::Warning(warning) => {
-                crate::out::errln!("warning: {}", warning.error())
+                errln!("warning: {}", warning.error())
             }
             gst::MessageView::Element(element) => {
                 if let Some(structure) = element.structure() {

@@ -12,6 +12,10 @@ use gstsparseadv::sparseadv::report::WindowReport;
 
 use super::decode::{self, Clip};
 use super::media::{self, Plan};
+use super::out::errln;
+
+/// Set for a process beside which another says what there is to say of the model.
+pub const TOLD: &str = "SPARSEADV_TOLD";
 
 pub struct Attacker {
     element: gst::Element,
@@ -109,6 +113,14 @@ impl Attacker {
             match error.as_ref().map(|message| message.view()) {
                 Some(gst::MessageView::Error(error)) => bail!("{}", error.error()),
                 _ => bail!("the element could not be prepared"),
+            }
+        }
+        // What is doubtful about the model. The bus that the pipeline brings later is another.
+        while let Some(message) = bus.pop_filtered(&[gst::MessageType::Warning]) {
+            if let gst::MessageView::Warning(warning) = message.view() {
+                if std::env::var_os(TOLD).is_none() {
+                    errln!("warning: {}", warning.error());
+                }
             }
         }
         Ok(())
@@ -243,36 +255,4 @@ impl Drop for Attacker {
         // An element has to be in NULL before it goes; there is nothing to be done if it cannot.
         let _ = self.element.set_state(gst::State::Null);
     }
-}
-
-/// Decodes the video of a file into `pad`.
-pub fn decode_into(pipeline: &gst::Pipeline, file: &Path, pad: gst::Pad) -> anyhow::Result<()> {
-    let source = gst::ElementFactory::make("filesrc")
-        .property("location", file.to_str().context("a path in UTF-8")?)
-        .build()?;
-    let decoder = gst::ElementFactory::make("decodebin").build()?;
-    pipeline.add_many([&source, &decoder])?;
-    source.link(&decoder)?;
-    let found = pad.downgrade();
-    decoder.connect_pad_added(move |_, from| {
-        let is_video = from
-            .current_caps()
-            .and_then(|caps| Some(caps.structure(0)?.name() == "video/x-raw"));
-        if let Some(pad) = found.upgrade().filter(|pad| !pad.is_linked()) {
-            if is_video == Some(true) {
-                // A failure shows as a stream that is not linked.
-                let _ = from.link(&pad);
-            }
-        }
-    });
-    decoder.connect_no_more_pads(move |decoder| {
-        if !pad.is_linked() {
-            gst::element_error!(
-                decoder,
-                gst::StreamError::WrongType,
-                ("expected a video stream, found none")
-            );
-        }
-    });
-    Ok(())
 }

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use crate::out::outln;
 use gstsparseadv::model::{archive, Model, Options, Origin};
 
 #[derive(clap::Args)]
@@ -26,42 +27,42 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Origin::Archive => "the archive",
         Origin::Defaults => "none found: C3D's usual values, guessed",
     };
-    crate::out::outln!("metadata   {origin}");
-    crate::out::outln!("{}", serde_json::to_string_pretty(&metadata)?);
+    outln!("metadata   {origin}");
+    outln!("{}", serde_json::to_string_pretty(&metadata)?);
     let model = Model::load(&Options {
         path: arguments.model.clone(),
         device: arguments.device.parse()?,
         window: arguments.window_size,
     })?;
-    crate::out::outln!("sha256     {}", model.sha256());
-    crate::out::outln!("device     {:?}", model.device());
-    crate::out::outln!("input      {:?}", model.input_shape());
-    crate::out::outln!("classes    {}", model.classes());
+    outln!("sha256     {}", model.sha256());
+    outln!("device     {:?}", model.device());
+    outln!("input      {:?}", model.input_shape());
+    outln!("classes    {}", model.classes());
     match (model.feature_shape(), model.feature_coverage()) {
         (Some(shape), Some(coverage)) => {
-            crate::out::outln!("features   {shape:?}");
-            crate::out::outln!(
+            outln!("features   {shape:?}");
+            outln!(
                 "           frames seen by each step: {:?}",
                 spans(coverage.steps())
             );
-            crate::out::outln!("keyframes  weighed by the features (Eq. 3 and Eq. 4)");
+            outln!("keyframes  weighed by the features (Eq. 3 and Eq. 4)");
         }
         _ => {
             let why = model
                 .features_unused()
                 .unwrap_or("the model returns logits alone");
-            crate::out::outln!("features   not used: {why}");
-            crate::out::outln!("keyframes  weighed by the input gradient");
+            outln!("features   not used: {why}");
+            outln!("keyframes  weighed by the input gradient");
         }
     }
     let warnings = model.warnings();
     for warning in &warnings {
-        crate::out::outln!("warning    {warning}");
+        outln!("warning    {warning}");
     }
     if warnings.is_empty() {
-        crate::out::outln!("The model fits the contract.");
+        outln!("The model fits the contract.");
     } else {
-        crate::out::outln!("The model can be attacked, but the warnings above say what to put right before its results are believed.");
+        outln!("The model can be attacked, but the warnings above say what to put right before its results are believed.");
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// What a run ends with that was asked to.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted; nothing was written")]
+#[error("interrupted")]
 pub struct Interrupted;
 
 /// From now on SIGINT, SIGTERM and SIGHUP are requests.

@@ -13,8 +13,6 @@ mod decode;
 mod element;
 mod inspect;
 mod interrupt;
-// Until `convert` uses all of it.
-#[allow(dead_code, unused_imports)]
 mod media;
 mod out;
 mod page;

@@ -127,25 +127,3 @@ fn tally(rows: &[Row], last: impl Fn(&Row) -> Option<usize>) -> Tally {
     }
     tally
 }
-
-/// Prints all windows and a summary.
-pub fn table(rows: &[Row], encoder: &str) {
-    crate::out::outln!("{}  after {encoder}", heading());
-    for row in rows {
-        let after = row
-            .after_codec
-            .as_ref()
-            .map_or(String::new(), |(label, name)| {
-                let verdict = row.verdict(*label);
-                // Lost in the codec, or never there.
-                let undone =
-                    verdict == Verdict::NotFooled && row.verdict(row.attacked.0) == Verdict::Fooled;
-                format!(
-                    "{name} ({})",
-                    if undone { "undone" } else { verdict.as_str() }
-                )
-            });
-        crate::out::outln!("{}  {after}", row.line());
-    }
-    crate::out::outln!("{}", summary(rows, encoder));
-}

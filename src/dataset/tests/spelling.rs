@@ -64,7 +64,8 @@ fn lists_are_read_as_any_system_writes_them() {
             .flat_map(bytes)
             .collect()
     };
-    let ways: Vec<(&str, Box<dyn Fn(&str) -> Vec<u8>>)> = vec![
+    type Way = Box<dyn Fn(&str) -> Vec<u8>>;
+    let ways: Vec<(&str, Way)> = vec![
         ("plain", Box::new(|t| t.into())),
         (
             "a byte order mark",

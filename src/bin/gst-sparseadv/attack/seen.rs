@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use gst_video::VideoInfo;
 use gstsparseadv::model::Metadata;
-use gstsparseadv::sparseadv::format;
+use gstsparseadv::sparseadv::{format, planes};
 use gstsparseadv::video::view::Samples;
 use gstsparseadv::video::{Chroma, View};
 
@@ -71,8 +71,8 @@ impl Seen {
         let (_, info, view) = self.kind.as_ref().context("caps")?;
         let samples = match self.keep.samples {
             true => {
-                let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info)?;
-                Some(view.sample(&format::planes(&frame)?))
+                let frame = planes::Frame::read(buffer, info).map_err(anyhow::Error::msg)?;
+                Some(view.sample(&frame))
             }
             false => None,
         };

@@ -107,13 +107,16 @@ fn windows(record: &Record) -> &[WindowReport] {
 fn clip_row(record: &Record, made: &Map<String, Value>) -> Value {
     let windows = windows(record);
     let (mut output, mut bytes, mut frames, mut reason) = (Value::Null, 0, 0, Value::Null);
+    let mut said = Value::Null;
     let status = match &record.outcome {
         Outcome::Converted {
             output: path,
             bytes: b,
             frames: f,
+            notes,
             ..
         } => {
+            said = json!((!notes.is_empty()).then(|| notes.join("; ")));
             output = json!(path);
             (bytes, frames) = (*b, *f);
             "converted"
@@ -134,6 +137,7 @@ fn clip_row(record: &Record, made: &Map<String, Value>) -> Value {
     row.insert("class".into(), json!(record.class));
     row.insert("status".into(), json!(status));
     row.insert("reason".into(), reason);
+    row.insert("notes".into(), said);
     row.insert("output".into(), output);
     row.insert("bytes".into(), json!(bytes));
     row.insert("frames".into(), json!(frames));

@@ -2,6 +2,7 @@
 
 //! `convert`: a data set becomes a tree of attacked videos with a manifest.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context};
@@ -18,6 +19,8 @@ mod record;
 mod truth;
 pub mod worker;
 
+use crate::interrupt;
+use crate::out::{errln, outln};
 use crate::provenance::{sha256, Versions};
 use plan::Side;
 use record::{Outcome, Record, Records, Settings};
@@ -91,6 +94,7 @@ const LOSSLESS: &str = "x264enc pass=quant quantizer=0 bframes=0 speed-preset=su
 
 /// Returns how many clips were skipped.
 pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
+    interrupt::watch()?;
     ensure!(arguments.workers > 0, "expected at least one worker");
     ensure!(arguments.threads > 0, "expected at least one thread");
     gst::init()?;
@@ -103,9 +107,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         &arguments.extension,
     )?;
     places::check_places(source, destination, &arguments.model, &plan)?;
-    plan.notes
-        .iter()
-        .for_each(|note| crate::out::errln!("note: {note}"));
+    plan.notes.iter().for_each(|note| errln!("note: {note}"));
     let all = &plan.jobs;
     let min_frames = match arguments.min_frames {
         Some(frames) => frames,
@@ -125,13 +127,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     let classes = all.iter().map(|job| job.class.as_str());
     let (truth, notes) = Truth::of(&spec.properties, &labels, classes)?;
     for note in &notes {
-        crate::out::errln!("note: {note}");
+        errln!("note: {note}");
     }
     let settings = settings(arguments, min_frames)?;
     let records = Records::open(destination, &settings, arguments.shard)?;
     records.set_missing(arguments.side, &plan.missing)?;
     for clip in &plan.missing {
-        crate::out::errln!("missing {}: {}", clip.clip, clip.reason);
+        errln!("missing {}: {}", clip.clip, clip.reason);
     }
     places::copy_lists(&plan, source, destination, &arguments.extension)?;
     let mine = plan::take_shard(all.clone(), arguments.shard);
@@ -150,6 +152,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     bar.set_position((mine.len() - open.len()) as u64);
     bar.reset_eta();
     let mut tally = Tally::default();
+    let mut said = BTreeSet::new();
     pool::convert(
         &open,
         &spec,
@@ -160,8 +163,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         |record| {
             bar.inc(1);
             tally.merge(&manifest::tally(record));
-            if let Outcome::Skipped { reason } = &record.outcome {
-                bar.suspend(|| crate::out::errln!("skipped {}: {reason}", record.clip));
+            match &record.outcome {
+                Outcome::Skipped { reason } => {
+                    bar.suspend(|| errln!("skipped {}: {reason}", record.clip));
+                }
+                Outcome::Converted { notes, .. } => {
+                    // Once each; the manifest has every clip's.
+                    for note in notes.iter().filter(|note| said.insert((*note).clone())) {
+                        bar.suspend(|| errln!("note: {}: {note}", record.clip));
+                    }
+                }
+                Outcome::Missing { .. } => {}
             }
             bar.set_message(format!(
                 "{} of {} windows fooled",
@@ -169,14 +181,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
             ));
         },
     )?;
-    bar.finish();
+    bar.finish_and_clear();
+    if open.is_empty() {
+        errln!("note: every clip was done before; what follows is the sum of their records");
+    }
 
     let made = records.all()?;
     let of = |jobs: &[plan::Job]| -> Vec<Record> {
         // What is missing belongs to every part.
         let missing = plan.missing.iter().map(|m| m.clip.as_str());
         let clips = jobs.iter().map(|job| job.clip.as_str());
-        let wanted: std::collections::HashSet<&str> = clips.chain(missing).collect();
+        let wanted: HashSet<&str> = clips.chain(missing).collect();
         let mine = made.iter().filter(|r| wanted.contains(r.clip.as_str()));
         mine.cloned().collect()
     };
@@ -203,7 +218,7 @@ fn summary(root: &Path, records: &[Record]) -> usize {
     let count = |of: fn(&Outcome) -> bool| records.iter().filter(|r| of(&r.outcome)).count();
     let skipped = count(|o| matches!(o, Outcome::Skipped { .. }));
     let missing = count(|o| matches!(o, Outcome::Missing { .. }));
-    crate::out::outln!(
+    outln!(
         "{}: {} clips converted, {skipped} clips skipped, {missing} clips missing",
         root.display(),
         records.len() - skipped - missing
@@ -213,7 +228,7 @@ fn summary(root: &Path, records: &[Record]) -> usize {
     for (class, tally) in &classes {
         // One class says what all of them say.
         if classes.len() > 2 || class == manifest::ALL {
-            crate::out::outln!(
+            outln!(
                 "{class:<width$}  {}",
                 tally.sentence(),
                 width = width.unwrap_or(0)

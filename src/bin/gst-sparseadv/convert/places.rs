@@ -13,6 +13,7 @@ use gstsparseadv::files;
 
 use super::plan::Plan;
 use super::record::{write_whole, FOLDER};
+use crate::out::errln;
 
 /// Says what a conversion would destroy or mistake for its own, before anything is made.
 pub fn check_places(
@@ -163,7 +164,7 @@ pub fn copy_lists(plan: &Plan, from: &Path, to: &Path, extension: &str) -> anyho
         match fs::read(&target) {
             Ok(found) if found == bytes => {}
             Ok(found) if before.get(&key) != Some(&crate::provenance::digest(&found)) => {
-                crate::out::errln!(
+                errln!(
                     "note: {} is there and not of this conversion: the list {} is not copied",
                     target.display(),
                     path.display()

@@ -3,11 +3,12 @@
 //! The worker processes, and what becomes of their answers.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context};
 
@@ -17,6 +18,10 @@ use super::plan::Job;
 use super::record::{self, Outcome, Record, Records};
 use super::truth::Truth;
 use super::worker::{Answer, Request, Spec};
+use crate::{element, interrupt};
+
+/// How often it is looked whether the user has asked for the end.
+const POLL: Duration = Duration::from_millis(100);
 
 /// A worker process, its model loaded.
 struct Worker {
@@ -28,12 +33,20 @@ struct Worker {
 
 impl Worker {
     fn start(spec: &Spec) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        static TOLD: AtomicBool = AtomicBool::new(false);
+        let mut command = Command::new(std::env::current_exe()?);
+        // The first worker says what is doubtful about the model.
+        if TOLD.swap(true, Ordering::Relaxed) {
+            command.env(element::TOLD, "1");
+        }
+        let mut child = command
             .arg("convert-worker")
             .arg(serde_json::to_string(spec)?)
             .env("OMP_NUM_THREADS", spec.threads.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C is for the parent, which tells a clip that was cut short from one that failed.
+            .process_group(0)
             .spawn()
             .context("a worker process could not be started")?;
         let requests = child.stdin.take().context("a pipe")?;
@@ -54,16 +67,21 @@ impl Worker {
 
     /// The next answer, within `limit`.
     fn answer(&mut self, limit: Option<Duration>) -> anyhow::Result<Answer> {
-        let limit = limit.unwrap_or(Duration::MAX);
-        match self.answers.recv_timeout(limit) {
-            Ok(line) => Ok(serde_json::from_str(&line?)?),
-            Err(RecvTimeoutError::Timeout) => bail!(
-                "it took longer than the {} s allowed (--time-limit)",
-                limit.as_secs()
-            ),
-            Err(RecvTimeoutError::Disconnected) => {
-                let status = self.child.wait()?;
-                bail!("the process that converted it ended ({status})");
+        let began = Instant::now();
+        loop {
+            match self.answers.recv_timeout(POLL) {
+                Ok(line) => return Ok(serde_json::from_str(&line?)?),
+                Err(RecvTimeoutError::Timeout) => interrupt::check()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait()?;
+                    bail!("the process that converted it ended ({status})");
+                }
+            }
+            if let Some(limit) = limit.filter(|limit| began.elapsed() > *limit) {
+                bail!(
+                    "it took longer than the {} s allowed (--time-limit)",
+                    limit.as_secs()
+                );
             }
         }
     }
@@ -132,6 +150,7 @@ fn convert_one(
     records: &Records,
     worker: &mut Option<Worker>,
 ) -> anyhow::Result<Record> {
+    interrupt::check()?;
     let path = root.join(&job.output);
     if let Err(reason) = records.may_write(job) {
         return skip(job, records, reason);
@@ -155,6 +174,7 @@ fn convert_one(
         Ok(Answer::Converted {
             frames,
             windows,
+            notes,
             seconds,
         }) => {
             let bytes = std::fs::metadata(part.part())
@@ -166,11 +186,13 @@ fn convert_one(
                 bytes,
                 frames,
                 windows,
+                notes,
                 seconds,
             }
         }
         Ok(Answer::Skipped(reason)) => Outcome::Skipped { reason },
         Ok(answer) => bail!("expected an answer about a clip, found {answer:?}"),
+        Err(error) if error.is::<interrupt::Interrupted>() => return Err(error),
         Err(error) => {
             *worker = None;
             Outcome::Skipped {

@@ -61,6 +61,9 @@ pub enum Outcome {
         frames: u64,
         /// The element's reports.
         windows: Vec<WindowReport>,
+        /// What was converted on the way, left out, or found damaged.
+        #[serde(default)]
+        notes: Vec<String>,
         /// Wall time.
         seconds: f64,
     },

@@ -3,16 +3,17 @@
 //! A process that converts clips, one after the other: requests come as JSON lines, answers go as JSON lines. What crashes it, a hostile
 //! file in a decoder say, takes one clip along and not the conversion.
 
-use std::io::{BufRead, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{mpsc, Arc, Mutex};
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::sync::mpsc;
 
-use anyhow::{bail, Context};
+use anyhow::bail;
 use gst::prelude::*;
 use gstsparseadv::sparseadv::report::WindowReport;
 use serde::{Deserialize, Serialize};
 
-use crate::element::{self, Attacker};
+use crate::element::Attacker;
+use crate::media::{self, Planner};
 
 /// How to convert; the same for all clips.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub enum Answer {
     Converted {
         frames: u64,
         windows: Vec<WindowReport>,
+        /// What was converted on the way, left out, or found damaged.
+        notes: Vec<String>,
         seconds: f64,
     },
     Skipped(String),
@@ -70,15 +73,20 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Ok(attacker) => attacker,
         Err(error) => return answer(&Answer::Unfit(format!("{error:#}"))),
     };
+    let mut planner = match Planner::new(&spec.encoder, &spec.muxer) {
+        Ok(planner) => planner,
+        Err(error) => return answer(&Answer::Unfit(format!("{error:#}"))),
+    };
     answer(&Answer::Ready)?;
     for request in requests() {
         let request: Request = serde_json::from_str(&request)?;
         let began = std::time::Instant::now();
-        let result = convert(&attacker, &spec, &request);
+        let result = convert(&attacker, &mut planner, &spec, &request);
         answer(&match result {
-            Ok((frames, windows)) => Answer::Converted {
-                frames,
-                windows,
+            Ok(done) => Answer::Converted {
+                frames: done.frames,
+                windows: done.windows,
+                notes: done.notes,
                 seconds: began.elapsed().as_secs_f64(),
             },
             Err(error) => Answer::Skipped(format!("{error:#}")),
@@ -105,125 +113,45 @@ fn requests() -> mpsc::Receiver<String> {
 
 /// Finds misspelt elements and properties, before anything is written. What the model has to say to them shows when it is loaded.
 pub fn check(spec: &Spec) -> anyhow::Result<()> {
-    sink(spec, Path::new("/dev/null"))?;
-    gst::parse::launch(&format!("sparseadv {}", spec.properties))
-        .with_context(|| format!("the properties \"{}\"", spec.properties))?;
-    Ok(())
+    media::element("sparseadv", &spec.properties)?;
+    Planner::new(&spec.encoder, &spec.muxer).map(drop)
 }
 
-/// Encoder and muxer. No converter: it would take bits of the attack along, and nobody would know.
-fn sink(spec: &Spec, file: &Path) -> anyhow::Result<gst::Element> {
-    let description = format!("{} ! {} ! filesink name=file", spec.encoder, spec.muxer);
-    let bin = gst::parse::bin_from_description(&description, true)
-        .with_context(|| format!("the pipeline {description}"))?;
-    let sink = bin.by_name("file").context("the file's element")?;
-    sink.set_property("location", file.to_str().context("a path in UTF-8")?);
-    Ok(bin.upcast())
+/// What became of a clip.
+struct Done {
+    frames: u64,
+    windows: Vec<WindowReport>,
+    notes: Vec<String>,
 }
 
-/// Converts a clip. Returns its frames and the windows' reports.
 fn convert(
     attacker: &Attacker,
+    planner: &mut Planner,
     spec: &Spec,
     request: &Request,
-) -> anyhow::Result<(u64, Vec<WindowReport>)> {
-    whole(&request.source)?;
-    let element = attacker.element();
-    let counted_in = count(&element.static_pad("sink").context("a sink pad")?);
-    let counted_out = count(&element.static_pad("src").context("a source pad")?);
+) -> anyhow::Result<Done> {
+    let source = media::look(&request.source)?;
+    if source.frames < spec.min_frames as u64 {
+        bail!(
+            "expected at least {} frames, found {} (--min-frames)",
+            spec.min_frames,
+            source.frames
+        );
+    }
+    let plan = planner.plan(source)?;
     // Also where there is none: the last clip's must not stay.
-    element.set_property("label", &request.label);
-    let windows = attacker.run(
-        |pipeline, pad| element::decode_into(pipeline, &request.source, pad),
-        &sink(spec, &request.part)?,
-    );
-    let (seen, pushed) = (counted_in.end(), counted_out.end().frames);
-    let frames = seen.frames;
-    let windows = windows?;
-    if let Some(stated) = seen.stated.filter(|stated| seen.ends * 5 < *stated * 4) {
-        bail!(
-            "the file is damaged: of {stated} it states only {} could be decoded",
-            seen.ends
-        );
-    }
-    if frames != pushed {
-        bail!("{frames} frames were decoded, {pushed} written");
-    }
-    if frames < spec.min_frames as u64 {
-        bail!(
-            "expected at least {} frames, found {frames} (--min-frames)",
-            spec.min_frames
-        );
-    }
-    Ok((frames, windows))
-}
-
-/// An error for a file that is empty, or an AVI file that has been cut off: the demuxer reads one to where it ends and says nothing.
-fn whole(file: &Path) -> anyhow::Result<()> {
-    let found = std::fs::metadata(file)?.len();
-    if found == 0 {
-        bail!("the file is empty");
-    }
-    let mut head = [0; 8];
-    if std::fs::File::open(file)?.read_exact(&mut head).is_ok() && head.starts_with(b"RIFF") {
-        let [_, _, _, _, size @ ..] = head;
-        let stated = 8 + u64::from(u32::from_le_bytes(size));
-        if found < stated {
-            bail!("the file is cut off: expected {stated} bytes, found {found}");
+    attacker.element().set_property("label", &request.label);
+    let mut windows = Vec::new();
+    let frames = attacker.convert(&plan, &request.part, |structure| {
+        let report = structure.filter(|s| s.name() == "sparseadv-window");
+        if let Some(json) = report.and_then(|s| s.get::<&str>("json").ok()) {
+            windows.push(serde_json::from_str::<WindowReport>(json)?);
         }
-    }
-    Ok(())
-}
-
-/// What went through a pad.
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    frames: u64,
-    /// End of the last frame.
-    ends: gst::ClockTime,
-    /// Length of the stream as its container says.
-    stated: Option<gst::ClockTime>,
-}
-
-struct Counter {
-    pad: gst::Pad,
-    probe: Option<gst::PadProbeId>,
-    seen: Arc<Mutex<Seen>>,
-}
-
-fn count(pad: &gst::Pad) -> Counter {
-    let shared = Arc::new(Mutex::new(Seen::default()));
-    let seen = shared.clone();
-    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    let probe = pad.add_probe(kinds, move |pad, info| {
-        let Ok(mut seen) = seen.lock() else {
-            return gst::PadProbeReturn::Ok;
-        };
-        if let Some(buffer) = info.buffer() {
-            seen.frames += 1;
-            let duration = buffer.duration().unwrap_or_default();
-            let end = buffer.pts().map(|pts| pts + duration);
-            seen.ends = seen.ends.max(end.unwrap_or_default());
-        } else if info.event().map(|e| e.type_()) == Some(gst::EventType::Eos) {
-            // Only a sink pad has the container upstream.
-            if pad.direction() == gst::PadDirection::Sink {
-                seen.stated = pad.peer_query_duration();
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
-    Counter {
-        pad: pad.clone(),
-        probe,
-        seen: shared,
-    }
-}
-
-impl Counter {
-    fn end(self) -> Seen {
-        if let Some(probe) = self.probe {
-            self.pad.remove_probe(probe);
-        }
-        self.seen.lock().map(|seen| *seen).unwrap_or_default()
-    }
+        Ok(())
+    })?;
+    Ok(Done {
+        frames,
+        windows,
+        notes: plan.notes,
+    })
 }

@@ -21,9 +21,8 @@ mod read;
 mod stall;
 mod times;
 
-pub use location::Location;
 pub use look::{look, Source};
-pub use parse::{bin, element, pipeline};
+pub use parse::{bin, element};
 pub use plan::{Plan, Planner};
 pub use play::play;
 pub use read::{judge, verify, Reader, Sizes};

@@ -5,15 +5,6 @@
 use anyhow::{anyhow, bail, ensure};
 use gst::prelude::*;
 
-/// A whole pipeline.
-pub fn pipeline(description: &str) -> anyhow::Result<gst::Pipeline> {
-    made(description, |context, flags| {
-        gst::parse::launch_full(description, Some(context), flags)
-    })?
-    .downcast()
-    .map_err(|_| anyhow!("expected a pipeline, found {description}"))
-}
-
 /// A bin with a pad for each end of the chain. `what` is the name its user knows it by.
 pub fn bin(what: &str, description: &str) -> anyhow::Result<gst::Bin> {
     ensure!(

@@ -111,11 +111,6 @@ impl Reader {
     pub fn streams(&self) -> Streams {
         lock(&self.streams).clone()
     }
-
-    /// Length of the file as it says itself.
-    pub fn stated(&self) -> Option<gst::ClockTime> {
-        self.pipeline.query_duration()
-    }
 }
 
 impl Drop for Reader {

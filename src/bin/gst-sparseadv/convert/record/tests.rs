@@ -40,6 +40,7 @@ fn record(records: &Records, job: &Job, bytes: u64) -> Record {
             bytes,
             frames: 1,
             windows: Vec::new(),
+            notes: Vec::new(),
             seconds: 0.0,
         },
     }
