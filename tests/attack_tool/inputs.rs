@@ -110,7 +110,7 @@ fn sound_is_left_out_and_that_is_said_however_long_it_is() {
     crate::common::pipeline::run(&format!(
         "mp4mux name=mux ! filesink location={} \
          videotestsrc num-buffers={FRAMES} ! video/x-raw,format=I420,width=96,height=80,framerate=25/1 ! x264enc ! mux. \
-         audiotestsrc num-buffers=200 ! audioconvert ! avenc_aac ! mux.",
+         audiotestsrc num-buffers=100 ! audioconvert ! avenc_aac ! mux.",
         path.display()
     ));
     gets_through(&folder, &path, FRAMES, "the sound is left out (1 stream)");
@@ -169,21 +169,13 @@ fn sizes_may_change_in_mid_stream() {
         "--page",
         page.to_str().expect("UTF-8"),
     ];
-    for name in ["o.mp4", "o.avi", "o.ts"] {
+    for name in ["o.mp4", "o.avi", "o.mkv", "o.ts"] {
         let said = done(&attack(&clip, folder.at(name), &shown));
         assert!(said.contains("change in size"), "{said}");
         // Windows end where the size changes.
         assert!(said.contains("of 4 windows"), "{said}");
         assert_eq!(sizes(&folder.at(name)), expected, "{name}");
     }
-    let said = refused(
-        &attack(&clip, folder.at("o.mkv"), &[]),
-        "found changes in mid-stream",
-    );
-    assert!(
-        said.contains("160x120") && said.contains("mp4mux"),
-        "{said}"
-    );
 }
 
 #[test]

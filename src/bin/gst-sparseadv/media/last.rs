@@ -48,7 +48,13 @@ fn hold(pad: &gst::Pad, irregular: bool) {
                 caps.make_mut().set("framerate", gst::Fraction::new(0, 1));
                 info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
             }
-            if !event.is_serialized() || event.is_sticky() && state.held.is_none() {
+            // Tags may go first: an encoder sends some right before the end.
+            let is_order = [
+                gst::EventType::Caps,
+                gst::EventType::Segment,
+                gst::EventType::Eos,
+            ];
+            if !is_order.contains(&event.type_()) {
                 return gst::PadProbeReturn::Ok;
             }
             let is_end = event.type_() == gst::EventType::Eos;

@@ -96,13 +96,19 @@ fn nothing(
     if let Some((expected, found)) = structure.cut.filter(|(expected, found)| expected > found) {
         return anyhow!("the file is cut off: expected {expected} bytes, found {found}; no frames could be decoded");
     }
-    if let Some(frames) = structure.frames {
+    if streams.videos == 0 && streams.sounds > 0 && structure.frames.is_some() {
         return anyhow!(
-            "the file is damaged: of the {frames} frames it states none could be decoded"
+            "no frames could be decoded: GStreamer takes a picture that lasts less than a fifth of the sound for a preview. Leave the sound out of \
+             the file first."
         );
     }
     if streams.videos == 0 && (streams.sounds > 0 || !streams.missing.is_empty()) {
         return anyhow!(read::no_video(streams));
+    }
+    if let Some(frames) = structure.frames {
+        return anyhow!(
+            "the file is damaged: of the {frames} frames it states none could be decoded"
+        );
     }
     match failed {
         Some(error) => error.context("no frames could be decoded"),
