@@ -7,7 +7,7 @@
 //!
 //! ```sh
 //! cargo test --release --no-run --test fuzz_layout
-//! FUZZ_CASES=20000 FUZZ_SEED=$RANDOM valgrind --error-exitcode=1 --leak-check=no \
+//! FUZZ_CASES=20000 FUZZ_SEED=$RANDOM valgrind --error-exitcode=1 --leak-check=no --suppressions=tests/fuzz_layout.supp \
 //!     $(ls -t target/release/deps/fuzz_layout-* | grep -v '\.d$' | head -1) planes
 //! FUZZ_CASES=20000 FUZZ_SEED=$RANDOM cargo test --release --test fuzz_layout
 //! ```
