@@ -218,12 +218,12 @@ impl Growing {
     /// Gives the whole file its name. Lines may be added later, when the stream begins again after its end. A file without a line does not
     /// take the place of one that is there.
     pub fn publish(&mut self) -> io::Result<()> {
-        let empty = self.file.metadata()?.len() == 0;
-        if !self.named && !(empty && self.path.exists()) {
-            self.file.sync_all()?;
-            fs::rename(growing_path(&self.path), &self.path)?;
-            self.named = true;
+        if self.named || self.file.metadata()?.len() == 0 && self.path.exists() {
+            return Ok(());
         }
+        self.file.sync_all()?;
+        fs::rename(growing_path(&self.path), &self.path)?;
+        self.named = true;
         Ok(())
     }
 

@@ -100,7 +100,7 @@ impl Place {
     }
 
     /// The same plane, counted from its lowest byte.
-    fn from_its_begin(self) -> Self {
+    fn counted_from_its_begin(self) -> Self {
         let begin = self.span().start;
         Self {
             first: self.first - begin,
@@ -219,7 +219,7 @@ impl<'a> Frame<'a> {
     pub fn read(buffer: &'a gst::BufferRef, info: &VideoInfo) -> Result<Self, String> {
         let planes = places(buffer, info)?.into_iter();
         let planes: Result<Vec<_>, String> = planes
-            .map(|place| Ok((bytes(buffer, place.span())?, place.from_its_begin())))
+            .map(|place| Ok((bytes(buffer, place.span())?, place.counted_from_its_begin())))
             .collect();
         planes.map(Self)
     }

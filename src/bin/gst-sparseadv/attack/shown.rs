@@ -142,7 +142,7 @@ impl State {
 
     fn finish(&mut self, row: Row) -> anyhow::Result<()> {
         let first = row.first_frame;
-        if row.window % self.every == 0 && self.chosen < MOST {
+        if row.window.is_multiple_of(self.every) && self.chosen < MOST {
             self.chosen += 1;
             let clip = |n: usize| {
                 self.stages[n]

@@ -14,11 +14,8 @@ pub fn avi(file: &mut File, length: u64) -> io::Result<Structure> {
     let mut walk = Walk::default();
     let mut riff = 0;
     let mut at = 0;
-    loop {
-        let Some((kind, size)) = chunk(&mut reader, at, length)? else {
-            // Nothing, or less than a chunk's header, is left.
-            break;
-        };
+    // Until nothing, or less than a chunk's header, is left.
+    while let Some((kind, size)) = chunk(&mut reader, at, length)? {
         if &kind == b"RIFF" {
             riff = size;
         }
