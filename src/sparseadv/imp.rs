@@ -32,6 +32,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
+use super::bell::Bell;
 use super::report_file::ReportFile;
 use super::settings::Settings;
 use super::state::State;
@@ -60,7 +61,9 @@ pub struct SparseAdv {
     pub(super) srcpad: gst::Pad,
     settings: Mutex<Settings>,
     state: Mutex<State>,
-    pub(super) changed: Condvar,
+    /// For threads that wait in the middle of something, and for those that have nothing to do.
+    changed: Condvar,
+    pub(super) bell: Arc<Bell>,
     pub(super) epoch: AtomicU64,
     /// Here between READY and PAUSED, with the worker while it runs.
     pub(super) loaded: Mutex<Option<Loaded>>,
@@ -88,22 +91,16 @@ impl SparseAdv {
         lock(&self.model_metadata).clone()
     }
 
-    /// Waits for a change of the state, for `timeout` at the most.
-    pub(super) fn wait<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        timeout: Option<std::time::Duration>,
-    ) -> MutexGuard<'a, State> {
-        match timeout {
-            Some(timeout) => {
-                let result = self.changed.wait_timeout(state, timeout);
-                result.unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => {
-                let result = self.changed.wait(state);
-                result.unwrap_or_else(PoisonError::into_inner)
-            }
-        }
+    /// Tells every thread of a change of the state.
+    pub(super) fn tell(&self) {
+        self.changed.notify_all();
+        self.bell.ring();
+    }
+
+    /// Waits for a change of the state.
+    pub(super) fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let result = self.changed.wait(state);
+        result.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For reports: the properties that are not at their defaults.
@@ -173,6 +170,7 @@ impl ObjectSubclass for SparseAdv {
             settings: Mutex::default(),
             state: Mutex::new(State::new()),
             changed: Condvar::new(),
+            bell: Arc::default(),
             epoch: AtomicU64::new(0),
             loaded: Mutex::new(None),
             worker: Mutex::new(None),
@@ -213,7 +211,7 @@ impl ObjectImpl for SparseAdv {
                 state.job = None;
             }
             drop(state);
-            self.changed.notify_all();
+            self.tell();
             self.tell_latency();
         }
     }

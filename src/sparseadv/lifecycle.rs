@@ -12,6 +12,7 @@ use super::codec;
 use super::imp::{lock, Loaded, SparseAdv, CAT};
 use super::report_file::{model_files, ReportFile};
 use super::state::State;
+use super::worker;
 use crate::model::{self, Model};
 use crate::provenance::{Provenance, Versions, FORMAT};
 
@@ -152,10 +153,10 @@ impl SparseAdv {
             ..State::new()
         };
         drop(state);
-        let this = self.obj().clone();
+        let (this, bell) = (self.obj().downgrade(), self.bell.clone());
         let thread = std::thread::Builder::new()
             .name("sparseadv".into())
-            .spawn(move || this.imp().work_guarded(loaded))
+            .spawn(move || worker::run(&this, &bell, loaded))
             .map_err(|e| {
                 gst::error_msg!(gst::CoreError::Thread, ("Cannot start the worker: {e}"))
             })?;
@@ -168,6 +169,9 @@ impl SparseAdv {
         self.state().working = false;
         self.stop_flow();
         let worker = lock(&self.worker).take();
+        // It ends by itself where it is the one that lets go of the element.
+        let this = std::thread::current().id();
+        let worker = worker.filter(|worker| worker.thread().id() != this);
         if let Some(Ok(Some(loaded))) = worker.map(JoinHandle::join) {
             *lock(&self.loaded) = Some(loaded);
         }

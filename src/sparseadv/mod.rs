@@ -5,6 +5,7 @@
 
 use glib::prelude::*;
 
+mod bell;
 pub mod codec;
 mod failure;
 pub mod format;

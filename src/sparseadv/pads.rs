@@ -15,6 +15,9 @@ use super::planes;
 use super::queue::{begins, ends_window, Frame, Item, Output};
 use super::stream::Stream;
 
+/// There is nothing to do, for so long at the most.
+struct Idle(Option<std::time::Duration>);
+
 /// When a buffer is due, by the segment of the pad it comes by.
 pub fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
     let segment = pad.sticky_event::<gst::event::Segment>(0)?;
@@ -56,7 +59,7 @@ impl SparseAdv {
             if state.queue.waiting_frames() < capacity {
                 break;
             }
-            state = self.wait(state, None);
+            state = self.wait(state);
         }
         if let Err(error) = planes::check(&buffer, &stream.info) {
             drop(state);
@@ -82,7 +85,7 @@ impl SparseAdv {
             info: None,
         }));
         drop(state);
-        self.changed.notify_all();
+        self.tell();
         Ok(gst::FlowSuccess::Ok)
     }
 
@@ -159,7 +162,7 @@ impl SparseAdv {
         }
         state.queue.push(item);
         drop(state);
-        self.changed.notify_all();
+        self.tell();
         self.tell_unheard(unheard)?;
         Ok(gst::FlowSuccess::Ok)
     }
@@ -231,7 +234,7 @@ impl SparseAdv {
         state.flow = Err(gst::FlowError::Flushing);
         self.epoch.fetch_add(1, Ordering::SeqCst);
         drop(state);
-        self.changed.notify_all();
+        self.tell();
     }
 
     /// Drops what is queued.
@@ -256,11 +259,13 @@ impl SparseAdv {
     }
 
     fn start_task(&self) -> Result<(), gst::LoggableError> {
-        let this = self.obj().downgrade();
+        let (this, bell) = (self.obj().downgrade(), self.bell.clone());
         self.srcpad
             .start_task(move || {
-                if let Some(this) = this.upgrade() {
-                    this.imp().src_task();
+                let seen = bell.count();
+                let idle = this.upgrade().and_then(|this| this.imp().src_task());
+                if let Some(Idle(left)) = idle {
+                    bell.wait(seen, left);
                 }
             })
             .map_err(|e| gst::loggable_error!(CAT, "Cannot start the source pad's task: {e}"))
@@ -281,35 +286,31 @@ impl SparseAdv {
         }
     }
 
-    /// One round of the source pad's task: pushes what is ready, or lets go of a window whose deadline has passed.
-    fn src_task(&self) {
+    /// One round of the source pad's task: pushes what is ready, or lets go of a window whose deadline has passed. Where there is nothing to
+    /// do, returns for how long at the most.
+    fn src_task(&self) -> Option<Idle> {
         let mut state = self.state();
-        loop {
-            if state.flow.is_err() {
-                drop(state);
-                let _ = self.srcpad.pause_task();
-                return;
-            }
-            if let Some(output) = state.queue.pop_ready() {
-                state.pushing = true;
-                drop(state);
-                self.changed.notify_all();
-                self.push(output);
-                return;
-            }
-            let left = match self.deadline(&state) {
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        self.release_expired(state);
-                        return;
-                    }
-                    Some(left)
-                }
-                None => None,
-            };
-            state = self.wait(state, left);
+        if state.flow.is_err() {
+            drop(state);
+            let _ = self.srcpad.pause_task();
+            return None;
         }
+        if let Some(output) = state.queue.pop_ready() {
+            state.pushing = true;
+            drop(state);
+            self.tell();
+            self.push(output);
+            return None;
+        }
+        let Some(deadline) = self.deadline(&state) else {
+            return Some(Idle(None));
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.release_expired(state);
+            return None;
+        }
+        Some(Idle(Some(left)))
     }
 
     fn push(&self, output: Output) {
@@ -358,7 +359,7 @@ impl SparseAdv {
             }
         }
         drop(state);
-        self.changed.notify_all();
+        self.tell();
         // There is nobody to return it to.
         let _ = self.tell_unheard(unheard);
     }
@@ -381,12 +382,12 @@ impl SparseAdv {
     fn let_all_leave(&self) -> bool {
         let mut state = self.state();
         state.queue.push(Item::Drain);
-        self.changed.notify_all();
+        self.tell();
         while state.flow.is_ok() {
             if state.queue.is_empty() && !state.pushing && !state.releasing {
                 return true;
             }
-            state = self.wait(state, None);
+            state = self.wait(state);
         }
         false
     }
@@ -402,7 +403,7 @@ impl SparseAdv {
             if !under_way && (!state.pushing || reached()) {
                 break;
             }
-            state = self.wait(state, None);
+            state = self.wait(state);
         }
         let flows = state.flow.is_ok();
         let held = (state.windowing.span + state.windowing.stride) as u32;
@@ -444,7 +445,7 @@ impl SparseAdv {
                 }
                 drop(state);
                 if unlinked {
-                    self.changed.notify_all();
+                    self.tell();
                     if let Err(error) = self.start_task() {
                         gst::warning!(CAT, imp = self, "{error}");
                     }

@@ -170,7 +170,7 @@ impl SparseAdv {
             }
         }
         drop(state);
-        self.changed.notify_all();
+        self.tell();
         all
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use gst::subclass::prelude::*;
 
+use super::bell::Bell;
 use super::imp::{Loaded, SparseAdv, CAT};
 use super::queue::{Item, Output};
 use super::report::WindowReport;
@@ -43,69 +44,81 @@ enum Work {
     Attack(Box<Task>),
     /// A window whose last frame has left, with what the model sees of its frames.
     Judge(Box<OpenWindow>, Vec<Samples>, Arc<Stream>),
+    Wait,
     Stop,
 }
 
-impl SparseAdv {
-    /// The worker's life. Should it panic, the pipeline must hear of it instead of waiting for ever; the model is lost then.
-    pub(super) fn work_guarded(&self, loaded: Loaded) -> Option<Loaded> {
-        let work = std::panic::AssertUnwindSafe(|| self.work(loaded));
-        let result = std::panic::catch_unwind(work);
-        if result.is_err() {
-            let mut state = self.state();
-            state.flow = Err(gst::FlowError::Error);
-            state.releasing = false;
-            drop(state);
-            self.changed.notify_all();
-            gst::element_imp_error!(
-                self,
-                gst::LibraryError::Failed,
-                ("The attack's thread panicked, which is an error of this plugin. Please report it.")
-            );
-        }
-        result.ok()
+/// The worker's life. Returns the model, which is lost where a pass panics. While it waits it holds no reference to the element.
+pub(super) fn run(
+    element: &glib::WeakRef<super::SparseAdv>,
+    bell: &Bell,
+    mut loaded: Loaded,
+) -> Option<Loaded> {
+    // Per thread; without it every module's second call takes ten times as long.
+    if let Err(error) = tch::jit::f_set_graph_executor_optimize(false) {
+        gst::warning!(CAT, "{error}");
     }
-
-    fn work(&self, mut loaded: Loaded) -> Loaded {
-        // Per thread; without it every module's second call takes ten times as long.
-        if let Err(error) = tch::jit::f_set_graph_executor_optimize(false) {
-            gst::warning!(CAT, imp = self, "{error}");
-        }
-        loop {
-            match self.next_work() {
-                Work::Attack(task) => self.attack(&mut loaded.model, *task),
-                Work::Judge(window, samples, stream) => {
-                    self.judge(&mut loaded.model, *window, &samples, &stream);
-                }
-                Work::Stop => return loaded,
+    loop {
+        let seen = bell.count();
+        let element = element.upgrade()?;
+        let this = element.imp();
+        let round = std::panic::AssertUnwindSafe(|| this.work(&mut loaded.model));
+        match std::panic::catch_unwind(round) {
+            Ok(Some(true)) => {}
+            Ok(Some(false)) => {
+                drop(element);
+                bell.wait(seen, None);
+            }
+            Ok(None) => return Some(loaded),
+            Err(_) => {
+                this.tell_panic();
+                return None;
             }
         }
+    }
+}
+
+impl SparseAdv {
+    /// One round of the worker. Returns whether there was anything to do, and nothing when it is to end.
+    fn work(&self, model: &mut Model) -> Option<bool> {
+        match self.next_work() {
+            Work::Attack(task) => self.attack(model, *task),
+            Work::Judge(window, samples, stream) => self.judge(model, *window, &samples, &stream),
+            Work::Wait => return Some(false),
+            Work::Stop => return None,
+        }
+        Some(true)
+    }
+
+    /// The pipeline must hear of a panic instead of waiting for ever.
+    fn tell_panic(&self) {
+        let mut state = self.state();
+        state.flow = Err(gst::FlowError::Error);
+        state.releasing = false;
+        drop(state);
+        self.tell();
+        gst::element_imp_error!(
+            self,
+            gst::LibraryError::Failed,
+            ("The attack's thread panicked, which is an error of this plugin. Please report it.")
+        );
     }
 
     fn next_work(&self) -> Work {
-        let mut state = self.state();
         loop {
+            let mut state = self.state();
             if !state.working {
                 return Work::Stop;
             }
-            if state.flow.is_ok() && !state.releasing {
-                if let Some(work) = self.judgement(&mut state) {
-                    return work;
-                }
-                let (back, work) = self.look(state);
-                if let Some(work) = work {
-                    return work;
-                }
-                match back {
-                    // Something moved: look again.
-                    None => {
-                        state = self.state();
-                        continue;
-                    }
-                    Some(back) => state = back,
-                }
+            if state.flow.is_err() || state.releasing {
+                return Work::Wait;
             }
-            state = self.wait(state, None);
+            if let Some(work) = self.judgement(&mut state) {
+                return work;
+            }
+            if let Some(work) = self.look(state) {
+                return work;
+            }
         }
     }
 
@@ -126,11 +139,8 @@ impl SparseAdv {
         Some(Work::Judge(Box::new(window), samples, stream))
     }
 
-    /// Deals with the front of the queue. Gives the state back if there is nothing to do but wait.
-    fn look<'a>(
-        &self,
-        mut state: MutexGuard<'a, State>,
-    ) -> (Option<MutexGuard<'a, State>>, Option<Work>) {
+    /// Deals with the front of the queue. Nothing where something moved, and there may be more.
+    fn look(&self, mut state: MutexGuard<State>) -> Option<Work> {
         let settings = self.settings();
         match state.queue.pop_event() {
             Some(item) => {
@@ -147,16 +157,16 @@ impl SparseAdv {
                     state.queue.push_ready(Output::Event(event));
                 }
                 drop(state);
-                self.changed.notify_all();
-                return (None, None);
+                self.tell();
+                return None;
             }
-            None if state.queue.waiting_frames() == 0 => return (Some(state), None),
+            None if state.queue.waiting_frames() == 0 => return Some(Work::Wait),
             None => {}
         }
         let windowing = state.windowing;
         // What is ready to leave and does not must not pile up.
         if state.queue.ready_frames() > windowing.span {
-            return (Some(state), None);
+            return Some(Work::Wait);
         }
         let front = state.queue.front(windowing.span);
         if !settings.enabled || state.failed || state.skip > 0 {
@@ -167,18 +177,18 @@ impl SparseAdv {
             };
             state.skip = state.skip.saturating_sub(frames);
             self.release(state, frames);
-            return (None, None);
+            return None;
         }
         let full = front.frames == windowing.span;
         if !full && !front.barrier {
-            return (Some(state), None);
+            return Some(Work::Wait);
         }
         if !full && (settings.tail == Tail::Passthrough || front.fresh == 0) {
             self.release(state, front.frames);
-            return (None, None);
+            return None;
         }
         let Some(stream) = state.stream.clone() else {
-            return (Some(state), None);
+            return Some(Work::Wait);
         };
         let places: Vec<usize> = model_frames(windowing, front.frames).collect();
         let mut buffers = Vec::with_capacity(front.frames);
@@ -211,7 +221,7 @@ impl SparseAdv {
             settings,
             deadline,
         };
-        (None, Some(Work::Attack(Box::new(task))))
+        Some(Work::Attack(Box::new(task)))
     }
 
     fn attack(&self, model: &mut Model, task: Task) {
@@ -257,7 +267,7 @@ impl SparseAdv {
                 state.failed = true;
                 state.job = None;
                 drop(state);
-                self.changed.notify_all();
+                self.tell();
             }
         }
     }
