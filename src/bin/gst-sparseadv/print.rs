@@ -113,8 +113,27 @@ pub fn summary(rows: &[Row], encoder: &str) -> String {
     if rows.iter().any(|row| row.after_codec.is_some()) {
         let after = tally(rows, |row| row.after_codec.as_ref().map(|a| a.0));
         text += &format!("after {encoder}: {}\n", after.sentence());
+        text += &undone(rows);
     }
     text + "MAP: mean absolute perturbation in grey levels 0..255, over all frames, and over the keyframes."
+}
+
+/// Which windows were fooled on the bytes pushed, and are not behind the codec.
+fn undone(rows: &[Row]) -> String {
+    const NAMED: usize = 10;
+    let undone = rows.iter().filter_map(|row| {
+        let (label, name) = row.after_codec.as_ref()?;
+        let fooled = |label| row.verdict(label) == Verdict::Fooled;
+        (fooled(row.attacked.0) && !fooled(*label)).then(|| format!("{} ({name})", row.window))
+    });
+    let undone: Vec<String> = undone.collect();
+    let more = undone.len().saturating_sub(NAMED);
+    let named = undone[..undone.len() - more].join(", ");
+    match (undone.is_empty(), more) {
+        (true, _) => String::new(),
+        (_, 0) => format!("undone by the codec: window {named}\n"),
+        _ => format!("undone by the codec: window {named} and {more} more\n"),
+    }
 }
 
 fn tally(rows: &[Row], last: impl Fn(&Row) -> Option<usize>) -> Tally {
