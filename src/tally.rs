@@ -124,6 +124,7 @@ impl Tally {
             }
         }
         let labels = match (self.unlabeled, self.windows) {
+            (_, 0) => return,
             (0, _) => "ground-truth",
             (unlabeled, windows) if unlabeled < windows => "mixed",
             _ => "model",

@@ -8,11 +8,12 @@ mod common;
 use std::process::Command;
 
 use common::frames::{frame, rgb};
-use common::models::{good, plain_metadata, traced, traced_with, weights, Good, ModelFile, SIDE};
+use common::models::{
+    good, load, plain_metadata, traced, traced_with, weights, Good, ModelFile, SIDE,
+};
 use common::oracle::reports_in;
 use common::rig::Rig;
 use gstsparseadv::attack::Classifier;
-use gstsparseadv::model::{DeviceChoice, Model, Options};
 use tch::{Kind, Tensor};
 
 const N: i64 = SIDE as i64;
@@ -28,15 +29,6 @@ fn linear_on(first: impl Fn(&Tensor) -> Tensor, wrap: impl Fn(Tensor) -> Tensor)
         vec![wrap(first(x).flatten(1, -1).matmul(&matrix))]
     });
     file.with_metadata(&plain_metadata(4).to_string())
-}
-
-fn load(file: &ModelFile) -> Model {
-    let model = Model::load(&Options {
-        path: file.path.clone(),
-        device: DeviceChoice::Cpu,
-        window: None,
-    });
-    model.expect("a model that fits")
 }
 
 #[track_caller]

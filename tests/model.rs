@@ -4,23 +4,14 @@
 
 mod common;
 
-use common::models::{traced, weights, ModelFile, SIDE};
+use common::models::{load, traced, weights, ModelFile, SIDE};
 use gstsparseadv::attack::{Classifier, Weighing};
-use gstsparseadv::model::{DeviceChoice, Model, Options};
+use gstsparseadv::model::{DeviceChoice, Model};
 use serde_json::json;
 use tch::{Kind, Tensor};
 
 const T: usize = 5;
 const FRAME: usize = 3 * SIDE * SIDE;
-
-fn load(file: &ModelFile) -> Model {
-    let model = Model::load(&Options {
-        path: file.path.clone(),
-        device: DeviceChoice::Cpu,
-        window: None,
-    });
-    model.expect("a model that fits")
-}
 
 fn view() -> Vec<f32> {
     (0..T * FRAME)

@@ -16,6 +16,7 @@ pub mod meta;
 pub(crate) mod pads;
 pub mod planes;
 pub(crate) mod properties;
+mod queries;
 pub(crate) mod queue;
 pub mod report;
 pub(crate) mod report_file;

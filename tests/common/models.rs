@@ -48,6 +48,17 @@ impl Default for Good {
     }
 }
 
+/// A model as the elements load it.
+pub fn load(file: &ModelFile) -> gstsparseadv::model::Model {
+    use gstsparseadv::model::{DeviceChoice, Model, Options};
+    let model = Model::load(&Options {
+        path: file.path.clone(),
+        device: DeviceChoice::Cpu,
+        window: None,
+    });
+    model.expect("a model that fits")
+}
+
 /// A convolution a frame, a rectifier and a linear map: it gives every texture some label, and small changes give another.
 pub fn good(variant: Good) -> ModelFile {
     let Good { window, btchw, .. } = variant;
