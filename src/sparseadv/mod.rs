@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The GStreamer element. The sink pad's thread only queues, the [`worker`] attacks, the source pad's task pushes: decoding, attack and
+//! The GStreamer element. The sink pad's thread only queues, the worker attacks, the source pad's task pushes: decoding, attack and
 //! encoding overlap without `queue` elements.
 
 use glib::prelude::*;
