@@ -59,11 +59,20 @@ fn probabilities_in_place_of_logits() {
     not_warned(&linear(|z| z));
     // Between 0 and 1 for usual input alone.
     not_warned(&linear(|z| z * 1e-2 + 0.5));
+    // Bounded before its last layer, as a network with a clipped rectifier is.
+    not_warned(&linear(|z| z.clamp(0.0, 6.0) * 0.05 + 0.4));
     not_warned(&good(Good::default()));
 }
 
 #[test]
 fn a_zero_gradient() {
+    // All logits move alike: no label ever changes.
+    warned(
+        &linear(|z| {
+            z.mean_dim(1i64, true, Kind::Float) + Tensor::from_slice(&[0.0f32, 1.0, 2.0, 3.0])
+        }),
+        &["no gradient", "no robustness"],
+    );
     warned(
         &linear(|z| (z * 1e6).softmax(-1, Kind::Float)),
         &["no gradient", "no robustness"],

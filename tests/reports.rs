@@ -19,6 +19,7 @@ use serde_json::Value;
 
 const RGB: &str = "video/x-raw,format=RGB,width=16,height=16,framerate=25/1";
 const FRAMES: usize = 18;
+const OLD: &str = "{\"window\":0}\n";
 
 fn source() -> String {
     format!("videotestsrc pattern=ball num-buffers={FRAMES} ! {RGB}")
@@ -82,7 +83,7 @@ fn an_older_report_stays_until_the_stream_has_ended() {
         let report = model.beside("r.jsonl");
         let incomplete = format!("{report}.incomplete");
         for element in elements(&model, &report) {
-            fs::write(&report, "old").expect("a file");
+            fs::write(&report, OLD).expect("a file");
             // Fails.
             let (error, _) = play(
                 &format!(
@@ -92,7 +93,7 @@ fn an_older_report_stays_until_the_stream_has_ended() {
                 None,
             );
             assert!(error.is_some());
-            assert_eq!(fs::read_to_string(&report).expect("the report"), "old");
+            assert_eq!(fs::read_to_string(&report).expect("the report"), OLD);
             // The source fails, and ends the stream.
             let text = format!(
                 "{} ! identity error-after=9 ! {element} ! fakesink",
@@ -100,11 +101,11 @@ fn an_older_report_stays_until_the_stream_has_ended() {
             );
             let (error, _) = play(&text, None);
             assert!(error.is_some());
-            assert_eq!(fs::read_to_string(&report).expect("the report"), "old");
+            assert_eq!(fs::read_to_string(&report).expect("the report"), OLD);
             // There is nothing to report of.
             let text = format!("videotestsrc num-buffers=0 ! {RGB} ! {element} ! fakesink");
             let _ = play(&text, None);
-            assert_eq!(fs::read_to_string(&report).expect("the report"), "old");
+            assert_eq!(fs::read_to_string(&report).expect("the report"), OLD);
             // Is stopped.
             let endless =
                 format!("videotestsrc pattern=ball is-live=true ! {RGB} ! {element} ! fakesink");
@@ -114,7 +115,7 @@ fn an_older_report_stays_until_the_stream_has_ended() {
                 warnings.iter().any(|w| w.contains(&incomplete)),
                 "{warnings:?}"
             );
-            assert_eq!(fs::read_to_string(&report).expect("the report"), "old");
+            assert_eq!(fs::read_to_string(&report).expect("the report"), OLD);
             assert!(lines(&incomplete) >= 2);
             // Ends.
             let (error, warnings) = play(&format!("{} ! {element} ! fakesink", source()), None);
@@ -170,7 +171,21 @@ fn a_report_takes_the_place_of_no_input() {
             let error = error.expect("an error");
             assert!(error.contains("than the video"), "{error}");
         }
+        // By whatever way it comes, it is no older report; and what another element is writing is not for a report.
+        for element in elements(&model, &video) {
+            let text = format!("{} ! {element} ! fakesink", source());
+            let (error, _) = play(&text, None);
+            let error = error.expect("an error");
+            assert!(error.contains("which is no older report"), "{error}");
+        }
         assert!(bytes == fs::read(&video).expect("a video"));
+        let written = model.beside("b.raw");
+        for element in elements(&model, &written) {
+            let text = format!("{} ! {element} ! filesink location={written}", source());
+            let (error, _) = play(&text, None);
+            let error = error.expect("an error");
+            assert!(error.contains("the file of filesink"), "{error}");
+        }
         assert!(before == [m, &sidecar, &reference].map(|path| fs::read(path).expect("a file")));
     });
 }
@@ -432,6 +447,38 @@ fn quality_of_service_events_go_no_further_upstream() {
             assert!(heard
                 .map(|e| e.type_())
                 .all(|kind| kind != gst::EventType::Qos));
+        }
+    });
+}
+
+/// Where windows overlap, a frame's meta tells of the last window that it was in.
+#[test]
+fn overlapping_windows_are_compared_alike_by_metas_and_by_report() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let m = model.location();
+        for stride in [1, 2, 3, 5] {
+            let report = model.beside("overlap.jsonl");
+            let by_metas = model.beside("metas.jsonl");
+            let properties = format!("model={m} stride={stride}");
+            run(&format!(
+                "videotestsrc pattern=snow num-buffers=30 ! {RGB} ! sparseadv {properties} max-iterations=20 label=run \
+                 report-location={report} ! clipclassifier {properties} report-location={by_metas} ! fakesink"
+            ));
+            let read = |path: &str| -> Vec<Value> {
+                let text = fs::read_to_string(path).expect("a report");
+                text.lines()
+                    .map(|l| serde_json::from_str(l).expect("JSON"))
+                    .collect()
+            };
+            let (attacked, seen) = (read(&report), read(&by_metas));
+            assert_eq!(attacked.len(), seen.len());
+            for (attacked, seen) in attacked.iter().zip(&seen) {
+                assert_eq!(attacked["first_frame"], seen["first_frame"]);
+                assert_eq!(attacked["clean_label"], seen["clean_label"], "{stride}");
+                assert_eq!(attacked["already_fooled"], seen["already_fooled"]);
+                assert_eq!(attacked["success"], seen["fooled"], "{attacked}\n{seen}");
+            }
         }
     });
 }

@@ -16,8 +16,8 @@ pub struct Seen {
     pub pts: Option<gst::ClockTime>,
     pub running_time: Option<gst::ClockTime>,
     pub samples: Samples,
-    /// What an upstream sparseadv says of the frame's window.
-    pub reference: Option<Labels>,
+    /// What an upstream sparseadv says of the last window that the frame was in, and its place there.
+    pub reference: Option<(usize, Labels)>,
 }
 
 #[derive(Debug, Default)]

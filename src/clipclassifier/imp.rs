@@ -131,6 +131,9 @@ impl ElementImpl for ClipClassifier {
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::ReadyToPaused {
+            format::forget_refused_caps(self.obj().upcast_ref());
+        }
         let prepared = match transition {
             gst::StateChange::NullToReady => self.load(),
             gst::StateChange::ReadyToPaused => self.begin(),

@@ -10,16 +10,18 @@ use crate::files;
 use crate::sparseadv::meta;
 use crate::tally::Labels;
 
-/// From a frame's meta, where nothing between has dropped it: the labels before the attack, and what it was after.
-pub fn of_meta(buffer: &gst::BufferRef) -> Option<Labels> {
+/// From a frame's meta, where nothing between has dropped it: the frame's place in the attacker's window, the labels of that window before
+/// the attack, and what the attack was after.
+pub fn of_meta(buffer: &gst::BufferRef) -> Option<(usize, Labels)> {
     let meta = gst::meta::CustomMeta::from_buffer(buffer, meta::NAME).ok()?;
-    let label = |name: &str| meta.structure().get::<u32>(name).ok().map(|l| l as usize);
-    Some(Labels {
-        truth: label("label"),
-        target: label("target-label"),
-        clean: Some(label("clean-label")?),
+    let number = |name: &str| meta.structure().get::<u32>(name).ok().map(|n| n as usize);
+    let labels = Labels {
+        truth: number("label"),
+        target: number("target-label"),
+        clean: Some(number("clean-label")?),
         last: None,
-    })
+    };
+    Some((number("frame")?, labels))
 }
 
 /// A report of sparseadv, finished or still growing.

@@ -125,7 +125,7 @@ impl ClipClassifier {
             }
             None => None,
         };
-        let reference = of_report.or(window[window.len() / 2].reference);
+        let reference = of_report.or_else(|| by_metas(window));
         let truth = loaded.true_label.or(reference.and_then(|r| r.truth));
         let labels = Labels {
             truth,
@@ -210,6 +210,18 @@ impl ClipClassifier {
             );
         }
     }
+}
+
+/// The attacker's window that this one is, or lies in. Where windows overlap, the last frames tell of the next one: a frame at the place that
+/// it has here tells of this one.
+fn by_metas(window: &[Seen]) -> Option<Labels> {
+    let references = window.iter().enumerate();
+    let mut aligned = references.filter_map(|(place, seen)| {
+        let (there, labels) = seen.reference?;
+        (there == place).then_some(labels)
+    });
+    let middle = || window[window.len() / 2].reference.map(|(_, labels)| labels);
+    aligned.next().or_else(middle)
 }
 
 pub(super) fn unreadable(report: &AttackReport, error: &std::io::Error) -> gst::ErrorMessage {

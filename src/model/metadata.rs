@@ -121,10 +121,18 @@ impl Default for Metadata {
 impl Metadata {
     /// Parses and checks the JSON text; `origin` names it in errors.
     pub fn from_json(text: &[u8], origin: &str) -> Result<Self, Error> {
-        let metadata: Self = serde_json::from_slice(text).map_err(|e| Error::Metadata {
+        let wrong = |reason: String| Error::Metadata {
             origin: origin.into(),
-            reason: e.to_string(),
-        })?;
+            reason,
+        };
+        // As some editors begin a file.
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+        let value: serde_json::Value =
+            serde_json::from_slice(text).map_err(|e| wrong(e.to_string()))?;
+        if !value.is_object() {
+            return Err(wrong(format!("expected an object, found {value}")));
+        }
+        let metadata: Self = serde_json::from_value(value).map_err(|e| wrong(e.to_string()))?;
         metadata.check().map_err(|reason| Error::Metadata {
             origin: origin.into(),
             reason,

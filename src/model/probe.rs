@@ -217,8 +217,14 @@ enum Gradient {
 fn zero_gradient(model: &mut Model) -> Result<Gradient, Error> {
     let pass = model.last()?;
     let classes = pass.logits.numel();
-    let weight = |k: usize| ((k * 7 + 3) % 11) as f32 / 5.0 - 1.1;
-    let weights: Vec<f32> = (0..classes).map(weight).collect();
+    // Whole numbers of the sum zero: what moves all logits alike moves no label, and cancels exactly.
+    let mut weights: Vec<f32> = (0..classes)
+        .map(|k| ((k * 7 + 3) % 11) as f32 - 5.0)
+        .collect();
+    let sum: f32 = weights.iter().sum();
+    if let Some(last) = weights.last_mut() {
+        *last -= sum;
+    }
     let sum = pass.weighted(&weights).map_err(run_error)?;
     let mut grad = vec![0.0; model.view_len()];
     let all = all(model);
@@ -257,15 +263,18 @@ fn probabilities(model: &mut Model, outputs: &[Vec<f32>; 3]) -> Result<Option<St
     )))
 }
 
-/// Whether the outputs stay within their bounds for input a hundred times as strong as any, which takes logits far away.
+/// Whether the outputs stay within their bounds for input ten thousand times as strong as any, which takes logits far away.
 fn bounded(model: &mut Model, within: impl Fn(&[f32]) -> bool) -> Result<bool, Error> {
     let strong = Views::of(model).noise;
-    let strong: Vec<f32> = strong.iter().map(|v| (v - 127.5) * 100.0).collect();
+    let strong: Vec<f32> = strong.iter().map(|v| (v - 127.5) * 1e4).collect();
     let all = all(model);
-    Ok(match model.pass(&strong, &all) {
-        Ok(pass) => within(&pass.logits()?),
-        Err(_) => false,
-    })
+    let Ok(pass) = model.pass(&strong, &all) else {
+        return Ok(false);
+    };
+    // A sigmoid is driven to its ends; what is bounded before the last layer is not.
+    let ends = |z: &[f32]| z.iter().all(|p| *p < 0.05 || *p > 0.95);
+    let logits = pass.logits()?;
+    Ok(within(&logits) && ends(&logits))
 }
 
 /// Looks at the features of the last pass.

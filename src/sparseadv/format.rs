@@ -2,9 +2,12 @@
 
 //! From GStreamer's description of raw video to [`FrameLayout`].
 
+use std::sync::Mutex;
+
 use gst_video::prelude::*;
 use gst_video::{VideoColorMatrix, VideoColorRange, VideoFormat};
 
+use super::imp::lock;
 use crate::video::layout::{BT601, BT709};
 use crate::video::{Color, Component, FrameLayout};
 
@@ -168,12 +171,32 @@ fn refusal(caps: &gst::CapsRef, element: &str) -> Option<String> {
     info.err().map(|error| format!("Expected caps of raw video, found {caps}: {error}. Put a videoconvert in front of {element}."))
 }
 
+/// Elements, and the caps that they have told of.
+static TOLD: Mutex<Vec<(glib::WeakRef<gst::Element>, gst::Caps)>> = Mutex::new(Vec::new());
+
+/// To be called when an element begins anew: it tells of the same caps again.
+pub fn forget_refused_caps(element: &gst::Element) {
+    let others = |of: &glib::WeakRef<gst::Element>| of.upgrade().is_some_and(|of| of != *element);
+    lock(&TOLD).retain(|(of, _)| others(of));
+}
+
 /// Posts an error where caps come that cannot be used; called where somebody asks whether they can. The core asks this before it hands on
 /// a CAPS event, refuses the event itself, and upstream then speaks of an internal error. Others ask before they choose: then no pad
 /// upstream has these caps yet.
 pub fn tell_refused_caps(element: &gst::Element, pad: &gst::Pad, caps: &gst::CapsRef) {
     if !caps.is_fixed() || !pad.peer().is_some_and(|peer| comes(&peer, caps, 100)) {
         return;
+    }
+    {
+        // The core asks again for every event that it cannot hand on for them.
+        let mut told = lock(&TOLD);
+        let same = |(e, c): &(glib::WeakRef<gst::Element>, gst::Caps)| {
+            e.upgrade().as_ref() == Some(element) && **c == *caps
+        };
+        if told.iter().any(same) {
+            return;
+        }
+        told.push((element.downgrade(), caps.to_owned()));
     }
     let factory = element.factory();
     let name = factory.map_or_else(|| "the element".into(), |factory| factory.name());

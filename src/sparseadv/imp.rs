@@ -248,6 +248,9 @@ impl ElementImpl for SparseAdv {
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::ReadyToPaused {
+            format::forget_refused_caps(self.obj().upcast_ref());
+        }
         let prepared = match transition {
             gst::StateChange::NullToReady => self.prepare().and_then(|()| self.open_report()),
             // Anew, as the totals are, and where the property says by now.

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use glib::prelude::*;
+use gst::prelude::*;
 
 use super::failure::FailureWatch;
 use crate::files::{self, Growing};
@@ -25,8 +25,18 @@ impl ReportFile {
         path: &Path,
         inputs: &[(&str, &Path)],
     ) -> Result<Self, gst::ErrorMessage> {
-        files::check_outputs(&[("report-location", path)], inputs)
-            .map_err(|text| gst::error_msg!(gst::ResourceError::OpenWrite, ("{text}")))?;
+        let [part, incomplete] = files::growing_names(path);
+        let others = locations(element.upcast_ref());
+        let inputs: Vec<(&str, &Path)> = others
+            .iter()
+            .map(|(what, path)| (what.as_str(), path.as_path()))
+            .chain(inputs.iter().copied())
+            .collect();
+        // It lies under the other two names until it is whole.
+        for path in [path, &part, &incomplete] {
+            files::check_outputs(&[("report-location", path)], &inputs)
+                .map_err(|text| gst::error_msg!(gst::ResourceError::OpenWrite, ("{text}")))?;
+        }
         let file = Growing::create(path).map_err(|e| {
             gst::error_msg!(
                 gst::ResourceError::OpenWrite,
@@ -75,6 +85,29 @@ impl ReportFile {
             Err(error) => Some(format!("The report {path} could not be kept: {error}.")),
         }
     }
+}
+
+/// The files that the other elements of a pipeline read and write, as far as their `location` says.
+fn locations(element: &gst::Element) -> Vec<(String, PathBuf)> {
+    let mut top = element.clone();
+    while let Some(parent) = top.parent().and_downcast::<gst::Element>() {
+        top = parent;
+    }
+    let Some(pipeline) = top.downcast_ref::<gst::Bin>() else {
+        return Vec::new();
+    };
+    let elements = pipeline.iterate_recurse().into_iter().flatten();
+    elements
+        .filter_map(|other| {
+            let property = other.find_property("location")?;
+            let readable = property.flags().contains(glib::ParamFlags::READABLE);
+            if !readable || property.value_type() != String::static_type() {
+                return None;
+            }
+            let location = other.property::<Option<String>>("location")?;
+            Some((format!("the file of {}", other.name()), location.into()))
+        })
+        .collect()
 }
 
 /// The model and its sidecar, as inputs that no output may replace.

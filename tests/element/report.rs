@@ -64,7 +64,7 @@ fn a_message_and_a_line_for_each_window() {
     guarded(60, || {
         let model = good(Good::default());
         let location = model.beside("report.jsonl");
-        std::fs::write(&location, "an older report\n").expect("a file");
+        std::fs::write(&location, "{\"window\":9}\n").expect("a file");
         let rig = Rig::new(&model, &[("report-location", &location)]);
         let info = rgb();
         rig.begin(&info);
