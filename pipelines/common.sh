@@ -37,8 +37,9 @@ refuse_same() {
         output=${outputs[0]}
         outputs=("${outputs[@]:1}")
         ! [ -d "$output" ] || die "expected a file to write, found the folder $output"
+        [ -f "$output" ] || ! [ -e "$output" ] || die "expected a file to write, found a device or a pipe: $output"
         for other in "$@" ${outputs[@]+"${outputs[@]}"}; do
-            ! [ "$output" -ef "$other" ] && [ "$(realpath -m "$output")" != "$(realpath -m "$other")" ] ||
+            ! [ "$output" -ef "$other" ] && [ "$(realpath -m -- "$output")" != "$(realpath -m -- "$other")" ] ||
                 die "expected another file to write than $other, found the same one: $output. Nothing was written"
         done
     done

@@ -169,7 +169,7 @@ fn a_report_takes_the_place_of_no_input() {
             let text = format!("filesrc location={video} ! matroskademux ! avdec_ffv1 ! videoconvert ! {element} ! fakesink");
             let (error, _) = play(&text, None);
             let error = error.expect("an error");
-            assert!(error.contains("than the video"), "{error}");
+            assert!(error.contains("the same one"), "{error}");
         }
         // By whatever way it comes, it is no older report; and what another element is writing is not for a report.
         for element in elements(&model, &video) {
@@ -291,6 +291,7 @@ fn a_reference_of_no_use_is_said() {
             assert!(warnings[0].contains("nothing is compared"), "{warnings:?}");
         }
         // Of a shorter video.
+        fs::remove_file(&reference).expect("a file");
         let attacked = attacked_late(&model, &reference);
         let longer = format!(
             "videotestsrc pattern=ball num-buffers={} ! {RGB}",

@@ -155,6 +155,13 @@ fn attack_file() {
         for name in [link, model] {
             fs::remove_file(name).expect("a file");
         }
+        // A device stays one.
+        refused(
+            "attack-file.sh",
+            &[&input, "/dev/null"],
+            1,
+            "a device or a pipe",
+        );
         // The report lies beside a file without an extension, whatever its folder is called.
         let inside = at("with.dot/out");
         fs::create_dir(at("with.dot")).expect("a folder");

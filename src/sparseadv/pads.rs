@@ -329,7 +329,11 @@ impl SparseAdv {
                     self.post(stats);
                 }
                 gst::log!(CAT, imp = self, "Pushing {event:?}");
-                self.srcpad.push_event(event);
+                let is_caps = event.type_() == gst::EventType::Caps;
+                let taken = self.srcpad.push_event(event);
+                if is_caps {
+                    self.state().caps_refused = !taken;
+                }
                 Ok(gst::FlowSuccess::Ok)
             }
         };

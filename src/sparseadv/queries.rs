@@ -53,11 +53,12 @@ impl SparseAdv {
         }
         let flows = state.flow.is_ok();
         let held = (state.windowing.span + state.windowing.stride) as u32;
+        let refused = state.caps_refused;
         drop(state);
         if !flows {
             return false;
         }
-        let answered = reached() && self.srcpad.peer_query(query.query_mut());
+        let answered = !refused && reached() && self.srcpad.peer_query(query.query_mut());
         if let Some(place) = query.find_allocation_meta::<gst_video::VideoCropMeta>() {
             // The attack is on the frame that the caps describe.
             query.remove_nth_allocation_meta(place);

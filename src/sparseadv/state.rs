@@ -24,6 +24,8 @@ pub struct State {
     pub releasing: bool,
     /// The source pad's task is pushing.
     pub pushing: bool,
+    /// Downstream did not take the last caps; it must not be asked what it would allocate for them.
+    pub caps_refused: bool,
     /// Downstream wants no more frames before a new segment or stream.
     pub ended: bool,
     /// Upstream has been told that nothing is linked behind.
@@ -68,6 +70,7 @@ impl State {
             queue: Queue::default(),
             releasing: false,
             pushing: false,
+            caps_refused: false,
             ended: false,
             told_not_linked: false,
             relinked: false,

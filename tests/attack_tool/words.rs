@@ -11,13 +11,23 @@ use crate::make::*;
 fn what_is_misspelt_is_named() {
     let folder = folder();
     let clip = folder.mp4("in.mp4");
-    let tries: [(&[&str], &str); 7] = [
+    let tries: [(&[&str], &str); 11] = [
         (
             &["--properties", "max-iteration=3"],
             "no property \"max-iteration\" in element \"sparseadv\"",
         ),
         (&["--properties", "max-iterations=abc"], "max-iterations"),
         (&["--properties", "keyframes=gradiant"], "gradiant"),
+        (&["--properties", "stride=-3"], "stride"),
+        (
+            &["--properties", "patience=3 window-size=100000"],
+            "the property window-size within its range",
+        ),
+        (&["--properties", "model=a.pt"], "by --model"),
+        (
+            &["--label", "walk", "--target-label", "walk"],
+            "nothing to attack",
+        ),
         (
             &["--encoder", "x264enc bitrat=3"],
             "no property \"bitrat\" in element \"x264enc\"",

@@ -207,3 +207,33 @@ fn a_class_that_the_model_lacks_has_no_ground_truth() {
         assert_eq!(classes["(all)"]["clean_accuracy"], "1.0");
     });
 }
+
+#[test]
+fn a_manifest_that_no_conversion_made_stays() {
+    guarded(300, || {
+        let data = data();
+        let tree = data.dir.path().join("taken");
+        fs::create_dir_all(&tree).expect("a folder");
+        for name in ["manifest-clips.csv", "manifest.jsonl", "timings.csv"] {
+            fs::write(tree.join(name), "mine").expect("a file");
+            refused(&convert(&data.set(), &tree, &[]), "is there already");
+            assert_eq!(files(&tree), [name]);
+            fs::remove_file(tree.join(name)).expect("a file");
+        }
+    });
+}
+
+#[test]
+fn a_part_that_is_not_there_is_told_of() {
+    guarded(300, || {
+        let data = data();
+        let tree = data.dir.path().join("one-part");
+        expect(0, &convert(&data.set(), &tree, &["--shard", "1/2"]));
+        let output = merge(&tree);
+        expect(2, &output);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("missing part 2/2"), "{said}");
+        expect(0, &convert(&data.set(), &tree, &["--shard", "2/2"]));
+        expect(0, &merge(&tree));
+    });
+}

@@ -137,7 +137,7 @@ impl<'a> Job<'a> {
         if self.arguments.page.is_some() || self.arguments.picture.is_some() {
             self.shown = Some(Shown::new(
                 &metadata,
-                self.step,
+                (self.step, stride as usize),
                 self.plan.source().frames.div_ceil(stride),
                 self.arguments.codec.len(),
                 self.model.is_some(),

@@ -41,19 +41,23 @@ struct State {
 }
 
 impl Shown {
-    /// `windows` is about how many there will be; with `views` the model is to be asked about them.
-    pub fn new(metadata: &Metadata, step: usize, windows: u64, codecs: usize, views: bool) -> Self {
-        // The element holds two windows, and a codec's encoder looks ahead.
-        let most = 4 * metadata.window * step + 256;
+    /// `windows` is about how many there will be, one every `stride` frames; with `views` the model is to be asked about them.
+    pub fn new(
+        metadata: &Metadata,
+        (step, stride): (usize, usize),
+        windows: u64,
+        codecs: usize,
+        views: bool,
+    ) -> Self {
+        // The element holds a window and a stride that wait, one that is being let go and two that are ready to leave; the window to be
+        // finished lies before all of them. A codec's encoder looks further ahead.
+        let held = 6 * metadata.window * step + 2 * stride + 16;
+        let most = held + 256;
         let stages = (0..2 + codecs).map(|n| {
             let keep = Keep {
                 samples: views,
                 frames: n < 2,
-                most: if n < 2 {
-                    4 * metadata.window * step
-                } else {
-                    most
-                },
+                most: if n < 2 { held } else { most },
             };
             Seen::new(metadata.clone(), step, keep)
         });

@@ -30,6 +30,18 @@ const NOT_IN_ROWS: [&str; 9] = [
     "gstreamer",
 ];
 
+/// The files that are written beside the videos; `part` is empty, or names a shard.
+pub fn names(part: &str) -> [String; 5] {
+    let csv = |name: &str| format!("{name}{part}.csv");
+    [
+        format!("manifest{part}.jsonl"),
+        csv("manifest-clips"),
+        csv("manifest-windows"),
+        csv("manifest-classes"),
+        csv("timings"),
+    ]
+}
+
 /// The row of all classes together.
 pub const ALL: &str = "(all)";
 
@@ -60,15 +72,10 @@ pub fn write(
         }
     }
     let timings: Vec<Value> = records.iter().filter_map(timing_row).collect();
-    let write = |name: String, bytes: &[u8]| super::record::write_whole(&root.join(name), bytes);
-    write(format!("manifest{part}.jsonl"), lines.as_bytes())?;
-    for (name, rows) in [
-        ("manifest-clips", &clips),
-        ("manifest-windows", &windows),
-        ("manifest-classes", &classes),
-        ("timings", &timings),
-    ] {
-        write(format!("{name}{part}.csv"), &csv(rows)?)?;
+    let tables = [&clips, &windows, &classes, &timings].map(|rows| csv(rows));
+    let contents = std::iter::once(Ok(lines.into_bytes())).chain(tables);
+    for (name, bytes) in names(&part).iter().zip(contents) {
+        super::record::write_whole(&root.join(name), &bytes?)?;
     }
     Ok(())
 }

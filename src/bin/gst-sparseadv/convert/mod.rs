@@ -210,7 +210,34 @@ pub fn merge(arguments: &MergeArguments) -> anyhow::Result<usize> {
     let (records, settings) = Records::reopen(&arguments.tree)?;
     let records = records.of_one_tree()?;
     manifest::write(&arguments.tree, None, &settings, &records)?;
-    Ok(summary(&arguments.tree, &records))
+    let lost = parts_lost(&arguments.tree);
+    for part in &lost {
+        errln!("missing part {part}: its clips are not in the manifest; convert it, or bring its folder, and merge again");
+    }
+    Ok(summary(&arguments.tree, &records) + lost.len())
+}
+
+/// Parts of which the tree has sisters, as `i/n`, and not themselves.
+fn parts_lost(tree: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(tree).into_iter().flatten().flatten();
+    let names: BTreeSet<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let count = |name: &String| -> Option<usize> {
+        let part = name.strip_prefix("manifest.")?.strip_suffix(".jsonl")?;
+        part.split_once("-of-")?.1.parse().ok()
+    };
+    let counts: BTreeSet<usize> = names.iter().filter_map(count).collect();
+    let is_there = |i: usize, n: usize| names.contains(&format!("manifest.{i}-of-{n}.jsonl"));
+    // Where one count is whole, those of an earlier try do not matter.
+    if counts.iter().any(|n| (1..=*n).all(|i| is_there(i, *n))) {
+        return Vec::new();
+    }
+    let lost = counts.iter().flat_map(|n| {
+        let lost = (1..=*n).filter(|i| !is_there(*i, *n));
+        lost.map(move |i| format!("{i}/{n}"))
+    });
+    lost.collect()
 }
 
 /// Says what the records come to, by class where there are several. Returns how many clips were not converted.

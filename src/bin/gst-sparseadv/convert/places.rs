@@ -43,6 +43,18 @@ pub fn check_places(
             "Expected a folder to convert into, found the file {shown_to}. Name another."
         );
     }
+    if !destination.join(FOLDER).join("settings.json").exists() {
+        // Before the first conversion into a folder, nothing in it is a conversion's.
+        for name in super::manifest::names("") {
+            let path = destination.join(name);
+            ensure!(
+                fs::symlink_metadata(&path).is_err(),
+                "Expected to make {} anew, found that it is there already and was not made by a conversion. Move it, or convert into another \
+                 folder.",
+                path.display()
+            );
+        }
+    }
     let classes: BTreeSet<&str> = plan
         .jobs
         .iter()

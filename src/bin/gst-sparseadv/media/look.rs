@@ -15,6 +15,8 @@ use crate::interrupt;
 
 /// Share of a file's frames that must be there for it to be worth attacking, in percent.
 const ENOUGH: u64 = 80;
+/// Share below which missing frames are told of where nothing else is a sign of damage, in percent.
+const MOST: u64 = 95;
 
 /// What the outer structure of a file says.
 #[derive(Debug, Default)]
@@ -149,14 +151,18 @@ fn damage(
                 false => Ok(Some(text)),
             }
         }
+        // Without another sign, it may be edits; people should know all the same.
+        (Some(stated), _) if frames * 100 < stated * MOST => Ok(Some(format!(
+            "only {frames} of the {stated} frames that the file states could be decoded: it is damaged, or edited"
+        ))),
         _ => Ok(None),
     }
 }
 
 /// The file's first bytes and its structure; an error where there is no file that could be read.
 fn readable(path: &Path) -> anyhow::Result<(Vec<u8>, Structure)> {
-    let mut file = File::open(path).with_context(|| "the file could not be opened")?;
-    let facts = file.metadata()?;
+    // Before it is opened: that of a pipe waits for somebody to write.
+    let facts = std::fs::metadata(path).with_context(|| "the file could not be opened")?;
     if facts.is_dir() {
         bail!("Expected a video file, found a folder.");
     }
@@ -166,6 +172,7 @@ fn readable(path: &Path) -> anyhow::Result<(Vec<u8>, Structure)> {
     if facts.len() == 0 {
         bail!("the file is empty");
     }
+    let mut file = File::open(path).with_context(|| "the file could not be opened")?;
     let mut head = Vec::new();
     file.by_ref()
         .take(kind::HEAD as u64)

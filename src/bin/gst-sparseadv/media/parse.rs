@@ -30,7 +30,44 @@ pub fn element(kind: &str, properties: &str) -> anyhow::Result<gst::Element> {
     if element.factory().is_none_or(|f| f.name() != kind) {
         bail!("Expected properties of {kind} as name=value, found \"{properties}\".");
     }
+    in_range(&element, properties)?;
     Ok(element)
+}
+
+/// GObject takes values outside a property's range with a warning, and sets others.
+fn in_range(element: &gst::Element, properties: &str) -> anyhow::Result<()> {
+    let words = glib::shell_parse_argv(properties).unwrap_or_default();
+    for word in words.iter().filter_map(|word| word.to_str()) {
+        let Some((name, text)) = word.split_once('=') else {
+            continue;
+        };
+        let Some(property) = element.find_property(name.trim()) else {
+            continue;
+        };
+        if name.trim() == "model" {
+            bail!("Expected the model by --model, found the property {word}. Leave it out.");
+        }
+        // What is no value of its type has been refused already.
+        let Ok(mut value) = glib::Value::deserialize_with_pspec(text.trim(), &property) else {
+            continue;
+        };
+        // SAFETY: both point to what lives here; the value is of the property's type, and may be changed.
+        let changed = unsafe {
+            use glib::translate::{ToGlibPtr, ToGlibPtrMut};
+            glib::gobject_ffi::g_param_value_validate(
+                property.to_glib_none().0,
+                value.to_glib_none_mut().0,
+            )
+        };
+        if changed != glib::ffi::GFALSE {
+            bail!(
+                "Expected a value of the property {name} within its range, found {}: {}. gst-inspect-1.0 sparseadv shows the range.",
+                text.trim(),
+                property.blurb().unwrap_or_default()
+            );
+        }
+    }
+    Ok(())
 }
 
 fn made<T>(
