@@ -123,3 +123,33 @@ fn what_is_no_video_is_called_by_its_name() {
         "found a folder",
     );
 }
+
+/// Most containers do not say how many frames there should be. Their times do.
+#[test]
+fn frames_missing_in_the_middle_are_told_of() {
+    let folder = folder();
+    let caps = "format=I420,width=96,height=80";
+    let whole = folder.long_clip("whole.mkv", 48, caps, "avenc_ffv1 ! matroskamux");
+    let output = attack(&whole, folder.at("o.mp4"), &[]);
+    done(&output);
+    assert!(!said(&output).contains("would by"), "{}", said(&output));
+    let chain = "identity drop-probability=0.5 ! avenc_ffv1 ! matroskamux";
+    let holes = folder.long_clip("holes.mkv", 48, caps, chain);
+    let output = attack(&holes, folder.at("o.mp4"), &[]);
+    done(&output);
+    let words = "would by the file's frame rate: some are missing";
+    assert!(said(&output).contains(words), "{}", said(&output));
+}
+
+/// Opening a pipe would wait for somebody to write to it.
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let folder = folder();
+    let pipe = folder.at("pipe.mp4");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    refused(
+        &attack(&pipe, folder.at("o.mp4"), &[]),
+        "a device or a pipe",
+    );
+}

@@ -63,3 +63,27 @@ fn results_that_cannot_be_read_are_named_and_nothing_is_written() {
         assert!(text(out.join("table-1.csv")).contains("1 of 1"));
     });
 }
+
+#[test]
+fn results_do_not_go_into_a_data_set() {
+    guarded(60, || {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let set = root.path().join("set");
+        fs::create_dir_all(set.join("walk")).expect("a folder");
+        fs::write(set.join("walk/a_walk.avi"), "no video").expect("a file");
+        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/figures-c3d.pt");
+        for out in ["set", "set/walk", "set/new/deeper"] {
+            let output = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"))
+                .args(["reproduce", "--model", model, "--data"])
+                .arg(format!("S={}", set.display()))
+                .arg("--out")
+                .arg(root.path().join(out))
+                .output()
+                .expect("reproduce");
+            assert_eq!(output.status.code(), Some(1));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("outside the data set"), "{said}");
+            assert_eq!(fs::read_dir(&set).expect("the set").count(), 1);
+        }
+    });
+}

@@ -75,7 +75,7 @@ pub fn look(path: &Path) -> anyhow::Result<Source> {
     if streams.memory.is_some() {
         bail!(read::no_video(&streams));
     }
-    source.note = damage(&structure, source.frames, failed.as_ref())?;
+    source.note = damage(&structure, source.frames, failed.as_ref())?.or_else(|| holes(&source));
     if let Some(error) = failed {
         // The run would meet it again.
         bail!(
@@ -157,6 +157,18 @@ fn damage(
         ))),
         _ => Ok(None),
     }
+}
+
+/// Frames that lack by their times: most containers do not say how many there should be.
+fn holes(source: &Source) -> Option<String> {
+    let interval = interval(source.caps.first()?)?;
+    let fit = (source.span + interval / 2).nseconds() / interval.nseconds().max(1) + 1;
+    (source.frames * 100 < fit * MOST).then(|| {
+        format!(
+            "{} frames lie where {fit} would by the file's frame rate: some are missing, or the rate varies",
+            source.frames
+        )
+    })
 }
 
 /// The file's first bytes and its structure; an error where there is no file that could be read.
@@ -256,9 +268,15 @@ fn count(reader: &mut Reader, source: &mut Source) -> anyhow::Result<()> {
 
 /// Whether an interval is not that of the caps' frame rate, by more than rounding may do.
 fn is_other(found: gst::ClockTime, caps: Option<&gst::CapsRef>) -> bool {
-    let rate = caps.and_then(|c| c.structure(0)?.get::<gst::Fraction>("framerate").ok());
-    let expected = rate.filter(|rate| rate.numer() > 0).and_then(|rate| {
-        gst::ClockTime::SECOND.mul_div_round(rate.denom() as u64, rate.numer() as u64)
-    });
-    expected.is_some_and(|expected| found.absdiff(expected) > expected / 4)
+    caps.and_then(interval)
+        .is_some_and(|expected| found.absdiff(expected) > expected / 4)
+}
+
+/// From one frame to the next by the caps' rate, where it is constant.
+fn interval(caps: &gst::CapsRef) -> Option<gst::ClockTime> {
+    let rate = caps.structure(0)?.get::<gst::Fraction>("framerate").ok()?;
+    let known = rate.numer() > 0;
+    known
+        .then(|| gst::ClockTime::SECOND.mul_div_round(rate.denom() as u64, rate.numer() as u64))
+        .flatten()
 }

@@ -2,7 +2,7 @@
 
 //! `reproduce`: the experiments of Section 4, on any data sets and models, through the element.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context};
 use gstsparseadv::dataset::{self, DataSet};
@@ -72,6 +72,32 @@ fn two_numbers(text: &str) -> Result<[u32; 2], String> {
     parsed.ok_or_else(|| format!("expected two numbers with a comma between, found {text}"))
 }
 
+/// Results inside a data set would become part of it.
+fn apart(arguments: &Arguments) -> anyhow::Result<()> {
+    // It need not be there yet.
+    let real = |path: &Path| {
+        let there = path
+            .ancestors()
+            .find_map(|p| p.canonicalize().ok().zip(Some(p)));
+        there.map_or(path.to_path_buf(), |(real, p)| {
+            real.join(path.strip_prefix(p).unwrap_or(path))
+        })
+    };
+    let out = real(&std::path::absolute(&arguments.out)?);
+    for data in &arguments.data {
+        let folder = data
+            .split_once('=')
+            .map_or(data.as_str(), |(_, folder)| folder);
+        if out.starts_with(real(Path::new(folder))) {
+            bail!(
+                "Expected a folder outside the data set for --out, found {} inside {folder}. Name another.",
+                arguments.out.display()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Returns how many clips could not be measured.
 pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     gst::init()?;
@@ -81,6 +107,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     for path in &arguments.model {
         archive::read_metadata(path)?;
     }
+    apart(arguments)?;
     let this = description(arguments);
     let (mut log, known) = Log::open(&arguments.out, |known| same_conditions(known, &this))?;
     log.add(&Line::Run(this))?;
