@@ -296,6 +296,8 @@ impl SparseAdv {
         }
         if let Some(output) = state.queue.pop_ready() {
             state.pushing = true;
+            state.caps_under_way =
+                matches!(&output, Output::Event(e) if e.type_() == gst::EventType::Caps);
             drop(state);
             self.tell();
             self.push(output);
@@ -332,7 +334,9 @@ impl SparseAdv {
                 let is_caps = event.type_() == gst::EventType::Caps;
                 let taken = self.srcpad.push_event(event);
                 if is_caps {
-                    self.state().caps_refused = !taken;
+                    let mut state = self.state();
+                    state.caps_under_way = false;
+                    state.caps_refused = !taken;
                 }
                 Ok(gst::FlowSuccess::Ok)
             }

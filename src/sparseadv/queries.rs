@@ -45,7 +45,7 @@ impl SparseAdv {
         let mut state = self.state();
         // Downstream has to have the caps first. A live source cannot wait for a window that is under attack before them.
         while state.flow.is_ok() && state.live != Some(true) {
-            let under_way = state.queue.holds_caps() || state.releasing;
+            let under_way = state.queue.holds_caps() || state.releasing || state.caps_under_way;
             if !under_way && (!state.pushing || reached()) {
                 break;
             }
@@ -53,7 +53,7 @@ impl SparseAdv {
         }
         let flows = state.flow.is_ok();
         let held = (state.windowing.span + state.windowing.stride) as u32;
-        let refused = state.caps_refused;
+        let refused = state.caps_refused || state.caps_under_way;
         drop(state);
         if !flows {
             return false;

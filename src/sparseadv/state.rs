@@ -24,7 +24,9 @@ pub struct State {
     pub releasing: bool,
     /// The source pad's task is pushing.
     pub pushing: bool,
-    /// Downstream did not take the last caps; it must not be asked what it would allocate for them.
+    /// Downstream is being told of caps, or did not take the last ones. It must not be asked what it would allocate for them: x264enc
+    /// crashes.
+    pub caps_under_way: bool,
     pub caps_refused: bool,
     /// Downstream wants no more frames before a new segment or stream.
     pub ended: bool,
@@ -70,6 +72,7 @@ impl State {
             queue: Queue::default(),
             releasing: false,
             pushing: false,
+            caps_under_way: false,
             caps_refused: false,
             ended: false,
             told_not_linked: false,
