@@ -9,7 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 TORCH_VERSION=2.13.0
 
-say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+# Bold on a terminal, plain in a log.
+say() { if [ -t 2 ]; then printf '\033[1m%s\033[0m\n' "$*"; else printf '%s\n' "$*"; fi >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 install_packages() {
