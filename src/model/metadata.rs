@@ -239,3 +239,20 @@ impl Metadata {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_are_an_object_whatever_the_file_begins_with() {
+        let plain = Metadata::from_json(b"{\"window\": 8}", "a").expect("metadata");
+        assert_eq!(plain.window, 8);
+        let marked = Metadata::from_json("\u{feff}{\"window\": 8}".as_bytes(), "a");
+        assert_eq!(marked.expect("metadata"), plain);
+        for text in ["[]", "[\"c3d\", 16]", "8", "null"] {
+            let error = Metadata::from_json(text.as_bytes(), "a").expect_err(text);
+            assert!(error.to_string().contains("expected an object"), "{error}");
+        }
+    }
+}
