@@ -46,14 +46,29 @@ pub struct Provenance {
     pub versions: Versions,
 }
 
-/// The properties of an element's own class that are not at their defaults, but for those in `except`.
-pub fn settings_of(object: &impl IsA<glib::Object>, except: &[&str]) -> BTreeMap<String, String> {
+impl Provenance {
+    /// Of an element and its model; the input is known when a stream begins.
+    pub fn of(element: &impl IsA<glib::Object>, model: &Path, model_sha256: &str) -> Self {
+        Self {
+            format: FORMAT,
+            model: model.display().to_string(),
+            model_sha256: model_sha256.into(),
+            input: None,
+            settings: settings_of(element),
+            versions: Versions::here(),
+        }
+    }
+}
+
+/// The properties of an element's own class that are not at their defaults, but for those that say where files lie.
+pub fn settings_of(object: &impl IsA<glib::Object>) -> BTreeMap<String, String> {
+    const FILES: [&str; 2] = ["model", "report-location"];
     let object = object.as_ref();
     let properties = object.list_properties();
     let own = properties.iter().filter(|p| {
         p.owner_type() == object.type_()
             && p.flags().contains(glib::ParamFlags::READWRITE)
-            && !except.contains(&p.name())
+            && !FILES.contains(&p.name())
     });
     own.filter_map(|property| {
         let value = object.property_value(property.name());

@@ -37,13 +37,13 @@ use super::reference::AttackReport;
 use super::stats::Stats;
 use super::windows::unreadable;
 use crate::model::Model;
-use crate::provenance::{settings_of, Provenance, Versions, FORMAT};
+use crate::provenance::Provenance;
 use crate::sparseadv::format;
 use crate::sparseadv::imp::lock;
 use crate::sparseadv::lifecycle::load_model;
 use crate::sparseadv::pads::input_uri;
 use crate::sparseadv::queue::ends_window;
-use crate::sparseadv::report_file::{model_files, ReportFile};
+use crate::sparseadv::report_file::ReportFile;
 use crate::sparseadv::settings::{find_label, Tail, Windowing};
 use crate::sparseadv::stream::Stream;
 
@@ -59,7 +59,6 @@ pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 pub(super) struct Loaded {
     pub model: Model,
     pub path: PathBuf,
-    pub sha256: String,
     pub windowing: Windowing,
     pub tail: Tail,
     pub true_label: Option<usize>,
@@ -276,7 +275,6 @@ impl ClipClassifier {
             windowing: settings.windows.windowing(metadata),
             tail: settings.windows.tail,
             true_label,
-            sha256: model.sha256().to_string(),
             path: options.path,
             model,
             reference: None,
@@ -303,12 +301,10 @@ impl ClipClassifier {
         // The one of the last stream is still locked.
         loaded.report = None;
         if let Some(path) = &settings.windows.report_location {
-            let model = model_files(&loaded.path);
-            let model = model.each_ref().map(|(what, path)| (*what, path.as_path()));
             let reference = settings.reference.as_deref();
             let reference = reference.map(|path| ("reference-location", path));
-            let inputs: Vec<_> = model.into_iter().chain(reference).collect();
-            loaded.report = Some(ReportFile::open(&*self.obj(), path, &inputs)?);
+            let (element, inputs) = (&*self.obj(), reference.as_slice());
+            loaded.report = Some(ReportFile::open(element, path, &loaded.path, inputs)?);
         }
         loaded.from_the_start = true;
         loaded.missed = 0;
@@ -316,14 +312,11 @@ impl ClipClassifier {
         loaded.gather = Gather::new(settings.offset as usize);
         loaded.next_frame = 0;
         loaded.next_window = 0;
-        loaded.provenance = Arc::new(Provenance {
-            format: FORMAT,
-            model: loaded.path.display().to_string(),
-            model_sha256: loaded.sha256.clone(),
-            input: None,
-            settings: settings_of(&*self.obj(), &["model", "report-location"]),
-            versions: Versions::here(),
-        });
+        loaded.provenance = Arc::new(Provenance::of(
+            &*self.obj(),
+            &loaded.path,
+            loaded.model.sha256(),
+        ));
         *lock(&self.stats) = Stats::default();
         Ok(())
     }

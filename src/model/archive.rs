@@ -152,7 +152,8 @@ fn missing(text: &[u8]) -> Vec<&'static str> {
     ESSENTIAL.into_iter().filter(missing).collect()
 }
 
-pub(super) fn sidecar_path(path: &Path) -> std::path::PathBuf {
+/// Where the metadata of a model may lie beside it.
+pub fn sidecar_path(path: &Path) -> std::path::PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".json");
     name.into()

@@ -18,11 +18,7 @@ pub struct FailureWatch {
 impl FailureWatch {
     /// Of the pipeline that an element is in, if it is in one.
     pub fn of(element: &gst::Element) -> Option<Self> {
-        let mut top = element.clone();
-        while let Some(parent) = top.parent().and_downcast::<gst::Element>() {
-            top = parent;
-        }
-        let bus = top.bus()?;
+        let bus = whole_of(element).bus()?;
         let failed = Arc::new(AtomicBool::new(false));
         let heard = failed.clone();
         // Messages go to the application all the same; this only listens, in the thread that posts.
@@ -40,6 +36,15 @@ impl FailureWatch {
     pub fn failed(&self) -> bool {
         self.failed.load(Ordering::SeqCst)
     }
+}
+
+/// The pipeline that an element is in, or itself where it is in none.
+pub fn whole_of(element: &gst::Element) -> gst::Element {
+    let mut whole = element.clone();
+    while let Some(parent) = whole.parent().and_downcast::<gst::Element>() {
+        whole = parent;
+    }
+    whole
 }
 
 impl Drop for FailureWatch {

@@ -23,7 +23,6 @@
  * Each window is reported by an element message `sparseadv-window` (see it with `gst-launch-1.0 -m`), and as a JSON line in the file
  * `report-location`. At the end of the stream a message `sparseadv-stats` carries the totals of the `stats` property.
  */
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -52,8 +51,6 @@ pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 pub(super) struct Loaded {
     pub model: Model,
     pub options: model::Options,
-    /// SHA-256 of the model's file.
-    pub sha256: String,
 }
 
 pub struct SparseAdv {
@@ -101,11 +98,6 @@ impl SparseAdv {
     pub(super) fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let result = self.changed.wait(state);
         result.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// For reports: the properties that are not at their defaults.
-    pub(super) fn settings_in_force(&self) -> BTreeMap<String, String> {
-        settings_of(&*self.obj(), &["model", "report-location"])
     }
 
     pub(super) fn post(&self, structure: gst::Structure) {
@@ -200,8 +192,10 @@ impl ObjectImpl for SparseAdv {
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         properties::set(&mut lock(&self.settings), pspec.name(), value);
         // What a window is reported with is what was in force when it was decided.
-        let settings = self.settings_in_force();
-        Arc::make_mut(&mut self.state().provenance).settings = settings;
+        if self.state().working {
+            let settings = settings_of(&*self.obj());
+            Arc::make_mut(&mut self.state().provenance).settings = settings;
+        }
         if matches!(pspec.name(), "enabled" | "time-budget") {
             // Locked: not between a thread's look at the settings and its going to sleep.
             let mut state = self.state();

@@ -10,11 +10,11 @@ use gst::subclass::prelude::*;
 
 use super::codec;
 use super::imp::{lock, Loaded, SparseAdv, CAT};
-use super::report_file::{model_files, ReportFile};
+use super::report_file::ReportFile;
 use super::state::State;
 use super::worker;
 use crate::model::{self, Model};
-use crate::provenance::{Provenance, Versions, FORMAT};
+use crate::provenance::Provenance;
 
 /// Loads a model; an error says what kind it is of.
 pub fn load_model(options: &model::Options) -> Result<Model, gst::ErrorMessage> {
@@ -53,12 +53,7 @@ impl SparseAdv {
             for warning in model.warnings() {
                 gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
             }
-            let sha256 = model.sha256().to_string();
-            *loaded = Some(Loaded {
-                model,
-                options,
-                sha256,
-            });
+            *loaded = Some(Loaded { model, options });
         }
         let Some(loaded) = loaded.as_ref() else {
             return Ok(());
@@ -85,14 +80,8 @@ impl SparseAdv {
         if let Some(survive) = &settings.survive {
             codec::check(survive).map_err(wrong)?;
         }
-        let provenance = Provenance {
-            format: FORMAT,
-            model: loaded.options.path.display().to_string(),
-            model_sha256: loaded.sha256.clone(),
-            input: None,
-            settings: self.settings_in_force(),
-            versions: Versions::here(),
-        };
+        let (path, sha256) = (&loaded.options.path, loaded.model.sha256());
+        let provenance = Provenance::of(&*self.obj(), path, sha256);
         let mut state = self.state();
         state.windowing = settings.windowing(metadata);
         state.goal = config.goal;
@@ -108,9 +97,7 @@ impl SparseAdv {
         // The one of the last stream is still locked.
         *report = None;
         if let (Some(path), Some(model)) = (&settings.report_location, &settings.model) {
-            let model = model_files(model);
-            let inputs = model.each_ref().map(|(what, path)| (*what, path.as_path()));
-            *report = Some(ReportFile::open(&*self.obj(), path, &inputs)?);
+            *report = Some(ReportFile::open(&*self.obj(), path, model, &[])?);
         }
         Ok(())
     }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use gst::prelude::*;
 
-use super::failure::FailureWatch;
+use super::failure::{whole_of, FailureWatch};
 use crate::files::{self, Growing};
+use crate::model::archive;
 
 #[derive(Debug)]
 pub struct ReportFile {
@@ -18,19 +19,22 @@ pub struct ReportFile {
 }
 
 impl ReportFile {
-    /// At the value of the property. `inputs` are the files that the element reads, each by the name its user knows it by; none of them
-    /// may be the report.
+    /// At the value of the property. It may be neither the model nor its sidecar, nor any of the `inputs`, each with the name its user
+    /// knows it by.
     pub fn open(
         element: &impl IsA<gst::Element>,
         path: &Path,
+        model: &Path,
         inputs: &[(&str, &Path)],
     ) -> Result<Self, gst::ErrorMessage> {
         let [part, incomplete] = files::growing_names(path);
+        let sidecar = archive::sidecar_path(model);
         let others = locations(element.upcast_ref());
         let inputs: Vec<(&str, &Path)> = others
             .iter()
             .map(|(what, path)| (what.as_str(), path.as_path()))
             .chain(inputs.iter().copied())
+            .chain([("the model", model), ("the model's sidecar file", &sidecar)])
             .collect();
         // It lies under the other two names until it is whole.
         for path in [path, &part, &incomplete] {
@@ -89,11 +93,7 @@ impl ReportFile {
 
 /// The files that the other elements of a pipeline read and write, as far as their `location` says.
 fn locations(element: &gst::Element) -> Vec<(String, PathBuf)> {
-    let mut top = element.clone();
-    while let Some(parent) = top.parent().and_downcast::<gst::Element>() {
-        top = parent;
-    }
-    let Some(pipeline) = top.downcast_ref::<gst::Bin>() else {
+    let Ok(pipeline) = whole_of(element).downcast::<gst::Bin>() else {
         return Vec::new();
     };
     let elements = pipeline.iterate_recurse().into_iter().flatten();
@@ -108,14 +108,4 @@ fn locations(element: &gst::Element) -> Vec<(String, PathBuf)> {
             Some((format!("the file of {}", other.name()), location.into()))
         })
         .collect()
-}
-
-/// The model and its sidecar, as inputs that no output may replace.
-pub fn model_files(model: &Path) -> [(&'static str, PathBuf); 2] {
-    let mut sidecar = model.as_os_str().to_owned();
-    sidecar.push(".json");
-    [
-        ("the model", model.into()),
-        ("the model's sidecar file", sidecar.into()),
-    ]
 }

@@ -3,12 +3,10 @@
 //! `attack`: one file through decoder, element, encoder and muxer, then what the model says of the file that came out. Nothing is held but
 //! the windows under way, however long the file is; nothing has its name before all is done.
 
-use std::path::Path;
-
 use anyhow::Context;
 use gst::prelude::*;
 use gstsparseadv::attack::Classifier;
-use gstsparseadv::model::{Model, Options};
+use gstsparseadv::model::{archive, Model, Options};
 
 mod after;
 mod arguments;
@@ -65,8 +63,7 @@ impl<'a> Job<'a> {
     fn prepare(arguments: &'a Arguments) -> anyhow::Result<Self> {
         let attacker = arguments.attacker()?;
         let report = arguments.report(&attacker)?;
-        let mut sidecar = arguments.model.clone().into_os_string();
-        sidecar.push(".json");
+        let sidecar = archive::sidecar_path(&arguments.model);
         let outputs = [
             (REPORT, report.as_deref()),
             (PICTURE, arguments.picture.as_deref()),
@@ -76,7 +73,7 @@ impl<'a> Job<'a> {
         let inputs = [
             ("the input", arguments.input.as_path()),
             ("the model", &arguments.model),
-            ("the model's metadata", Path::new(&sidecar)),
+            ("the model's metadata", &sidecar),
         ];
         let (encoder, muxer) = container::chosen(
             &arguments.output,
@@ -120,7 +117,7 @@ impl<'a> Job<'a> {
             element.property("window-size"),
             element.property("frame-step"),
         );
-        let (mut metadata, _) = gstsparseadv::model::archive::read_metadata(&self.arguments.model)?;
+        let (mut metadata, _) = archive::read_metadata(&self.arguments.model)?;
         if window > 0 {
             metadata.window = window as usize;
         }

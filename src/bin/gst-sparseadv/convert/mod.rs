@@ -109,10 +109,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     places::check_places(source, destination, &arguments.model, &plan)?;
     plan.notes.iter().for_each(|note| errln!("note: {note}"));
     let all = &plan.jobs;
-    let min_frames = match arguments.min_frames {
-        Some(frames) => frames,
-        None => archive::read_metadata(&arguments.model)?.0.window,
-    };
+    let (metadata, _) = archive::read_metadata(&arguments.model)?;
+    let min_frames = arguments.min_frames.unwrap_or(metadata.window);
     let spec = worker::Spec {
         model: arguments.model.clone(),
         properties: format!("{} seed={}", arguments.properties, arguments.seed),
@@ -123,9 +121,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         time_limit: arguments.time_limit,
     };
     worker::check(&spec)?;
-    let labels = archive::read_metadata(&arguments.model)?.0.labels;
     let classes = all.iter().map(|job| job.class.as_str());
-    let (truth, notes) = Truth::of(&spec.properties, &labels, classes)?;
+    let (truth, notes) = Truth::of(&spec.properties, &metadata.labels, classes)?;
     for note in &notes {
         errln!("note: {note}");
     }
