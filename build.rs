@@ -8,7 +8,8 @@ const LIBTORCH_VERSION: &str = "2.13.0";
 fn main() {
     gst_plugin_version_helper::info();
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    // The commit stands in every result: with a rule of one's own, Cargo runs this again only when one of these changes.
+    // The commit stands in every result: with a rule of one's own, Cargo runs this again only when one of these
+    // changes.
     for path in ["build.rs", "Cargo.toml", "src", ".git/logs/HEAD"] {
         if Path::new(path).exists() {
             println!("cargo:rerun-if-changed={path}");
@@ -22,33 +23,28 @@ fn main() {
     let lib_dir = fs::canonicalize(&lib_dir).unwrap_or_else(|_| lib_dir.into());
     check_version(&lib_dir);
 
-    // DT_RPATH, not DT_RUNPATH: another libtorch in LD_LIBRARY_PATH, as ROS or a conda environment sets it, would come before the latter, and
-    // GStreamer blacklists a plugin that once failed to load.
+    // DT_RPATH, not DT_RUNPATH: another libtorch in LD_LIBRARY_PATH, as ROS or a conda environment sets it, would come
+    // before the latter, and GStreamer blacklists a plugin that once failed to load.
     println!("cargo:rustc-link-arg=-Wl,--disable-new-dtags");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib_dir.display());
-    // The linker's --as-needed drops libtorch_cuda, whose symbols are only reached through registration at load time; without it no GPU
-    // is ever seen, and nothing says so.
+    // The linker's --as-needed drops libtorch_cuda, whose symbols are only reached through registration at load time;
+    // without it no GPU is ever seen, and nothing says so.
     if lib_dir.join("libtorch_cuda.so").exists() {
         println!("cargo:rustc-link-arg=-Wl,--no-as-needed,-ltorch_cuda,--as-needed");
     }
 }
 
-/// torch-sys reads `build-version`, which the PyPI wheel lacks, so a wrong wheel would only show up as strange C++ errors.
+/// torch-sys reads `build-version`, which the PyPI wheel lacks, so a wrong wheel would only show up as strange C++
+/// errors.
 fn check_version(lib_dir: &Path) {
     let root = lib_dir.parent().unwrap_or(lib_dir);
-    let found = fs::read_to_string(root.join("build-version"))
-        .ok()
-        .map(|v| v.trim().to_string())
-        .or_else(|| {
-            let text = fs::read_to_string(root.join("version.py")).ok()?;
-            let line = text.lines().find(|l| l.starts_with("__version__"))?;
-            line.split(['\'', '"']).nth(1).map(str::to_string)
-        });
+    let found = fs::read_to_string(root.join("build-version")).ok().map(|v| v.trim().to_string()).or_else(|| {
+        let text = fs::read_to_string(root.join("version.py")).ok()?;
+        let line = text.lines().find(|l| l.starts_with("__version__"))?;
+        line.split(['\'', '"']).nth(1).map(str::to_string)
+    });
     // For records of what made a result.
-    println!(
-        "cargo:rustc-env=LIBTORCH_VERSION={}",
-        found.as_deref().unwrap_or(LIBTORCH_VERSION)
-    );
+    println!("cargo:rustc-env=LIBTORCH_VERSION={}", found.as_deref().unwrap_or(LIBTORCH_VERSION));
     match found {
         Some(v) if v.split('+').next() == Some(LIBTORCH_VERSION) => {}
         Some(v) => panic!(

@@ -2,10 +2,10 @@
 
 //! What the attack costs beside the model itself, as ratios within one run:
 //!
-//! - an attack iteration (render, observe, forward, backward, update) over a bare forward and backward of the same module in libtorch, at
-//!   two stream sizes, with every frame's real 8-bit samples in the loop;
-//! - a whole pipeline's wall time over the time spent attacking, and over the same pipeline without the element: decode, attack and encode
-//!   overlap if the first is near one.
+//! - an attack iteration (render, observe, forward, backward, update) over a bare forward and backward of the same
+//!   module in libtorch, at two stream sizes, with every frame's real 8-bit samples in the loop;
+//! - a whole pipeline's wall time over the time spent attacking, and over the same pipeline without the element:
+//!   decode, attack and encode overlap if the first is near one.
 //! - a data set's conversion: wall time over what the calls of its attacks take the bare module, one thread each.
 //!
 //!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET]
@@ -25,9 +25,7 @@ const ROUNDS: usize = 10;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments
-        .next()
-        .context("expected a model: benchmark MODEL.pt [CLIP]")?;
+    let path = arguments.next().context("expected a model: benchmark MODEL.pt [CLIP]")?;
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     tch::jit::f_set_graph_executor_optimize(false)?;
@@ -43,11 +41,7 @@ fn main() -> anyhow::Result<()> {
 
 /// The least disturbed of interleaved rounds on either side: a busy machine only ever adds time.
 fn iteration(path: &str, width: usize, height: usize) -> anyhow::Result<()> {
-    let mut model = Model::load(&Options {
-        path: path.into(),
-        device: DeviceChoice::Cpu,
-        window: None,
-    })?;
+    let mut model = Model::load(&Options { path: path.into(), device: DeviceChoice::Cpu, window: None })?;
     let bare = Bare::new(path, &model)?;
     let metadata = model.metadata().clone();
     let layout = i420(width, height);
@@ -63,7 +57,8 @@ fn iteration(path: &str, width: usize, height: usize) -> anyhow::Result<()> {
     for _ in 0..=ROUNDS {
         let zero = attack_time(&mut scene, &mut model, 0)?;
         let some = attack_time(&mut scene, &mut model, ITERATIONS)?;
-        // What is no iteration: the clean pass, and the selection's backward, which the bare pair below stands for once.
+        // What is no iteration: the clean pass, and the selection's backward, which the bare pair below stands for
+        // once.
         let bare = bare.time(ITERATIONS)?;
         ours.push((some - zero) / f64::from(ITERATIONS));
         theirs.push(bare / f64::from(ITERATIONS));
@@ -108,10 +103,7 @@ impl Bare {
             let _ = parameter.f_set_requires_grad(false)?;
         }
         let input = Tensor::f_rand(model.input_shape(), (Kind::Float, tch::Device::Cpu))?;
-        Ok(Self {
-            module,
-            input: input.f_set_requires_grad(true)?,
-        })
+        Ok(Self { module, input: input.f_set_requires_grad(true)? })
     }
 
     /// Seconds of as many forwards and backwards.
@@ -123,9 +115,7 @@ impl Bare {
     fn time_of(&self, forwards: u32, backwards: u32) -> anyhow::Result<f64> {
         let began = Instant::now();
         for n in 0..forwards {
-            let output = self
-                .module
-                .forward_is(&[IValue::Tensor(self.input.shallow_clone())])?;
+            let output = self.module.forward_is(&[IValue::Tensor(self.input.shallow_clone())])?;
             let logits = match output {
                 IValue::Tensor(logits) => logits,
                 IValue::Tuple(items) => match items.into_iter().next() {
@@ -145,49 +135,30 @@ impl Bare {
 }
 
 fn i420(width: usize, height: usize) -> FrameLayout {
-    let component = |plane, shift| Component {
-        plane,
-        offset: 0,
-        pixel_stride: 1,
-        shift_x: shift,
-        shift_y: shift,
-    };
+    let component = |plane, shift| Component { plane, offset: 0, pixel_stride: 1, shift_x: shift, shift_y: shift };
     FrameLayout {
         width,
         height,
         components: vec![component(0, 0), component(1, 1), component(2, 1)],
-        color: Color::Yuv {
-            kr: BT709.0,
-            kb: BT709.1,
-            full_range: false,
-        },
+        color: Color::Yuv { kr: BT709.0, kb: BT709.1, full_range: false },
     }
 }
 
 fn textured(layout: &FrameLayout, k: usize) -> Vec<(Vec<u8>, usize)> {
     let plane = |shift: u32| {
         let (w, h) = (layout.width >> shift, layout.height >> shift);
-        let data = (0..w * h)
-            .map(|i| 32 + ((i * 7 + i / w * 13 + k * 5) % 180) as u8)
-            .collect();
+        let data = (0..w * h).map(|i| 32 + ((i * 7 + i / w * 13 + k * 5) % 180) as u8).collect();
         (data, w)
     };
     vec![plane(0), plane(1), plane(1)]
 }
 
 fn conversion(path: &str, folder: &str) -> anyhow::Result<()> {
-    let model = Model::load(&Options {
-        path: path.into(),
-        device: DeviceChoice::Cpu,
-        window: None,
-    })?;
+    let model = Model::load(&Options { path: path.into(), device: DeviceChoice::Cpu, window: None })?;
     let bare = Bare::new(path, &model)?;
     let tree = std::env::temp_dir().join(format!("sparseadv-benchmark-{}", std::process::id()));
     let tool = std::env::current_exe()?;
-    let tool = tool
-        .parent()
-        .and_then(|p| p.parent())
-        .context("target/release")?;
+    let tool = tool.parent().and_then(|p| p.parent()).context("target/release")?;
     let began = Instant::now();
     let status = std::process::Command::new(tool.join("gst-sparseadv"))
         .args(["convert", folder])
@@ -230,20 +201,14 @@ fn overlap(model: &str, clip: &str) -> anyhow::Result<()> {
         let began = Instant::now();
         pipeline.set_state(gst::State::Playing)?;
         let mut attacking = 0.0;
-        for message in pipeline
-            .bus()
-            .context("a bus")?
-            .iter_timed(gst::ClockTime::NONE)
-        {
+        for message in pipeline.bus().context("a bus")?.iter_timed(gst::ClockTime::NONE) {
             match message.view() {
                 gst::MessageView::Eos(_) => break,
                 gst::MessageView::Error(error) => anyhow::bail!("{}", error.error()),
                 gst::MessageView::Element(element) => {
-                    let seconds = element.structure().and_then(|s| {
-                        s.get::<f64>("seconds")
-                            .ok()
-                            .filter(|_| s.name() == "sparseadv-stats")
-                    });
+                    let seconds = element
+                        .structure()
+                        .and_then(|s| s.get::<f64>("seconds").ok().filter(|_| s.name() == "sparseadv-stats"));
                     attacking = seconds.unwrap_or(attacking);
                 }
                 _ => {}

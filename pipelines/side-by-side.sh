@@ -8,7 +8,7 @@ usage() {
 Usage: side-by-side.sh [--out FILE] [--amplify N] [IN [MODEL]]
 
 Attacks the video IN and shows three panes: clean and attacked, each with its label and probability window by window, and the difference of
-the two, amplified: grey where there is none.
+the two, amplified: gray where there is none.
 
   IN           any video GStreamer decodes   default: the embedded clip
   MODEL        TorchScript classifier        default: the embedded C3D
@@ -117,8 +117,8 @@ for pane, kind in (("clean", "clean"), ("attacked", "final")):
     (work / f"{pane}.srt").write_text(text)
 END
 
-# No stock element subtracts. So one copy is made negative and laid half transparent over the other, which leaves grey where they are equal,
-# and videobalance's contrast spreads what is left, with the brightness that keeps the grey where it is.
+# No stock element subtracts. So one copy is made negative and laid half transparent over the other, which leaves gray where they are equal,
+# and videobalance's contrast spreads what is left, with the brightness that keeps the gray where it is.
 #
 # All in YUV, as converting so small a difference would round it away. solarize takes RGB alone, so YUV goes by that name, and gdppay leaves
 # behind the metas that know the true one. It takes black for white's negative (256 modulo 256): limited range has neither.

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the labels of a window come to, and the rates over many windows. Both elements, the tool, its manifests and its pages count by this
-//! and by nothing else, so that one clip has one number.
+//! What the labels of a window come to, and the rates over many windows. Both elements, the tool, its manifests and its
+//! pages count by this and by nothing else, so that one clip has one number.
 //!
-//! - A window is **already fooled** where the attack's goal holds before any attack, or where the ground truth is known and the model is
-//!   wrong already. Nobody attacks it, and the fooling rate does not count it.
-//! - **Clean accuracy** is the share of windows that the model classifies rightly before the attack, **robust accuracy** after it. Both need
-//!   the ground truth.
-//! - The **fooling rate** is the share of attacked windows that reached the goal. With the ground truth, these are the windows that were
-//!   classified rightly; without it, the model's own label of the clean window takes its place.
+//! - A window is **already fooled** where the attack's goal holds before any attack, or where the ground truth is known
+//!   and the model is wrong already. Nobody attacks it, and the fooling rate does not count it.
+//! - **Clean accuracy** is the share of windows that the model classifies rightly before the attack, **robust
+//!   accuracy** after it. Both need the ground truth.
+//! - The **fooling rate** is the share of attacked windows that reached the goal. With the ground truth, these are the
+//!   windows that were classified rightly; without it, the model's own label of the clean window takes its place.
 
 use serde::{Deserialize, Serialize};
 
@@ -63,9 +63,7 @@ pub struct Tally {
 
 impl Tally {
     pub fn add(&mut self, labels: Labels) {
-        let Labels {
-            truth, clean, last, ..
-        } = labels;
+        let Labels { truth, clean, last, .. } = labels;
         self.windows += 1;
         self.unclassified += u64::from(clean.is_none());
         self.already_fooled += u64::from(labels.already_fooled());
@@ -134,17 +132,10 @@ impl Tally {
 
     /// The numbers as a sentence, for people. It says whose labels they are of.
     pub fn sentence(&self) -> String {
-        let Self {
-            fooled, attacked, ..
-        } = self;
+        let Self { fooled, attacked, .. } = self;
         let mut text = if self.labeled_clean > 0 {
-            let percent =
-                |rate: Option<f64>| rate.map_or("-".into(), |r| format!("{:.1} %", 100.0 * r));
-            let of = if self.unlabeled > 0 {
-                "attacked"
-            } else {
-                "rightly classified"
-            };
+            let percent = |rate: Option<f64>| rate.map_or("-".into(), |r| format!("{:.1} %", 100.0 * r));
+            let of = if self.unlabeled > 0 { "attacked" } else { "rightly classified" };
             format!(
                 "clean accuracy {}, robust accuracy {}, fooling rate {} ({fooled} of {attacked} {of} windows)",
                 percent(self.clean_accuracy()),
@@ -162,13 +153,8 @@ impl Tally {
         }
         match self.unlabeled {
             0 => {}
-            n if n == self.windows => {
-                text += "; labels are the model's own, no ground truth was given"
-            }
-            n => {
-                text +=
-                    &format!("; {n} windows have no ground truth, their labels are the model's own")
-            }
+            n if n == self.windows => text += "; labels are the model's own, no ground truth was given",
+            n => text += &format!("; {n} windows have no ground truth, their labels are the model's own"),
         }
         text
     }
@@ -183,12 +169,7 @@ mod tests {
     use super::*;
 
     fn labels(truth: Option<usize>, target: Option<usize>, clean: usize, last: usize) -> Labels {
-        Labels {
-            truth,
-            target,
-            clean: Some(clean),
-            last: Some(last),
-        }
+        Labels { truth, target, clean: Some(clean), last: Some(last) }
     }
 
     #[test]
@@ -211,11 +192,7 @@ mod tests {
         ];
         for (truth, target, clean, last, already, fooled) in cases {
             let labels = labels(truth, target, clean, last);
-            assert_eq!(
-                (labels.already_fooled(), labels.fooled()),
-                (already, fooled),
-                "{labels:?}"
-            );
+            assert_eq!((labels.already_fooled(), labels.fooled()), (already, fooled), "{labels:?}");
         }
     }
 
@@ -225,17 +202,11 @@ mod tests {
         for (clean, last) in [(1, 1), (1, 2), (1, 0), (2, 2), (1, 1)] {
             tally.add(labels(Some(1), None, clean, last));
         }
-        tally.add(Labels {
-            truth: Some(1),
-            ..Labels::default()
-        });
+        tally.add(Labels { truth: Some(1), ..Labels::default() });
         assert_eq!(tally.clean_accuracy(), Some(0.8));
         assert_eq!(tally.robust_accuracy(), Some(0.4));
         assert_eq!(tally.fooling_rate(), Some(0.5));
-        assert_eq!(
-            (tally.windows, tally.unclassified, tally.already_fooled),
-            (6, 1, 1)
-        );
+        assert_eq!((tally.windows, tally.unclassified, tally.already_fooled), (6, 1, 1));
         assert_eq!(tally.correct, tally.attacked - tally.fooled);
         let mut twice = tally;
         twice.merge(&tally);
@@ -246,18 +217,10 @@ mod tests {
     fn without_the_truth_the_sentence_says_whose_labels_they_are() {
         let mut tally = Tally::default();
         tally.add(labels(None, None, 1, 2));
-        assert!(
-            tally.sentence().contains("the model's own"),
-            "{}",
-            tally.sentence()
-        );
+        assert!(tally.sentence().contains("the model's own"), "{}", tally.sentence());
         assert_eq!(tally.clean_accuracy(), None);
         let mut tally = Tally::default();
         tally.add(labels(Some(1), None, 1, 2));
-        assert!(
-            !tally.sentence().contains("the model's own"),
-            "{}",
-            tally.sentence()
-        );
+        assert!(!tally.sentence().contains("the model's own"), "{}", tally.sentence());
     }
 }

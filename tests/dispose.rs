@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 
-use common::models::{good, Good};
+use common::models::{Good, good};
 use common::{guarded, wait_until};
 use gst::prelude::*;
 
@@ -17,16 +17,15 @@ fn workers() -> usize {
     names.filter(|name| name.trim() == "sparseadv").count()
 }
 
-/// It is wrong to let go of a pipeline that plays, and GStreamer says so; all the same nothing of it may stay behind for ever.
+/// It is wrong to let go of a pipeline that plays, and GStreamer says so; all the same nothing of it may stay behind
+/// for ever.
 #[test]
 fn a_pipeline_that_is_dropped_while_it_plays_leaves_no_worker_behind() {
     guarded(60, || {
         let model = good(Good::default());
         for state in [gst::State::Paused, gst::State::Playing] {
-            let element = gst::ElementFactory::make("sparseadv")
-                .property("model", model.location())
-                .build()
-                .expect("an element");
+            let element =
+                gst::ElementFactory::make("sparseadv").property("model", model.location()).build().expect("an element");
             assert!(element.set_state(state).is_ok());
             wait_until("a worker", || workers() == 1);
             drop(element);

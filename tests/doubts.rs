@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Models that can be attacked and whose results are to be doubted, or that are not given what they would break: every program says so, or
-//! gets it right.
+//! Models that can be attacked and whose results are to be doubted, or that are not given what they would break: every
+//! program says so, or gets it right.
 
 mod common;
 
 use std::process::Command;
 
 use common::frames::{frame, rgb};
-use common::models::{
-    good, load, plain_metadata, traced, traced_with, weights, Good, ModelFile, SIDE,
-};
+use common::models::{Good, ModelFile, SIDE, good, load, plain_metadata, traced, traced_with, weights};
 use common::oracle::reports_in;
 use common::rig::Rig;
 use gstsparseadv::attack::Classifier;
@@ -25,9 +23,7 @@ fn linear(wrap: impl Fn(Tensor) -> Tensor) -> ModelFile {
 /// A linear classifier of what `first` makes of its input.
 fn linear_on(first: impl Fn(&Tensor) -> Tensor, wrap: impl Fn(Tensor) -> Tensor) -> ModelFile {
     let matrix = weights(3, &[3 * 4 * N * N, 4], 0.1);
-    let file = traced(4, false, |x| {
-        vec![wrap(first(x).flatten(1, -1).matmul(&matrix))]
-    });
+    let file = traced(4, false, |x| vec![wrap(first(x).flatten(1, -1).matmul(&matrix))]);
     file.with_metadata(&plain_metadata(4).to_string())
 }
 
@@ -45,14 +41,8 @@ fn not_warned(file: &ModelFile) {
 
 #[test]
 fn probabilities_in_place_of_logits() {
-    warned(
-        &linear(|z| z.softmax(-1, Kind::Float)),
-        &["sum to 1", "softmax", "no robustness"],
-    );
-    warned(
-        &linear(|z| z.softmax(-1, Kind::Float) * 100.0),
-        &["sum to 100", "percent"],
-    );
+    warned(&linear(|z| z.softmax(-1, Kind::Float)), &["sum to 1", "softmax", "no robustness"]);
+    warned(&linear(|z| z.softmax(-1, Kind::Float) * 100.0), &["sum to 100", "percent"]);
     warned(&linear(|z| z.sigmoid()), &["between 0 and 1", "sigmoid"]);
     // Logits up to a constant.
     not_warned(&linear(|z| z.log_softmax(-1, Kind::Float)));
@@ -68,15 +58,10 @@ fn probabilities_in_place_of_logits() {
 fn a_zero_gradient() {
     // All logits move alike: no label ever changes.
     warned(
-        &linear(|z| {
-            z.mean_dim(1i64, true, Kind::Float) + Tensor::from_slice(&[0.0f32, 1.0, 2.0, 3.0])
-        }),
+        &linear(|z| z.mean_dim(1i64, true, Kind::Float) + Tensor::from_slice(&[0.0f32, 1.0, 2.0, 3.0])),
         &["no gradient", "no robustness"],
     );
-    warned(
-        &linear(|z| (z * 1e6).softmax(-1, Kind::Float)),
-        &["no gradient", "no robustness"],
-    );
+    warned(&linear(|z| (z * 1e6).softmax(-1, Kind::Float)), &["no gradient", "no robustness"]);
     warned(&linear(|z| z.round()), &["no gradient", "no robustness"]);
 }
 
@@ -119,10 +104,7 @@ fn windows_without_a_gradient() {
 fn guessed_metadata() {
     common::guarded(60, || {
         let bare = bare();
-        warned(
-            &bare,
-            &["no metadata", "16 frames", "128x171", "112x112", ".pt.json"],
-        );
+        warned(&bare, &["no metadata", "16 frames", "128x171", "112x112", ".pt.json"]);
         let rig = Rig::new(&bare, &[]);
         let message = rig.bus.pop_filtered(&[gst::MessageType::Warning]);
         let message = message.expect("a warning on the bus");
@@ -153,24 +135,14 @@ fn bare() -> ModelFile {
 #[test]
 fn the_tool_says_that_metadata_are_guessed() {
     let model = bare();
-    let clip = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/examples/data/figures-walk.mp4"
-    );
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/figures-walk.mp4");
     let class = model.dir.path().join("set/a");
     std::fs::create_dir_all(&class).expect("a folder");
     for name in ["1.mp4", "2.mp4"] {
         std::fs::copy(clip, class.join(name)).expect("a clip");
     }
-    let (set, converted, attacked) = (
-        model.beside("set"),
-        model.beside("converted"),
-        model.beside("attacked.mp4"),
-    );
-    let runs: [&[&str]; 2] = [
-        &["attack", clip, &attacked],
-        &["convert", &set, &converted, "--workers", "2"],
-    ];
+    let (set, converted, attacked) = (model.beside("set"), model.beside("converted"), model.beside("attacked.mp4"));
+    let runs: [&[&str]; 2] = [&["attack", clip, &attacked], &["convert", &set, &converted, "--workers", "2"]];
     for run in runs {
         let mut tool = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
         tool.args(run).args(["--model", model.location()]);
@@ -202,9 +174,7 @@ fn models_that_write_into_their_input_get_a_copy() {
         y
     };
     let linears = [linear_on(halved, |z| z), linear_on(behind, |z| z)];
-    let view: Vec<f32> = (0..4 * 3 * SIDE * SIDE)
-        .map(|i| ((i * 97 + i / 31) % 256) as f32)
-        .collect();
+    let view: Vec<f32> = (0..4 * 3 * SIDE * SIDE).map(|i| ((i * 97 + i / 31) % 256) as f32).collect();
     for file in linears {
         let mut model = load(&file);
         assert_eq!(model.warnings(), Vec::<String>::new());
@@ -228,11 +198,7 @@ fn models_that_write_into_their_input_get_a_copy() {
 
 #[test]
 fn other_precisions_work() {
-    for (kind, warns) in [
-        (Kind::Double, false),
-        (Kind::Half, true),
-        (Kind::BFloat16, true),
-    ] {
+    for (kind, warns) in [(Kind::Double, false), (Kind::Half, true), (Kind::BFloat16, true)] {
         let input = (weights(9, &[1, 3, 4, N, N], 0.5) + 0.5).to_kind(kind);
         let matrix = weights(3, &[3 * 4 * N * N, 4], 0.1).to_kind(kind);
         let file = traced_with(&[input], |x| vec![x[0].flatten(1, -1).matmul(&matrix)]);

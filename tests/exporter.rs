@@ -10,10 +10,7 @@ fn checkpoints_and_models_are_exported_or_refused_with_a_sentence() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join(".venv/bin/python");
     let mut check = Command::new(python);
-    let check = check
-        .arg(root.join("tests/python/export_check.py"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .output();
+    let check = check.arg(root.join("tests/python/export_check.py")).env("PYTHONDONTWRITEBYTECODE", "1").output();
     let check = check.expect("expected .venv/bin/python; run tests/run.sh");
     assert!(
         check.status.success(),

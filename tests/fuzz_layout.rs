@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Buffers of every layout that a GstVideoMeta can tell of, right and wrong: each is read and written within its bytes, or refused.
+//! Buffers of every layout that a GstVideoMeta can tell of, right and wrong: each is read and written within its bytes,
+//! or refused.
 //!
-//! A normal test run takes few cases of a fixed seed. Under valgrind, with many and other ones (libtorch's own loading is slow there;
-//! `planes` goes through the layer below the elements, `elements` through both elements' chain functions):
+//! A normal test run takes few cases of a fixed seed. Under valgrind, with many and other ones (libtorch's own loading
+//! is slow there; `planes` goes through the layer below the elements, `elements` through both elements' chain
+//! functions):
 //!
 //! ```sh
 //! cargo test --release --no-run --test fuzz_layout
@@ -17,12 +19,12 @@ mod common;
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstsparseadv::sparseadv::format;
-use gstsparseadv::sparseadv::planes::{check, Frame, FrameMut};
+use gstsparseadv::sparseadv::planes::{Frame, FrameMut, check};
 use gstsparseadv::video::{Chroma, Geometry, Rows, RowsMut, View};
 
 use common::frames::info;
 use common::guarded;
-use common::models::{good, Good};
+use common::models::{Good, good};
 
 const FORMATS: [VideoFormat; 8] = [
     VideoFormat::I420,
@@ -89,16 +91,7 @@ impl Case {
         let mut bytes = end + random.below(3);
         if random.one_in(2) {
             let p = random.below(info.n_planes() as usize);
-            let wild = [
-                0,
-                1,
-                -1,
-                i32::MIN,
-                i32::MAX,
-                1 << 30,
-                stride[p] / 2,
-                -stride[p],
-            ];
+            let wild = [0, 1, -1, i32::MIN, i32::MAX, 1 << 30, stride[p] / 2, -stride[p]];
             match random.below(3) {
                 0 => stride[p] = wild[random.below(wild.len())],
                 1 => offset[p] = [usize::MAX, usize::MAX / 2, bytes, bytes + 9, 0][random.below(5)],
@@ -137,13 +130,7 @@ impl Case {
             offset[..info.n_planes() as usize].copy_from_slice(info.offset());
             stride[..info.n_planes() as usize].copy_from_slice(info.stride());
         }
-        Self {
-            info,
-            buffer,
-            meta,
-            offset,
-            stride,
-        }
+        Self { info, buffer, meta, offset, stride }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -199,8 +186,7 @@ fn extent(info: &VideoInfo, plane: usize) -> (usize, usize) {
     let components = (0..format.n_components() as usize).filter(of_plane);
     let extents = components.map(|c| {
         let width = format.scale_width(c as u8, info.width()) as usize;
-        let row =
-            (width - 1) * format.pixel_stride()[c] as usize + format.poffset()[c] as usize + 1;
+        let row = (width - 1) * format.pixel_stride()[c] as usize + format.poffset()[c] as usize + 1;
         (row, format.scale_height(c as u8, info.height()) as usize)
     });
     extents.max().expect("a component")
@@ -230,10 +216,7 @@ fn planes_are_read_and_written_within_their_bytes() {
     let cases = setting("FUZZ_CASES", 3000);
     for n in 0..cases {
         let mut case = Case::new(&mut random);
-        let about = format!(
-            "case {n}: {:?} {:?} {:?}",
-            case.meta, case.offset, case.stride
-        );
+        let about = format!("case {n}: {:?} {:?} {:?}", case.meta, case.offset, case.stride);
         let (readable, before) = (case.readable(), case.bytes());
         match Frame::read(&case.buffer, &case.info) {
             Ok(frame) => {
@@ -248,10 +231,7 @@ fn planes_are_read_and_written_within_their_bytes() {
             }
             Err(text) => {
                 assert!(!readable, "{about}: {text}");
-                assert!(
-                    text.contains("Expected") && text.contains("found"),
-                    "{text}"
-                );
+                assert!(text.contains("Expected") && text.contains("found"), "{text}");
                 assert!(check(&case.buffer, &case.info).is_err());
                 continue;
             }
@@ -267,11 +247,7 @@ fn planes_are_read_and_written_within_their_bytes() {
         let info = case.info.clone();
         let buffer = case.buffer.make_mut();
         let layout = format::layout(&info);
-        let geometry = Geometry {
-            resized: [8, 8],
-            crop: [8, 8],
-            antialias: false,
-        };
+        let geometry = Geometry { resized: [8, 8], crop: [8, 8], antialias: false };
         let view = View::new(&layout, geometry, Chroma::Repeated);
         let mut frame = FrameMut::write(buffer, &info).expect("a frame to write to");
         view.render(&mut frame, &vec![9.0; view.len()]);
@@ -279,10 +255,7 @@ fn planes_are_read_and_written_within_their_bytes() {
         drop(frame);
         let _ = view.sample(&Frame::read(&case.buffer, &info).expect("a frame"));
         for (at, (a, b)) in before.iter().zip(case.bytes()).enumerate() {
-            assert!(
-                *a == b || owners[at] == 1,
-                "{about}: byte {at} is of no plane"
-            );
+            assert!(*a == b || owners[at] == 1, "{about}: byte {at} is of no plane");
         }
     }
     assert!(accepted > cases / 6, "only {accepted} of {cases} are right");
@@ -306,23 +279,17 @@ fn elements_take_or_refuse_whole_frames() {
         for n in 0..setting("FUZZ_CASES", 3000) / 50 {
             let case = Case::new(&mut random);
             for name in ["sparseadv", "clipclassifier"] {
-                let element = gst::ElementFactory::make(name)
-                    .build()
-                    .expect("the element");
+                let element = gst::ElementFactory::make(name).build().expect("the element");
                 element.set_property("model", model.location());
                 if name == "sparseadv" {
                     element.set_property_from_str("max-iterations", "1");
                 }
-                let mut harness =
-                    gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
+                let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
                 harness.set_src_caps(case.info.to_caps().expect("caps"));
                 let pushed = harness.push(case.buffer.copy_deep().expect("a copy"));
                 let right = case.readable();
                 let shared = right && case.owners().iter().any(|n| *n > 1);
-                let about = format!(
-                    "{name}, case {n}: {:?} {:?} {:?}",
-                    case.meta, case.offset, case.stride
-                );
+                let about = format!("{name}, case {n}: {:?} {:?} {:?}", case.meta, case.offset, case.stride);
                 if !right || (shared && name == "sparseadv") {
                     assert!(pushed.is_err(), "{about}");
                     continue;

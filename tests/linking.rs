@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What a machine without a GPU can check of the CUDA path: that the libraries which register it are linked at all, and that the libtorch
-//! beside the build is found without LD_LIBRARY_PATH. Both fail silently otherwise.
+//! What a machine without a GPU can check of the CUDA path: that the libraries which register it are linked at all, and
+//! that the libtorch beside the build is found without LD_LIBRARY_PATH. Both fail silently otherwise.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,14 +11,9 @@ fn dynamic_section() -> String {
     let exe = std::env::current_exe().expect("this program's path");
     let deps = exe.parent().expect("its folder");
     let places = [deps.parent().expect("the profile's folder"), deps];
-    let plugin: Vec<PathBuf> = places
-        .iter()
-        .map(|folder| folder.join("libgstsparseadv.so"))
-        .filter(|path| path.exists())
-        .collect();
-    let plugin = plugin
-        .first()
-        .expect("expected a built plugin; run `cargo build --release` first");
+    let plugin: Vec<PathBuf> =
+        places.iter().map(|folder| folder.join("libgstsparseadv.so")).filter(|path| path.exists()).collect();
+    let plugin = plugin.first().expect("expected a built plugin; run `cargo build --release` first");
     let output = Command::new("readelf").arg("-d").arg(plugin).output();
     let output = output.expect("expected readelf, of the package binutils");
     assert!(output.status.success());
@@ -32,20 +27,11 @@ fn libtorch_is_found_by_the_run_path() {
     assert!(!section.contains("(RUNPATH)"), "{section}");
     let line = section.lines().find(|l| l.contains("(RPATH)"));
     let line = line.expect("a run path");
-    let path = line
-        .split(['[', ']'])
-        .nth(1)
-        .expect("a path")
-        .split(':')
-        .next();
+    let path = line.split(['[', ']']).nth(1).expect("a path").split(':').next();
     let lib = PathBuf::from(path.expect("a path"));
     assert!(lib.join("libtorch_cpu.so").exists(), "{line}");
     // A wheel with CUDA registers it from a library of which no symbol is called.
-    assert_eq!(
-        lib.join("libtorch_cuda.so").exists(),
-        section.contains("[libtorch_cuda.so]"),
-        "{section}"
-    );
+    assert_eq!(lib.join("libtorch_cuda.so").exists(), section.contains("[libtorch_cuda.so]"), "{section}");
 }
 
 /// ROS, conda and CUDA set-ups put folders with another libtorch into LD_LIBRARY_PATH.
@@ -60,10 +46,7 @@ fn another_libtorch_in_the_library_path_does_no_harm() {
         assert!(compiler.status().expect("a C compiler").success());
     }
     let mut tool = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
-    let ran = tool
-        .arg("--version")
-        .env("LD_LIBRARY_PATH", folder.path())
-        .output();
+    let ran = tool.arg("--version").env("LD_LIBRARY_PATH", folder.path()).output();
     let ran = ran.expect("the tool");
     assert!(ran.status.success(), "{ran:?}");
 }

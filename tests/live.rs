@@ -6,11 +6,11 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use gst::prelude::*;
 use gst::ClockTime;
+use gst::prelude::*;
 
-use common::frames::{frame, rgb, FRAME};
-use common::models::{good, Good, ModelFile};
+use common::frames::{FRAME, frame, rgb};
+use common::models::{Good, ModelFile, good};
 use common::oracle::{meta, real, reports_in};
 use common::rig::Rig;
 use common::{guarded, wait_until};
@@ -38,10 +38,7 @@ fn latency_is_the_window_and_the_budget() {
             (&[], frames(3) + frames(4)),
             (&[("stride", "2")], frames(3) + frames(2)),
             (&[("frame-step", "2")], frames(6) + frames(8)),
-            (
-                &[("time-budget", "50000000")],
-                frames(3) + ClockTime::from_mseconds(50),
-            ),
+            (&[("time-budget", "50000000")], frames(3) + ClockTime::from_mseconds(50)),
             (&[("time-budget", "0")], frames(3)),
             (&[("enabled", "false")], ClockTime::ZERO),
         ];
@@ -69,9 +66,7 @@ fn what_is_not_live_is_not_made_live() {
 
 fn latency_messages(rig: &Rig) -> usize {
     let messages = rig.messages();
-    let latency = messages
-        .iter()
-        .filter(|m| m.type_() == gst::MessageType::Latency);
+    let latency = messages.iter().filter(|m| m.type_() == gst::MessageType::Latency);
     latency.count()
 }
 
@@ -97,11 +92,7 @@ fn a_new_latency_is_told() {
 /// One forward pass takes about this long.
 fn slow_model(pass: Duration) -> ModelFile {
     common::init();
-    let variant = |ballast| Good {
-        ballast,
-        features: false,
-        ..Good::default()
-    };
+    let variant = |ballast| Good { ballast, features: false, ..Good::default() };
     let model = good(variant(20));
     let black = [vec![0; 768]];
     model.logits(&black);
@@ -134,9 +125,7 @@ fn run(model: &ModelFile, properties: &str, sink: &str) -> Run {
     let note = first.clone();
     let pad = attack.static_pad("sink").expect("a pad");
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        note.lock()
-            .expect("a time")
-            .get_or_insert_with(Instant::now);
+        note.lock().expect("a time").get_or_insert_with(Instant::now);
         gst::PadProbeReturn::Ok
     });
     let count = std::sync::Arc::new(std::sync::Mutex::new((0, None)));
@@ -173,13 +162,7 @@ fn run(model: &ModelFile, properties: &str, sink: &str) -> Run {
     assert!(pipeline.set_state(gst::State::Null).is_ok());
     let first = first.lock().expect("a time").expect("a frame");
     let (came, last) = *count.lock().expect("a count");
-    Run {
-        took: last.expect("a frame") - first,
-        latency: latency.into(),
-        came,
-        messages,
-        stats,
-    }
+    Run { took: last.expect("a frame") - first, latency: latency.into(), came, messages, stats }
 }
 
 const SINK: &str = "fakesink name=end sync=true signal-handoffs=true";
@@ -190,10 +173,7 @@ fn no_lateness(run: &Run) {
     let slack = Duration::from_millis(1500);
     let (took, latency) = (run.took, run.latency);
     println!("took {took:?} with a latency of {latency:?}; {}", run.stats);
-    assert!(
-        took < stream + latency + slack,
-        "late: {took:?}, latency {latency:?}"
-    );
+    assert!(took < stream + latency + slack, "late: {took:?}, latency {latency:?}");
     assert!(took + slack > stream, "{took:?}");
 }
 
@@ -266,15 +246,8 @@ fn frames_of_a_slow_model_leave_on_time() {
         println!("the latest frame took {latest:?}, the latency is {own:?}");
         // Two other jobs may share the processor.
         assert!(latest < own + Duration::from_millis(400), "{latest:?}");
-        let clean = rig
-            .buffers()
-            .iter()
-            .filter(|b| !meta(b).is_some_and(|m| m.keyframe))
-            .count();
-        assert!(
-            clean >= 36,
-            "no pass ends in time, yet frames are perturbed"
-        );
+        let clean = rig.buffers().iter().filter(|b| !meta(b).is_some_and(|m| m.keyframe)).count();
+        assert!(clean >= 36, "no pass ends in time, yet frames are perturbed");
     });
 }
 
@@ -282,11 +255,7 @@ fn frames_of_a_slow_model_leave_on_time() {
 fn a_budget_bounds_an_attack_that_is_not_live() {
     guarded(60, || {
         let model = slow_model(Duration::from_millis(10));
-        let endless = [
-            ("patience", "0"),
-            ("max-iterations", "1000000"),
-            ("time-budget", "300000000"),
-        ];
+        let endless = [("patience", "0"), ("max-iterations", "1000000"), ("time-budget", "300000000")];
         let rig = Rig::new(&model, &endless);
         rig.begin(&rgb());
         rig.feed((0..8).map(|i| frame(&rgb(), i)));
@@ -298,10 +267,7 @@ fn a_budget_bounds_an_attack_that_is_not_live() {
             assert!((0.1..0.9).contains(&seconds), "{report}");
             assert_eq!(report["overrun"], true, "{report}");
         }
-        assert!(
-            reports.iter().any(|r| r["success"] == true),
-            "the best so far is used"
-        );
+        assert!(reports.iter().any(|r| r["success"] == true), "the best so far is used");
     });
 }
 

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::models::{load, traced, weights, ModelFile, SIDE};
+use common::models::{ModelFile, SIDE, load, traced, weights};
 use gstsparseadv::attack::{Classifier, Weighing};
 use gstsparseadv::model::{DeviceChoice, Model};
 use serde_json::json;
@@ -14,9 +14,7 @@ const T: usize = 5;
 const FRAME: usize = 3 * SIDE * SIDE;
 
 fn view() -> Vec<f32> {
-    (0..T * FRAME)
-        .map(|i| ((i * 97 + i / 31) % 256) as f32)
-        .collect()
+    (0..T * FRAME).map(|i| ((i * 97 + i / 31) % 256) as f32).collect()
 }
 
 #[test]
@@ -31,9 +29,7 @@ fn input_gradient_by_finite_differences() {
         let n = (T * FRAME) as i64;
         let linear = weights(3, &[n, 3], 0.05 / span as f32);
         // Smooth everywhere, and curved: a wrong scale or place cannot hide.
-        let file = traced(T, btchw, move |x| {
-            vec![x.reshape([1, n]).matmul(&linear).tanh() * 2.0]
-        });
+        let file = traced(T, btchw, move |x| vec![x.reshape([1, n]).matmul(&linear).tanh() * 2.0]);
         let metadata = json!({
             "window": T, "layout": if btchw { "BTCHW" } else { "BCTHW" }, "resize": [SIDE, SIDE], "crop": [SIDE, SIDE],
             "channels": channels, "range": range, "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.75, 1.5],
@@ -43,30 +39,20 @@ fn input_gradient_by_finite_differences() {
         let cotangent = [1.0, -0.5, 0.25];
         model.forward(&view).unwrap();
         let mut gradient = vec![0.0; view.len()];
-        model
-            .backward(&cotangent, &[0, 1, 2, 3, 4], &mut gradient)
-            .unwrap();
+        model.backward(&cotangent, &[0, 1, 2, 3, 4], &mut gradient).unwrap();
         let mut value = |i: usize, h: f32| {
             let mut moved = view.clone();
             moved[i] += h;
             let logits = model.forward(&moved).unwrap();
-            logits
-                .iter()
-                .zip(cotangent)
-                .map(|(z, c)| f64::from(z * c))
-                .sum::<f64>()
+            logits.iter().zip(cotangent).map(|(z, c)| f64::from(z * c)).sum::<f64>()
         };
         let largest = gradient.iter().fold(0.0f32, |m, g| m.max(g.abs()));
         for i in (0..view.len()).step_by(view.len() / 61) {
             let h = 4.0;
             let numeric = (value(i, h) - value(i, -h)) / f64::from(2.0 * h);
             let error = (numeric - f64::from(gradient[i])).abs();
-            // The logits' seven digits over eight grey levels, and the curvature within them.
-            assert!(
-                error < 2e-2 * f64::from(largest),
-                "{i}: {numeric} {}",
-                gradient[i]
-            );
+            // The logits' seven digits over eight gray levels, and the curvature within them.
+            assert!(error < 2e-2 * f64::from(largest), "{i}: {numeric} {}", gradient[i]);
         }
     }
 }
@@ -107,17 +93,14 @@ fn assert_close(found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len());
     for (f, e) in found.iter().zip(expected) {
         // Means of a few numbers in single precision.
-        assert!(
-            (f - e).abs() < 1e-6 * e.abs().max(1e-3),
-            "{found:?} {expected:?}"
-        );
+        assert!((f - e).abs() < 1e-6 * e.abs().max(1e-3), "{found:?} {expected:?}");
     }
 }
 
 #[test]
 fn equation_3_weighs_each_frame_by_its_own_step() {
     let linear = weights(7, &[3 * T as i64, 2], 1.0);
-    // Colour means: channels 3, steps T.
+    // Color means: channels 3, steps T.
     let map = |x: &Tensor| x.mean_dim(&[3i64, 4][..], true, Kind::Float);
     let mut model = load(&linear_of(map, &linear));
     assert_eq!(model.feature_shape().unwrap(), [1, 3, T as i64, 1, 1]);
@@ -138,13 +121,7 @@ fn equation_4_averages_the_steps_that_cover_a_frame() {
         map.mean_dim(&[3i64, 4][..], true, Kind::Float)
     };
     let mut model = load(&linear_of(map, &linear));
-    let steps = [
-        vec![0, 1],
-        vec![0, 1, 2],
-        vec![1, 2, 3],
-        vec![2, 3, 4],
-        vec![3, 4],
-    ];
+    let steps = [vec![0, 1], vec![0, 1, 2], vec![1, 2, 3], vec![2, 3, 4], vec![3, 4]];
     assert_eq!(model.feature_coverage().unwrap().steps(), steps);
     model.forward(&view()).unwrap();
     let w = step_weights(&linear, 3, T as i64, 1);
@@ -182,10 +159,5 @@ fn devices() {
         assert_eq!(text.parse::<DeviceChoice>().is_ok(), found, "{text}");
     }
     let missing = DeviceChoice::Cuda(900).open().unwrap_err().to_string();
-    assert!(
-        missing.contains("cuda:900")
-            && missing.contains("found")
-            && missing.contains("device=auto"),
-        "{missing}"
-    );
+    assert!(missing.contains("cuda:900") && missing.contains("found") && missing.contains("device=auto"), "{missing}");
 }

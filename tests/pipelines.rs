@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Whole pipelines, in this process and by `gst-launch-1.0` with the built plugin: real containers, codecs, seeks and other elements.
+//! Whole pipelines, in this process and by `gst-launch-1.0` with the built plugin: real containers, codecs, seeks and
+//! other elements.
 
 mod common;
 
@@ -12,7 +13,7 @@ use gst::prelude::*;
 use serde_json::Value;
 
 use common::guarded;
-use common::models::{good, Good, ModelFile};
+use common::models::{Good, ModelFile, good};
 use common::oracle::{list, number, reports_in};
 use common::pipeline::{pulled, run, until_eos};
 
@@ -22,9 +23,7 @@ const RAW: &str = "video/x-raw,format=I420,width=64,height=48,framerate=25/1";
 /// A clip of a moving ball.
 fn clip(model: &ModelFile, name: &str, encoder: &str) -> String {
     let location = model.beside(name);
-    run(&format!(
-        "videotestsrc pattern=ball num-buffers={FRAMES} ! {RAW} ! {encoder} ! filesink location={location}"
-    ));
+    run(&format!("videotestsrc pattern=ball num-buffers={FRAMES} ! {RAW} ! {encoder} ! filesink location={location}"));
     location
 }
 
@@ -40,15 +39,14 @@ fn decoded(location: &str) -> Vec<Vec<u8>> {
 const CLIPS: [(&str, &str); 3] = [
     ("a.mp4", "x264enc ! mp4mux"),
     ("a.avi", "avenc_mpeg4 ! avimux"),
-    (
-        "a.webm",
-        "vp9enc deadline=1 cpu-used=8 lag-in-frames=0 ! webmmux",
-    ),
+    ("a.webm", "vp9enc deadline=1 cpu-used=8 lag-in-frames=0 ! webmmux"),
 ];
 
 /// The pipeline of the README, word for word.
 fn readme(input: &str, model: &str, output: &str) -> String {
-    format!("filesrc location={input} ! decodebin ! sparseadv model={model} ! x264enc ! mp4mux ! filesink location={output}")
+    format!(
+        "filesrc location={input} ! decodebin ! sparseadv model={model} ! x264enc ! mp4mux ! filesink location={output}"
+    )
 }
 
 #[test]
@@ -78,9 +76,7 @@ fn plugin() -> PathBuf {
         Some((time, path))
     };
     let newest = places.iter().filter_map(built).max();
-    newest
-        .expect("libgstsparseadv.so beside the test: run cargo build --release first")
-        .1
+    newest.expect("libgstsparseadv.so beside the test: run cargo build --release first").1
 }
 
 /// `gst-launch-1.0` as a user has it, with nothing but the plugin's directory told.
@@ -101,11 +97,7 @@ fn launch(directory: &Path, arguments: &[&str]) -> std::process::Output {
 
 fn text(output: &std::process::Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(out),
-        String::from_utf8_lossy(err)
-    )
+    format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
 }
 
 #[test]
@@ -137,10 +129,7 @@ fn gst_launch_says_what_is_wrong() {
         let text = text(&ended);
         let error = text.lines().find(|l| l.starts_with("ERROR: from element"));
         let error = error.unwrap_or_else(|| panic!("{text}"));
-        assert!(
-            error.contains("/missing.pt") && error.contains("cannot be read"),
-            "{error}"
-        );
+        assert!(error.contains("/missing.pt") && error.contains("cannot be read"), "{error}");
     });
 }
 
@@ -153,14 +142,9 @@ fn frames_that_are_not_reported_are_identical() {
         let (clean, attacked) = (model.beside("clean.mkv"), model.beside("attacked.mkv"));
         let source = format!("videotestsrc pattern=ball num-buffers=43 ! {RAW}");
         let coder = "avenc_ffv1 ! matroskamux ! filesink";
-        let element = format!(
-            "sparseadv model={} report-location={report} grow-after=0",
-            model.location()
-        );
+        let element = format!("sparseadv model={} report-location={report} grow-after=0", model.location());
         run(&format!("{source} ! {coder} location={clean}"));
-        run(&format!(
-            "{source} ! {element} ! {coder} location={attacked}"
-        ));
+        run(&format!("{source} ! {element} ! {coder} location={attacked}"));
         let (clean, attacked) = (decoded(&clean), decoded(&attacked));
         assert_eq!((clean.len(), attacked.len()), (43, 43));
         let text = std::fs::read_to_string(report).expect("a report");
@@ -214,10 +198,7 @@ fn shown(pipeline: &gst::Pipeline) -> impl Fn() -> Vec<u64> {
     let pad = sink.static_pad("sink").expect("a pad");
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let pts = info.buffer().and_then(|b| b.pts());
-        noted
-            .lock()
-            .expect("times")
-            .extend(pts.map(|t| t.mseconds()));
+        noted.lock().expect("times").extend(pts.map(|t| t.mseconds()));
         gst::PadProbeReturn::Ok
     });
     move || std::mem::take(&mut *times.lock().expect("times"))
@@ -296,13 +277,7 @@ fn a_tee_keeps_its_frames() {
 #[test]
 fn two_in_a_row() {
     guarded(60, || {
-        let (four, six) = (
-            good(Good::default()),
-            good(Good {
-                window: 6,
-                ..Good::default()
-            }),
-        );
+        let (four, six) = (good(Good::default()), good(Good { window: 6, ..Good::default() }));
         let messages = run(&format!(
             "videotestsrc pattern=ball num-buffers=24 ! {RAW} ! sparseadv name=a model={} ! sparseadv name=b model={} ! fakesink sync=false",
             four.location(),
@@ -350,10 +325,8 @@ fn formats_that_are_not_taken() {
 fn stops_at_any_moment() {
     guarded(60, || {
         let model = good(Good::default());
-        let text = format!(
-            "videotestsrc pattern=ball ! {RAW} ! sparseadv model={} ! fakesink sync=false",
-            model.location()
-        );
+        let text =
+            format!("videotestsrc pattern=ball ! {RAW} ! sparseadv model={} ! fakesink sync=false", model.location());
         let pipeline = gst::parse::launch(&text).expect("a pipeline");
         for wait in 0..12 {
             assert!(pipeline.set_state(gst::State::Playing).is_ok());

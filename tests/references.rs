@@ -2,14 +2,14 @@
 
 //! The numerical parts against figures that PyTorch and NumPy made (tests/python/make_references.py).
 
-use gstsparseadv::attack::keyframes::{count_to_boundary, descending, frame_means, normalised};
+use gstsparseadv::attack::keyframes::{count_to_boundary, descending, frame_means, normalized};
 use gstsparseadv::attack::norm;
 use gstsparseadv::attack::optimizer::{Kind, Optimizer};
 use gstsparseadv::model::features::Coverage;
 use gstsparseadv::model::metadata::FeatureWindow;
-use gstsparseadv::video::taps::resample;
-use gstsparseadv::video::taps::Taps;
 use gstsparseadv::video::Color;
+use gstsparseadv::video::taps::Taps;
+use gstsparseadv::video::taps::resample;
 use serde_json::Value;
 
 fn references() -> Value {
@@ -62,14 +62,7 @@ fn resize_and_crop() {
                 Taps::resize(input, resize[axis], range, antialias)
             };
             let mut out = vec![0.0; crop[0] * crop[1]];
-            resample(
-                &plane,
-                width,
-                &taps(height, 0),
-                &taps(width, 1),
-                &mut Vec::new(),
-                &mut out,
-            );
+            resample(&plane, width, &taps(height, 0), &taps(width, 1), &mut Vec::new(), &mut out);
             assert_close(widen(out), &numbers(&case[name]));
         }
     }
@@ -81,10 +74,7 @@ fn l21_and_its_gradient() {
     let norms = &references["norms"];
     let delta = floats(&norms["delta"]);
     let len = delta.len() / sizes(&norms["shape"])[0];
-    assert!(
-        delta.chunks(len).any(|f| f.iter().all(|v| *v == 0.0)),
-        "a zero frame must be among them"
-    );
+    assert!(delta.chunks(len).any(|f| f.iter().all(|v| *v == 0.0)), "a zero frame must be among them");
     assert_close([norm::l21(&delta, len)], &numbers(&norms["l21"]));
     let mut gradient = vec![f32::NAN; delta.len()];
     norm::l21_gradient(&delta, len, &mut gradient);
@@ -99,10 +89,7 @@ fn adam_steps() {
         let lr = run["lr"].as_f64().unwrap() as f32;
         let mut adam = Optimizer::new(Kind::Adam, values.len());
         let gradients = run["gradients"].as_array().unwrap();
-        for (gradient, after) in gradients
-            .iter()
-            .zip(run["after_each_step"].as_array().unwrap())
-        {
+        for (gradient, after) in gradients.iter().zip(run["after_each_step"].as_array().unwrap()) {
             adam.descend(lr, &mut values, &floats(gradient));
             assert_close(widen(values.clone()), &numbers(after));
         }
@@ -110,11 +97,11 @@ fn adam_steps() {
 }
 
 #[test]
-fn colour_matrices() {
+fn color_matrices() {
     let references = references();
-    let colours = &references["colours"];
-    let triples = colours["yuv"].as_array().unwrap();
-    for case in colours["cases"].as_array().unwrap() {
+    let colors = &references["colors"];
+    let triples = colors["yuv"].as_array().unwrap();
+    for case in colors["cases"].as_array().unwrap() {
         let matrix = Color::Yuv {
             kr: case["kr"].as_f64().unwrap() as f32,
             kb: case["kb"].as_f64().unwrap() as f32,
@@ -123,11 +110,8 @@ fn colour_matrices() {
         .matrix();
         for (yuv, expected) in triples.iter().zip(case["rgb"].as_array().unwrap()) {
             let yuv = floats(yuv);
-            let rgb = matrix.to_rgb.map(|row| {
-                (0..3)
-                    .map(|c| f64::from(row[c] * (yuv[c] - matrix.offset[c])))
-                    .sum::<f64>()
-            });
+            let rgb =
+                matrix.to_rgb.map(|row| (0..3).map(|c| f64::from(row[c] * (yuv[c] - matrix.offset[c]))).sum::<f64>());
             // Products of up to 240 * 2 in single precision.
             for (f, e) in rgb.iter().zip(numbers(expected)) {
                 assert!((f - e).abs() < 1e-3, "{f} is not {e}");
@@ -136,9 +120,7 @@ fn colour_matrices() {
         // The way back is the inverse.
         for k in 0..3 {
             for j in 0..3 {
-                let product: f32 = (0..3)
-                    .map(|c| matrix.to_rgb[k][c] * matrix.from_rgb[c][j])
-                    .sum();
+                let product: f32 = (0..3).map(|c| matrix.to_rgb[k][c] * matrix.from_rgb[c][j]).sum();
                 assert!((product - f32::from(u8::from(k == j))).abs() < 1e-5);
             }
         }
@@ -151,7 +133,7 @@ fn weights_of_equation_3() {
     let input = &references["weights"]["input"];
     let frames = sizes(&input["shape"])[0];
     let means = frame_means(&floats(&input["gradient"]), frames);
-    assert_close(normalised(&means), &numbers(&input["weights"]));
+    assert_close(normalized(&means), &numbers(&input["weights"]));
 }
 
 #[test]
@@ -168,10 +150,7 @@ fn weights_of_equation_4() {
         let steps = numbers(&case["step_sums"]);
         let frames = sizes(&case["frames"])[0];
         let coverage = Coverage::from_window(frames, steps.len(), window);
-        assert_close(
-            normalised(&coverage.frame_weights(&steps)),
-            &numbers(&case["weights"]),
-        );
+        assert_close(normalized(&coverage.frame_weights(&steps)), &numbers(&case["weights"]));
     }
 }
 

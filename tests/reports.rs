@@ -5,12 +5,12 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{symlink, FileTypeExt};
+use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
 
 use common::frames::{frame, rgb};
 use common::guarded;
-use common::models::{good, Good, ModelFile};
+use common::models::{Good, ModelFile, good};
 use common::oracle::number;
 use common::pipeline::run;
 use gst::prelude::*;
@@ -41,9 +41,7 @@ fn play(text: &str, stop_after: Option<usize>) -> (Option<String>, Vec<String>) 
     };
     let ends = [gst::MessageType::Eos, gst::MessageType::Error];
     while started.is_ok() {
-        let message = bus
-            .timed_pop(gst::ClockTime::from_seconds(40))
-            .expect("an end");
+        let message = bus.timed_pop(gst::ClockTime::from_seconds(40)).expect("an end");
         hear(&message);
         let is_window = |s: &gst::StructureRef| s.name().ends_with("-window");
         windows += usize::from(message.structure().is_some_and(is_window));
@@ -62,12 +60,8 @@ fn play(text: &str, stop_after: Option<usize>) -> (Option<String>, Vec<String>) 
 
 /// Both elements with a report, and nothing else in common.
 fn elements(model: &ModelFile, report: &str) -> [String; 2] {
-    ["sparseadv max-iterations=2", "clipclassifier"].map(|element| {
-        format!(
-            "{element} model={} report-location={report}",
-            model.location()
-        )
-    })
+    ["sparseadv max-iterations=2", "clipclassifier"]
+        .map(|element| format!("{element} model={} report-location={report}", model.location()))
 }
 
 fn lines(path: impl AsRef<Path>) -> usize {
@@ -85,20 +79,11 @@ fn an_older_report_stays_until_the_stream_has_ended() {
         for element in elements(&model, &report) {
             fs::write(&report, OLD).expect("a file");
             // Fails.
-            let (error, _) = play(
-                &format!(
-                    "{} ! {element} ! identity error-after=9 ! fakesink",
-                    source()
-                ),
-                None,
-            );
+            let (error, _) = play(&format!("{} ! {element} ! identity error-after=9 ! fakesink", source()), None);
             assert!(error.is_some());
             assert_eq!(fs::read_to_string(&report).expect("the report"), OLD);
             // The source fails, and ends the stream.
-            let text = format!(
-                "{} ! identity error-after=9 ! {element} ! fakesink",
-                source()
-            );
+            let text = format!("{} ! identity error-after=9 ! {element} ! fakesink", source());
             let (error, _) = play(&text, None);
             assert!(error.is_some());
             assert_eq!(fs::read_to_string(&report).expect("the report"), OLD);
@@ -107,14 +92,10 @@ fn an_older_report_stays_until_the_stream_has_ended() {
             let _ = play(&text, None);
             assert_eq!(fs::read_to_string(&report).expect("the report"), OLD);
             // Is stopped.
-            let endless =
-                format!("videotestsrc pattern=ball is-live=true ! {RGB} ! {element} ! fakesink");
+            let endless = format!("videotestsrc pattern=ball is-live=true ! {RGB} ! {element} ! fakesink");
             let (error, warnings) = play(&endless, Some(2));
             assert_eq!(error, None);
-            assert!(
-                warnings.iter().any(|w| w.contains(&incomplete)),
-                "{warnings:?}"
-            );
+            assert!(warnings.iter().any(|w| w.contains(&incomplete)), "{warnings:?}");
             assert_eq!(fs::read_to_string(&report).expect("the report"), OLD);
             assert!(lines(&incomplete) >= 2);
             // Ends.
@@ -130,10 +111,7 @@ fn an_older_report_stays_until_the_stream_has_ended() {
 #[test]
 fn a_report_takes_the_place_of_no_input() {
     guarded(60, || {
-        let model = good(Good {
-            sidecar: true,
-            ..Good::default()
-        });
+        let model = good(Good { sidecar: true, ..Good::default() });
         let m = model.location();
         let link = model.beside("link");
         symlink(m, &link).expect("a link");
@@ -145,28 +123,20 @@ fn a_report_takes_the_place_of_no_input() {
             for element in elements(&model, path) {
                 let (error, _) = play(&format!("{} ! {element} ! fakesink", source()), None);
                 let error = error.expect("an error");
-                assert!(
-                    error.contains("report-location") && error.contains("the same one"),
-                    "{error}"
-                );
+                assert!(error.contains("report-location") && error.contains("the same one"), "{error}");
             }
         }
         let [_, element] = elements(&model, &reference);
-        let same = format!(
-            "{} ! {element} reference-location={reference} ! fakesink",
-            source()
-        );
+        let same = format!("{} ! {element} reference-location={reference} ! fakesink", source());
         let (error, _) = play(&same, None);
         assert!(error.expect("an error").contains("than reference-location"));
         // The video itself.
         let video = model.beside("a.mkv");
-        run(&format!(
-            "{} ! videoconvert ! avenc_ffv1 ! matroskamux ! filesink location={video}",
-            source()
-        ));
+        run(&format!("{} ! videoconvert ! avenc_ffv1 ! matroskamux ! filesink location={video}", source()));
         let bytes = fs::read(&video).expect("a video");
         for element in elements(&model, &video) {
-            let text = format!("filesrc location={video} ! matroskademux ! avdec_ffv1 ! videoconvert ! {element} ! fakesink");
+            let text =
+                format!("filesrc location={video} ! matroskademux ! avdec_ffv1 ! videoconvert ! {element} ! fakesink");
             let (error, _) = play(&text, None);
             let error = error.expect("an error");
             assert!(error.contains("the same one"), "{error}");
@@ -198,10 +168,7 @@ fn two_elements_do_not_write_one_report() {
         let [a, b] = elements(&model, &report);
         let (error, _) = play(&format!("{} ! {a} ! {b} ! fakesink", source()), None);
         let error = error.expect("an error");
-        assert!(
-            error.contains(&report) && error.contains("is writing it"),
-            "{error}"
-        );
+        assert!(error.contains(&report) && error.contains("is writing it"), "{error}");
         let folder = model.beside("");
         let [element, _] = elements(&model, &folder);
         let (error, _) = play(&format!("{} ! {element} ! fakesink", source()), None);
@@ -217,10 +184,7 @@ fn a_pipe_or_device_is_written_as_it_is() {
             let (error, warnings) = play(&format!("{} ! {element} ! fakesink", source()), None);
             assert_eq!((error, warnings), (None, vec![]));
         }
-        assert!(fs::metadata("/dev/null")
-            .expect("a device")
-            .file_type()
-            .is_char_device());
+        assert!(fs::metadata("/dev/null").expect("a device").file_type().is_char_device());
     });
 }
 
@@ -232,9 +196,7 @@ fn attacked_late(model: &ModelFile, report: &str) -> Vec<Value> {
         model.location()
     ));
     let text = fs::read_to_string(report).expect("a report");
-    text.lines()
-        .map(|l| serde_json::from_str(l).expect("JSON"))
-        .collect()
+    text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
 }
 
 fn compared(model: &ModelFile, source: &str, reference: &str) -> (Vec<Value>, Vec<String>) {
@@ -277,41 +239,22 @@ fn a_reference_of_no_use_is_said() {
     guarded(60, || {
         let model = good(Good::default());
         let reference = model.beside("a.jsonl");
-        for (text, says) in [
-            ("", "an empty file"),
-            ("no report\n\u{1}\n", "2 lines that are no windows' reports"),
-        ] {
+        for (text, says) in [("", "an empty file"), ("no report\n\u{1}\n", "2 lines that are no windows' reports")] {
             fs::write(&reference, text).expect("a file");
             let (windows, warnings) = compared(&model, &source(), &reference);
             assert!(windows.iter().all(|w| w["fooled"].is_null()));
-            assert!(
-                warnings.len() == 1 && warnings[0].contains(says),
-                "{warnings:?}"
-            );
+            assert!(warnings.len() == 1 && warnings[0].contains(says), "{warnings:?}");
             assert!(warnings[0].contains("nothing is compared"), "{warnings:?}");
         }
         // Of a shorter video.
         fs::remove_file(&reference).expect("a file");
         let attacked = attacked_late(&model, &reference);
-        let longer = format!(
-            "videotestsrc pattern=ball num-buffers={} ! {RGB}",
-            2 * FRAMES
-        );
+        let longer = format!("videotestsrc pattern=ball num-buffers={} ! {RGB}", 2 * FRAMES);
         let (windows, warnings) = compared(&model, &longer, &reference);
-        let found = windows
-            .iter()
-            .filter(|w| !w["clean_label"].is_null())
-            .count();
+        let found = windows.iter().filter(|w| !w["clean_label"].is_null()).count();
         assert_eq!(found, attacked.len());
-        let says = format!(
-            "{} of {} windows are not in the report",
-            windows.len() - found,
-            windows.len()
-        );
-        assert!(
-            warnings.len() == 1 && warnings[0].contains(&says),
-            "{warnings:?}"
-        );
+        let says = format!("{} of {} windows are not in the report", windows.len() - found, windows.len());
+        assert!(warnings.len() == 1 && warnings[0].contains(&says), "{warnings:?}");
         // That is not there: heard of before the first window is whole.
         let text = format!(
             "videotestsrc num-buffers=1 ! {RGB} ! clipclassifier model={} reference-location=/nowhere/a.jsonl ! fakesink",
@@ -324,13 +267,8 @@ fn a_reference_of_no_use_is_said() {
 
 /// Frames and events into an element; how many frames each of its windows has, and where each begins.
 fn windows_of(element: &str, properties: &str, model: &ModelFile) -> Vec<(u64, u64)> {
-    let name = if element == "sparseadv" {
-        "sparseadv max-iterations=0"
-    } else {
-        element
-    };
-    let mut harness =
-        Harness::new_parse(&format!("{name} model={} {properties}", model.location()));
+    let name = if element == "sparseadv" { "sparseadv max-iterations=0" } else { element };
+    let mut harness = Harness::new_parse(&format!("{name} model={} {properties}", model.location()));
     let bus = gst::Bus::new();
     harness.element().expect("an element").set_bus(Some(&bus));
     let info = rgb();
@@ -364,31 +302,19 @@ fn windows_of(element: &str, properties: &str, model: &ModelFile) -> Vec<(u64, u
         let s = m.structure().filter(|s| s.name().ends_with("-window"))?;
         serde_json::from_str::<Value>(s.get::<&str>("json").ok()?).ok()
     });
-    reports
-        .map(|r| (number(&r, "first_frame"), number(&r, "frames")))
-        .collect()
+    reports.map(|r| (number(&r, "first_frame"), number(&r, "frames"))).collect()
 }
 
 #[test]
 fn both_elements_have_the_same_windows_at_every_event() {
     guarded(60, || {
         let model = good(Good::default());
-        let expected = [
-            (0, 4),
-            (4, 2),
-            (6, 4),
-            (10, 1),
-            (11, 4),
-            (15, 3),
-            (18, 4),
-            (22, 1),
-        ];
+        let expected = [(0, 4), (4, 2), (6, 4), (10, 1), (11, 4), (15, 3), (18, 4), (22, 1)];
         for element in ["sparseadv", "clipclassifier"] {
             assert_eq!(windows_of(element, "", &model), expected, "{element}");
         }
         for properties in ["stride=2", "stride=6", "frame-step=2", "tail=passthrough"] {
-            let [attacked, classified] =
-                ["sparseadv", "clipclassifier"].map(|e| windows_of(e, properties, &model));
+            let [attacked, classified] = ["sparseadv", "clipclassifier"].map(|e| windows_of(e, properties, &model));
             assert_eq!(attacked, classified, "{properties}");
         }
     });
@@ -398,10 +324,7 @@ fn both_elements_have_the_same_windows_at_every_event() {
 fn an_offset_counts_anew_after_a_flush() {
     guarded(60, || {
         let model = good(Good::default());
-        let text = format!(
-            "clipclassifier offset=3 tail=passthrough model={}",
-            model.location()
-        );
+        let text = format!("clipclassifier offset=3 tail=passthrough model={}", model.location());
         let mut harness = Harness::new_parse(&text);
         let bus = gst::Bus::new();
         harness.element().expect("an element").set_bus(Some(&bus));
@@ -418,10 +341,7 @@ fn an_offset_counts_anew_after_a_flush() {
             harness.push_event(gst::event::Segment::new(&segment));
         }
         while let Some(message) = bus.pop() {
-            if let Some(s) = message
-                .structure()
-                .filter(|s| s.name() == "clipclassifier-window")
-            {
+            if let Some(s) = message.structure().filter(|s| s.name() == "clipclassifier-window") {
                 starts.push(s.get::<u64>("first-frame").expect("a frame"));
             }
         }
@@ -436,18 +356,11 @@ fn quality_of_service_events_go_no_further_upstream() {
         for element in ["sparseadv", "clipclassifier"] {
             let mut harness = Harness::new_parse(&format!("{element} model={}", model.location()));
             harness.set_src_caps(rgb().to_caps().expect("caps"));
-            let late = gst::event::Qos::new(
-                gst::QOSType::Underflow,
-                2.0,
-                1_000_000_000,
-                gst::ClockTime::ZERO,
-            );
+            let late = gst::event::Qos::new(gst::QOSType::Underflow, 2.0, 1_000_000_000, gst::ClockTime::ZERO);
             assert!(harness.push_upstream_event(late));
             assert!(harness.push_upstream_event(gst::event::Reconfigure::new()));
             let heard = std::iter::from_fn(|| harness.try_pull_upstream_event());
-            assert!(heard
-                .map(|e| e.type_())
-                .all(|kind| kind != gst::EventType::Qos));
+            assert!(heard.map(|e| e.type_()).all(|kind| kind != gst::EventType::Qos));
         }
     });
 }
@@ -468,9 +381,7 @@ fn overlapping_windows_are_compared_alike_by_metas_and_by_report() {
             ));
             let read = |path: &str| -> Vec<Value> {
                 let text = fs::read_to_string(path).expect("a report");
-                text.lines()
-                    .map(|l| serde_json::from_str(l).expect("JSON"))
-                    .collect()
+                text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
             };
             let (attacked, seen) = (read(&report), read(&by_metas));
             assert_eq!(attacked.len(), seen.len());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The scripts in `pipelines`, as a user calls them. Files stand in for cameras, and files or loopback for screens and receivers.
+//! The scripts in `pipelines`, as a user calls them. Files stand in for cameras, and files or loopback for screens and
+//! receivers.
 
 mod common;
 
@@ -26,9 +27,7 @@ const HEIGHT: usize = 240;
 fn call(script: &str, iterations: usize, arguments: &[&str]) -> (i32, String, String) {
     static FILLED: Once = Once::new();
     FILLED.call_once(|| drop(command("camera.sh", 0, &["--device", "/"]).output()));
-    let output = command(script, iterations, arguments)
-        .output()
-        .expect("a script");
+    let output = command(script, iterations, arguments).output().expect("a script");
     let [out, err] = [output.stdout, output.stderr].map(|b| String::from_utf8(b).expect("UTF-8"));
     println!("{script}: {}\n{out}{err}", output.status);
     (output.status.code().expect("a code"), out, err)
@@ -48,10 +47,7 @@ fn command(script: &str, iterations: usize, arguments: &[&str]) -> Command {
     if !built.ends_with("release") {
         command.env("GST_PLUGIN_PATH", built);
     }
-    command.env(
-        "SPARSEADV_PROPERTIES",
-        format!("max-iterations={iterations}"),
-    );
+    command.env("SPARSEADV_PROPERTIES", format!("max-iterations={iterations}"));
     command.env("PATH", format!("{built}:{path}"));
     // Kept from run to run: filling it takes longer than a test.
     let registry = concat!(env!("CARGO_TARGET_TMPDIR"), "/scripts-registry.bin");
@@ -114,7 +110,8 @@ fn folder() -> (TempDir, impl Fn(&str) -> String) {
 
 #[test]
 fn help_and_wrong_arguments() {
-    let known = "attack-and-measure.sh attack-file.sh camera.sh common.sh convert-folder.sh restream.sh side-by-side.sh";
+    let known =
+        "attack-and-measure.sh attack-file.sh camera.sh common.sh convert-folder.sh restream.sh side-by-side.sh";
     assert_eq!(names("pipelines"), known);
     refused("restream.sh", &["http://a", "srt://:1"], 64, "http://a");
     for script in known.split(' ').filter(|s| *s != "common.sh") {
@@ -156,12 +153,7 @@ fn attack_file() {
             fs::remove_file(name).expect("a file");
         }
         // A device stays one.
-        refused(
-            "attack-file.sh",
-            &[&input, "/dev/null"],
-            1,
-            "a device or a pipe",
-        );
+        refused("attack-file.sh", &[&input, "/dev/null"], 1, "a device or a pipe");
         // The report lies beside a file without an extension, whatever its folder is called.
         let inside = at("with.dot/out");
         fs::create_dir(at("with.dot")).expect("a folder");
@@ -203,13 +195,7 @@ fn attack_and_measure() {
         let kept = ["out.mkv", "out.jsonl", "out.after.jsonl"];
         let contents = || kept.map(|name| fs::read(at(name)).expect("a file"));
         let before = contents();
-        let fails = [
-            "--out",
-            &output,
-            CLIP,
-            MODEL,
-            "x264enc ! identity error-after=9",
-        ];
+        let fails = ["--out", &output, CLIP, MODEL, "x264enc ! identity error-after=9"];
         refused("attack-and-measure.sh", &fails, 1, "ERROR: from element");
         assert!(before == contents());
         assert_eq!(names(&at("")), "out.after.jsonl out.jsonl out.mkv");
@@ -240,19 +226,19 @@ fn side_by_side() {
             assert_eq!(frames[0].len(), 3 * WIDTH * HEIGHT * 3 / 2);
             frames
         };
-        let is_grey = |shown: &[u8]| pane(shown, 2).iter().all(|v| *v == 128);
+        let is_gray = |shown: &[u8]| pane(shown, 2).iter().all(|v| *v == 128);
         for (shown, frame) in panes(0).iter().zip(decoded(CLIP)) {
             let luma = shown.chunks_exact(WIDTH).step_by(3).take(HEIGHT);
             let same = luma.zip(frame.chunks_exact(WIDTH)).map(|(a, b)| a == b);
             let (labels, rest): (Vec<_>, Vec<_>) = same.enumerate().partition(|(y, _)| *y < 80);
             assert!(labels.iter().any(|(_, same)| !same), "no label");
             assert!(rest.iter().all(|(_, same)| *same), "not the clip");
-            assert!(is_grey(shown), "a difference where there is none");
+            assert!(is_gray(shown), "a difference where there is none");
         }
         let mut changed = 0;
         for shown in panes(2) {
             let same = pane(&shown, 0) == pane(&shown, 1);
-            assert_eq!(is_grey(&shown), same);
+            assert_eq!(is_gray(&shown), same);
             changed += usize::from(!same);
         }
         assert!((WINDOWS..FRAMES / 2).contains(&changed), "{changed}");
@@ -285,10 +271,7 @@ fn restream() {
             "udpsrc address=127.0.0.1 port={rtp} caps=\"application/x-rtp,media=video,clock-rate=90000,encoding-name=H264\" \
              ! rtpjitterbuffer ! rtph264depay ! h264parse ! video/x-h264,alignment=au ! appsink name=end sync=false"
         ));
-        let receiver = receiver
-            .ok()
-            .and_downcast::<gst::Pipeline>()
-            .expect("a pipeline");
+        let receiver = receiver.ok().and_downcast::<gst::Pipeline>().expect("a pipeline");
         assert!(receiver.set_state(gst::State::Playing).is_ok());
         let relay = std::thread::spawn(move || {
             let (from, to) = (format!("srt://:{srt}"), format!("udp://127.0.0.1:{rtp}"));
@@ -367,23 +350,13 @@ fn convert_folder_accounts_for_every_file() {
         std::os::unix::fs::symlink("gone", at("flat/link.avi")).expect("a link");
         let arguments = ["--workers", "2", &at("flat"), &at("out")];
         let (code, said, complaints) = call("convert-folder.sh", 1, &arguments);
-        assert!(
-            said.contains("4 converted, 0 there already, 1 failed"),
-            "{said}{complaints}"
-        );
+        assert!(said.contains("4 converted, 0 there already, 1 failed"), "{said}{complaints}");
         assert_eq!(code, 2);
-        for words in [
-            "flat/link.avi: not converted, a link",
-            "passed over 1 files",
-            "notes.txt",
-        ] {
+        for words in ["flat/link.avi: not converted, a link", "passed over 1 files", "notes.txt"] {
             assert!(complaints.contains(words), "{complaints}");
         }
         for name in ["a.MOV", "a.mp4", "a.MOV.mkv", "b\nc"] {
-            assert!(
-                fs::metadata(at(&format!("out/{name}.mp4"))).is_ok(),
-                "{name}"
-            );
+            assert!(fs::metadata(at(&format!("out/{name}.mp4"))).is_ok(), "{name}");
         }
         let inside = [&at("flat"), &*at("flat/out")];
         refused("convert-folder.sh", &inside, 1, "outside");

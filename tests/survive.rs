@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use common::frames::bytes;
 use common::guarded;
-use common::models::{good, Good, ModelFile, LABELS};
+use common::models::{Good, LABELS, ModelFile, good};
 use common::oracle::{number, real};
 use common::pipeline::{pulled, run};
 use gst::prelude::*;
@@ -33,11 +33,7 @@ fn source(caps: &str) -> String {
 
 /// Fooled or not behind `codec`, a window, with what the attacker said.
 fn behind(codec: &str, survive: bool, model: &ModelFile) -> Vec<(Value, Value)> {
-    let survive = if survive {
-        format!("survive=\"{codec}\"")
-    } else {
-        String::new()
-    };
+    let survive = if survive { format!("survive=\"{codec}\"") } else { String::new() };
     let report = model.beside("attack.jsonl");
     let messages = run(&format!(
         "{} ! sparseadv model={m} {survive} report-location={report} max-iterations=200 ! {codec} ! \
@@ -61,26 +57,17 @@ fn what_survives_a_codec_without_memory_in_the_loop_survives_it_behind() {
         let windows = behind(codec, true, &model);
         for (attacked, classified) in &windows {
             assert_eq!(attacked["start_time"], classified["start_time"]);
-            assert_eq!(
-                attacked["success"], classified["fooled"],
-                "{attacked}\n{classified}"
-            );
+            assert_eq!(attacked["success"], classified["fooled"], "{attacked}\n{classified}");
             assert_eq!(attacked["final_label"], classified["label"]);
             if attacked["already_fooled"] == false {
                 assert!(number(attacked, "codec_runs") >= 1);
             }
         }
         let fooled = windows.iter().filter(|(a, _)| a["success"] == true).count();
-        assert!(
-            fooled * 10 >= windows.len() * 9,
-            "{fooled} of {}",
-            windows.len()
-        );
+        assert!(fooled * 10 >= windows.len() * 9, "{fooled} of {}", windows.len());
         // And it matters: without it, some come undone.
-        let undone = behind(codec, false, &model)
-            .iter()
-            .filter(|(a, c)| a["success"] == true && c["fooled"] == false)
-            .count();
+        let undone =
+            behind(codec, false, &model).iter().filter(|(a, c)| a["success"] == true && c["fooled"] == false).count();
         assert!(undone > 0);
     });
 }
@@ -90,9 +77,7 @@ fn an_encoder_that_looks_ahead_gives_every_frame_back() {
     guarded(120, || {
         let model = good(Good::default());
         let windows = behind("x264enc pass=qual quantizer=30 ! avdec_h264", true, &model);
-        assert!(windows
-            .iter()
-            .any(|(a, _)| a["success"] == true && real(a, "map") > 0.0));
+        assert!(windows.iter().any(|(a, _)| a["success"] == true && real(a, "map") > 0.0));
     });
 }
 
@@ -100,10 +85,7 @@ fn an_encoder_that_looks_ahead_gives_every_frame_back() {
 fn two_codecs_are_survived_together() {
     guarded(120, || {
         let model = good(Good::default());
-        let (a, b) = (
-            "jpegenc quality=60 ! jpegdec",
-            "jpegenc quality=85 ! jpegdec",
-        );
+        let (a, b) = ("jpegenc quality=60 ! jpegdec", "jpegenc quality=85 ! jpegdec");
         let report = model.beside("attack.jsonl");
         let messages = run(&format!(
             "{} ! sparseadv model={m} survive=\"{a} | {b}\" report-location={report} max-iterations=200 ! tee name=t \
@@ -113,15 +95,11 @@ fn two_codecs_are_survived_together() {
             m = model.location()
         ));
         let classified = json_of(&messages, "clipclassifier-window");
-        let won: Vec<Value> = json_of(&messages, "sparseadv-window")
-            .into_iter()
-            .filter(|w| w["success"] == true)
-            .collect();
+        let won: Vec<Value> =
+            json_of(&messages, "sparseadv-window").into_iter().filter(|w| w["success"] == true).collect();
         assert!(won.len() >= 5, "{}", won.len());
         for window in won {
-            let behind = classified
-                .iter()
-                .filter(|c| c["start_time"] == window["start_time"]);
+            let behind = classified.iter().filter(|c| c["start_time"] == window["start_time"]);
             let fooled: Vec<bool> = behind.map(|c| c["fooled"] == true).collect();
             assert_eq!(fooled, [true, true]);
         }
@@ -133,10 +111,8 @@ fn error_of(text: &str) -> String {
     let pipeline = gst::parse::launch(text).expect("a pipeline");
     let bus = pipeline.bus().expect("a bus");
     let _ = pipeline.set_state(gst::State::Playing);
-    let error = bus.timed_pop_filtered(
-        gst::ClockTime::from_seconds(60),
-        &[gst::MessageType::Error, gst::MessageType::Eos],
-    );
+    let error =
+        bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &[gst::MessageType::Error, gst::MessageType::Eos]);
     let error = error.expect("an error");
     let text = match error.view() {
         gst::MessageView::Error(e) => e.error().to_string(),
@@ -154,10 +130,7 @@ fn bins_that_will_not_do() {
             ("nosuchelement ! jpegdec", "no element nosuchelement"),
             ("jpegenc ! ! jpegdec", "syntax"),
             ("videoscale ! capsfilter caps=video/x-raw,width=32", "link"),
-            (
-                "identity drop-probability=1.0",
-                "expected 4 frames back, found 0",
-            ),
+            ("identity drop-probability=1.0", "expected 4 frames back, found 0"),
             ("jpegenc ! fakesink", "link"),
             ("jpegenc", "link"),
         ];
@@ -167,10 +140,7 @@ fn bins_that_will_not_do() {
                 source(I420),
                 model.location()
             ));
-            assert!(
-                error.contains("survive") && error.contains(bin),
-                "{bin}: {error}"
-            );
+            assert!(error.contains("survive") && error.contains(bin), "{bin}: {error}");
             assert!(error.to_lowercase().contains(says), "{bin}: {error}");
         }
     });
@@ -179,17 +149,13 @@ fn bins_that_will_not_do() {
 /// A rescaler: caps within the description, and at its end.
 #[test]
 fn a_description_may_end_in_caps() {
-    let rescaler =
-        "videoscale ! video/x-raw,width=32,height=24 ! videoscale ! video/x-raw,width=64,height=48";
+    let rescaler = "videoscale ! video/x-raw,width=32,height=24 ! videoscale ! video/x-raw,width=64,height=48";
     guarded(120, || {
         let model = good(Good::default());
         for (attacked, classified) in behind(rescaler, true, &model) {
             assert_eq!(attacked["final_label"], classified["label"]);
             let runs = number(&attacked, "codec_runs");
-            assert!(
-                runs >= 1 || attacked["already_fooled"] == true,
-                "{attacked}"
-            );
+            assert!(runs >= 1 || attacked["already_fooled"] == true, "{attacked}");
         }
     });
 }
@@ -213,12 +179,7 @@ fn frames_pass_the_classifier_untouched() {
     guarded(60, || {
         let model = good(Good::default());
         let through = format!("clipclassifier model={} !", model.location());
-        let frames = |element: &str| {
-            pulled(&format!(
-                "{} ! {element} appsink name=end sync=false",
-                source(RGB)
-            ))
-        };
+        let frames = |element: &str| pulled(&format!("{} ! {element} appsink name=end sync=false", source(RGB)));
         assert_eq!(frames(&through), frames(""));
     });
 }
@@ -236,10 +197,7 @@ fn windows_are_where_stride_and_offset_say_and_labels_are_the_models() {
             ));
             let windows = json_of(&messages, "clipclassifier-window");
             let starts: Vec<usize> = (offset..=FRAMES - WINDOW).step_by(stride).collect();
-            let found: Vec<usize> = windows
-                .iter()
-                .map(|w| number(w, "first_frame") as usize)
-                .collect();
+            let found: Vec<usize> = windows.iter().map(|w| number(w, "first_frame") as usize).collect();
             assert_eq!(found, starts);
             let mut correct = 0;
             for (window, start) in windows.iter().zip(&starts) {
@@ -250,11 +208,10 @@ fn windows_are_where_stride_and_offset_say_and_labels_are_the_models() {
                 assert_eq!(window["fooled"], Value::Null);
                 correct += usize::from(LABELS[label] == "run");
             }
-            let stats = messages.iter().rev().find_map(|m| {
-                m.structure()
-                    .filter(|s| s.name() == "clipclassifier-stats")
-                    .map(|s| s.to_owned())
-            });
+            let stats = messages
+                .iter()
+                .rev()
+                .find_map(|m| m.structure().filter(|s| s.name() == "clipclassifier-stats").map(|s| s.to_owned()));
             let stats = stats.expect("totals");
             assert_eq!(stats.get::<u64>("windows"), Ok(starts.len() as u64));
             let accuracy = correct as f64 / starts.len() as f64;
@@ -267,28 +224,19 @@ fn windows_are_where_stride_and_offset_say_and_labels_are_the_models() {
 fn a_short_end_is_classified_and_the_last_frame_carries_the_meta() {
     guarded(60, || {
         let model = good(Good::default());
-        let text = format!(
-            "{} ! clipclassifier model={} ! appsink name=end sync=false",
-            source(RGB),
-            model.location()
-        );
+        let text = format!("{} ! clipclassifier model={} ! appsink name=end sync=false", source(RGB), model.location());
         let pipeline = gst::parse::launch(&text).expect("a pipeline");
-        let end = pipeline
-            .downcast_ref::<gst::Bin>()
-            .and_then(|b| b.by_name("end"));
-        let end = end
-            .expect("a sink")
-            .downcast::<gst_app::AppSink>()
-            .expect("an appsink");
+        let end = pipeline.downcast_ref::<gst::Bin>().and_then(|b| b.by_name("end"));
+        let end = end.expect("a sink").downcast::<gst_app::AppSink>().expect("an appsink");
         assert!(pipeline.set_state(gst::State::Playing).is_ok());
-        let mut labelled = Vec::new();
+        let mut labeled = Vec::new();
         let mut frames = Vec::new();
         while let Some(sample) = end.try_pull_sample(gst::ClockTime::from_seconds(20)) {
             let buffer = sample.buffer().expect("a buffer");
             let meta = gst::meta::CustomMeta::from_buffer(buffer, "GstClipClassifierMeta");
             if let Ok(meta) = meta {
                 let label = meta.structure().get::<u32>("label").expect("a label");
-                labelled.push((frames.len(), label as usize));
+                labeled.push((frames.len(), label as usize));
             }
             frames.push(bytes(buffer));
         }
@@ -300,15 +248,13 @@ fn a_short_end_is_classified_and_the_last_frame_carries_the_meta() {
                 (last, model.label(&frames[last + 1 - WINDOW..=last]))
             })
             .collect();
-        assert_eq!(labelled, expected);
+        assert_eq!(labeled, expected);
         let windows = json_of(&messages, "clipclassifier-window");
         let rest = windows.last().expect("a window");
         assert_eq!(number(rest, "frames") as usize, FRAMES % WINDOW);
         let tail = &frames[FRAMES - FRAMES % WINDOW..];
         let last = tail.last().expect("a frame");
-        let padded: Vec<Vec<u8>> = (0..WINDOW)
-            .map(|k| tail.get(k).unwrap_or(last).clone())
-            .collect();
+        let padded: Vec<Vec<u8>> = (0..WINDOW).map(|k| tail.get(k).unwrap_or(last).clone()).collect();
         assert_eq!(number(rest, "label") as usize, model.label(&padded));
     });
 }
@@ -320,22 +266,10 @@ fn wrong_settings_of_the_classifier() {
         let m = model.location();
         let cases = [
             ("clipclassifier".to_string(), "Set model="),
-            (
-                format!("clipclassifier model={m} label=fly"),
-                "label property",
-            ),
-            (
-                format!("clipclassifier model={m} report-location=/nowhere/a.jsonl"),
-                "report-location",
-            ),
-            (
-                format!("clipclassifier model={m} reference-location=/nowhere/a.jsonl"),
-                "reference-location",
-            ),
-            (
-                "clipclassifier model=/nowhere.pt".to_string(),
-                "/nowhere.pt",
-            ),
+            (format!("clipclassifier model={m} label=fly"), "label property"),
+            (format!("clipclassifier model={m} report-location=/nowhere/a.jsonl"), "report-location"),
+            (format!("clipclassifier model={m} reference-location=/nowhere/a.jsonl"), "reference-location"),
+            ("clipclassifier model=/nowhere.pt".to_string(), "/nowhere.pt"),
         ];
         for (element, says) in cases {
             let error = error_of(&format!("{} ! {element} ! fakesink", source(RGB)));
@@ -373,11 +307,7 @@ fn a_bin_that_stalls_holds_nothing_up() {
                     });
                 }
                 assert!(pipeline.set_state(gst::State::Null).is_ok());
-                assert!(
-                    began.elapsed().as_secs() < 10,
-                    "{bin}: {:?}",
-                    began.elapsed()
-                );
+                assert!(began.elapsed().as_secs() < 10, "{bin}: {:?}", began.elapsed());
             }
         }
     });
@@ -389,10 +319,7 @@ fn bins_with_unlinked_pads_are_refused() {
     guarded(60, || {
         let model = good(Good::default());
         for (bin, word) in [
-            (
-                "jpegenc ! jpegparse ! avimux ! avidemux ! capsfilter",
-                "capsfilter's sink",
-            ),
+            ("jpegenc ! jpegparse ! avimux ! avidemux ! capsfilter", "capsfilter's sink"),
             ("jpegenc ! decodebin", "must be one chain"),
             ("identity identity", "identity's"),
             ("identity ! fakesink videotestsrc", "nothing leads"),
@@ -403,26 +330,19 @@ fn bins_with_unlinked_pads_are_refused() {
                 model.location()
             );
             let error = error_of(&text);
-            assert!(
-                error.contains("survive property") && error.contains(word),
-                "{bin}: {error}"
-            );
+            assert!(error.contains("survive property") && error.contains(word), "{bin}: {error}");
         }
     });
 }
 
-/// A measurement: `CODEC_RUNS=10000 cargo test --release --test survive runs_leave -- --ignored --nocapture`. Alone in its process, or
-/// others' memory would count.
+/// A measurement: `CODEC_RUNS=10000 cargo test --release --test survive runs_leave -- --ignored --nocapture`. Alone in
+/// its process, or others' memory would count.
 #[test]
 #[ignore]
 fn runs_leave_no_messages_behind() {
     guarded(60, || {
         let info = common::frames::rgb();
-        let codec = gstsparseadv::sparseadv::codec::Codec::new(
-            "identity",
-            &info,
-            gst::ClockTime::from_mseconds(40),
-        );
+        let codec = gstsparseadv::sparseadv::codec::Codec::new("identity", &info, gst::ClockTime::from_mseconds(40));
         let codec = codec.expect("a codec");
         let runs = |n: usize| {
             for _ in 0..n {
@@ -433,12 +353,7 @@ fn runs_leave_no_messages_behind() {
         };
         let resident = || {
             let text = std::fs::read_to_string("/proc/self/statm").expect("numbers");
-            let pages: usize = text
-                .split(' ')
-                .nth(1)
-                .expect("a number")
-                .parse()
-                .expect("a number");
+            let pages: usize = text.split(' ').nth(1).expect("a number").parse().expect("a number");
             pages * 4096
         };
         runs(100);
@@ -448,9 +363,6 @@ fn runs_leave_no_messages_behind() {
         let grown = resident().saturating_sub(before);
         println!("{more} runs: {grown} bytes more");
         // It was 20 kB a run.
-        assert!(
-            grown < 4_000_000 + more * 1000,
-            "{more} runs: {grown} bytes more"
-        );
+        assert!(grown < 4_000_000 + more * 1000, "{more} runs: {grown} bytes more");
     });
 }

@@ -4,7 +4,7 @@
 
 use std::f32::consts::TAU;
 
-use rand::{rngs::StdRng, Rng};
+use rand::{Rng, rngs::StdRng};
 
 use crate::body::{Limb, Pose};
 use crate::rng::around;
@@ -127,10 +127,8 @@ impl Performance {
     /// The pose `seconds` into the clip.
     pub fn pose(&self, seconds: f32) -> Pose {
         let mut pose = self.cycle(self.phase + seconds / self.period);
-        let mut joints = self
-            .sway
-            .iter()
-            .map(|(frequency, phase)| self.sway_size * (TAU * (frequency * seconds + phase)).sin());
+        let mut joints =
+            self.sway.iter().map(|(frequency, phase)| self.sway_size * (TAU * (frequency * seconds + phase)).sin());
         let mut sway = || joints.next().unwrap_or_default();
         pose.lean += 0.5 * sway();
         for limb in pose.arms.iter_mut().chain(&mut pose.legs) {
@@ -159,17 +157,10 @@ impl Performance {
                         // The leg folds while it swings forward, a quarter of a cycle before it is foremost.
                         bend: -knee - a * lift * wave(half + 0.22).max(0.0),
                     };
-                    pose.arms[side] = Limb {
-                        root: -a * swing * wave(half),
-                        bend: if running { 1.5 } else { 0.3 },
-                    };
+                    pose.arms[side] = Limb { root: -a * swing * wave(half), bend: if running { 1.5 } else { 0.3 } };
                 }
                 pose.lean = if running { 0.22 } else { 0.05 };
-                pose.hop = if running {
-                    0.035 * (2.0 * TAU * phase).cos().max(0.0)
-                } else {
-                    0.0
-                };
+                pose.hop = if running { 0.035 * (2.0 * TAU * phase).cos().max(0.0) } else { 0.0 };
             }
             Action::Side => {
                 let spread = a * 0.38 * pulse;
@@ -189,76 +180,37 @@ impl Performance {
                 let knee = a * 0.75 * crouch + 0.25 * flight;
                 pose.legs = if self.frontal {
                     // Seen from the front the knees go apart and the feet stay together.
-                    [Limb {
-                        root: 0.05 + 0.8 * knee,
-                        bend: -1.6 * knee,
-                    }; 2]
+                    [Limb { root: 0.05 + 0.8 * knee, bend: -1.6 * knee }; 2]
                 } else {
-                    [Limb {
-                        root: knee,
-                        bend: -1.9 * knee,
-                    }; 2]
+                    [Limb { root: knee, bend: -1.9 * knee }; 2]
                 };
                 pose.lean = if self.frontal { 0.0 } else { 0.4 * crouch };
-                pose.arms = [Limb {
-                    root: 0.15 + 0.5 * flight - 0.3 * crouch,
-                    bend: 0.3,
-                }; 2];
+                pose.arms = [Limb { root: 0.15 + 0.5 * flight - 0.3 * crouch, bend: 0.3 }; 2];
             }
             Action::Bend => {
                 pose.lean = a * 1.55 * pulse;
                 // The hands reach for the toes: the arms hang from the shoulders whatever the torso does.
                 pose.arms = [Limb::straight(0.25 * pulse); 2];
-                pose.legs = [Limb {
-                    root: -0.12 * pulse,
-                    bend: -0.06 * pulse,
-                }; 2];
+                pose.legs = [Limb { root: -0.12 * pulse, bend: -0.06 * pulse }; 2];
             }
             Action::Kick => {
                 let swing = wave(0.0);
-                pose.legs[lead] = Limb {
-                    root: a * (0.45 + 0.95 * swing),
-                    bend: -0.9 * wave(0.2).max(0.0),
-                };
-                pose.legs[other] = Limb {
-                    root: -0.08,
-                    bend: -0.08,
-                };
+                pose.legs[lead] = Limb { root: a * (0.45 + 0.95 * swing), bend: -0.9 * wave(0.2).max(0.0) };
+                pose.legs[other] = Limb { root: -0.08, bend: -0.08 };
                 pose.lean = -0.18 * swing;
-                pose.arms[lead] = Limb {
-                    root: -0.5 * swing,
-                    bend: 0.3,
-                };
-                pose.arms[other] = Limb {
-                    root: 0.6 * swing,
-                    bend: 0.3,
-                };
+                pose.arms[lead] = Limb { root: -0.5 * swing, bend: 0.3 };
+                pose.arms[other] = Limb { root: 0.6 * swing, bend: 0.3 };
             }
             Action::Box => {
                 for side in 0..2 {
                     let punch = wave(0.5 * side as f32).max(0.0);
-                    pose.arms[side] = Limb {
-                        root: 0.35 + a * 1.2 * punch,
-                        bend: 2.1 * (1.0 - punch),
-                    };
+                    pose.arms[side] = Limb { root: 0.35 + a * 1.2 * punch, bend: 2.1 * (1.0 - punch) };
                 }
-                pose.legs = [
-                    Limb {
-                        root: 0.28,
-                        bend: -0.2,
-                    },
-                    Limb {
-                        root: -0.25,
-                        bend: -0.15,
-                    },
-                ];
+                pose.legs = [Limb { root: 0.28, bend: -0.2 }, Limb { root: -0.25, bend: -0.15 }];
                 pose.lean = 0.1 + 0.06 * wave(0.1);
             }
             Action::Wave1 | Action::Wave2 => {
-                let arm = Limb {
-                    root: 2.25 + a * 0.3 * wave(0.0),
-                    bend: 0.35 + a * 0.55 * wave(-0.08),
-                };
+                let arm = Limb { root: 2.25 + a * 0.3 * wave(0.0), bend: 0.35 + a * 0.55 * wave(-0.08) };
                 pose.arms[lead] = arm;
                 if self.action == Action::Wave2 {
                     pose.arms[other] = arm;

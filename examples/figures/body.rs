@@ -2,8 +2,8 @@
 
 //! From joint angles to joint positions.
 //!
-//! Lengths are in body heights; x points the way the figure faces (or to the right, seen from the front), y points down and the ground
-//! is y = 0.
+//! Lengths are in body heights; x points the way the figure faces (or to the right, seen from the front), y points down
+//! and the ground is y = 0.
 
 use std::f32::consts::{FRAC_PI_2, PI};
 
@@ -13,7 +13,8 @@ use crate::rng::around;
 
 pub type Point = [f32; 2];
 
-/// Two segments: an arm or a leg. 0 hangs straight down; positive angles turn forwards or, seen from the front, outwards.
+/// Two segments: an arm or a leg. 0 hangs straight down; positive angles turn forwards or, seen from the front,
+/// outwards.
 #[derive(Clone, Copy, Debug)]
 pub struct Limb {
     /// Angle of the upper segment.
@@ -45,10 +46,7 @@ impl Pose {
             frontal,
             lean: 0.0,
             hop: 0.0,
-            arms: [Limb {
-                root: 0.1,
-                bend: 0.1,
-            }; 2],
+            arms: [Limb { root: 0.1, bend: 0.1 }; 2],
             legs: [Limb::straight(if frontal { 0.06 } else { 0.0 }); 2],
         }
     }
@@ -98,12 +96,9 @@ impl Body {
         let chest = step([0.0, 0.0], up, self.torso);
         let head = step(chest, up, self.neck);
         let sides = [-1.0, 1.0];
-        let across = |centre: Point, half: f32| {
+        let across = |center: Point, half: f32| {
             sides.map(|s| {
-                [
-                    centre[0] + s * half * width * pose.lean.cos(),
-                    centre[1] + s * half * width * pose.lean.sin(),
-                ]
+                [center[0] + s * half * width * pose.lean.cos(), center[1] + s * half * width * pose.lean.sin()]
             })
         };
         let shoulders = across(chest, self.shoulders);
@@ -120,21 +115,11 @@ impl Body {
             let shin = outwards[i] * (limb.root + limb.bend);
             let knee = step(hips[i], outwards[i] * limb.root, self.leg[0]);
             let ankle = step(knee, shin, self.leg[1]);
-            let foot = if pose.frontal {
-                0.45 * self.foot
-            } else {
-                self.foot
-            };
+            let foot = if pose.frontal { 0.45 * self.foot } else { self.foot };
             let toe = step(ankle, shin + outwards[i] * FRAC_PI_2, foot);
             [hips[i], knee, ankle, toe]
         });
-        let mut skeleton = Skeleton {
-            head,
-            shoulders,
-            hips,
-            arms,
-            legs,
-        };
+        let mut skeleton = Skeleton { head, shoulders, hips, arms, legs };
         skeleton.stand(pose.hop);
         skeleton
     }
@@ -143,12 +128,7 @@ impl Body {
 impl Skeleton {
     /// Puts the lowest foot on the ground, or `hop` above it: the body rises and falls with its legs by itself.
     fn stand(&mut self, hop: f32) {
-        let lowest = self
-            .legs
-            .iter()
-            .flatten()
-            .map(|p| p[1])
-            .fold(f32::MIN, f32::max);
+        let lowest = self.legs.iter().flatten().map(|p| p[1]).fold(f32::MIN, f32::max);
         let shift = -lowest - hop;
         let points = [&mut self.head]
             .into_iter()
@@ -164,8 +144,5 @@ impl Skeleton {
 
 /// The point `length` from `from` in the direction of `angle`: 0 is down, positive turns towards x.
 fn step(from: Point, angle: f32, length: f32) -> Point {
-    [
-        from[0] + length * angle.sin(),
-        from[1] + length * angle.cos(),
-    ]
+    [from[0] + length * angle.sin(), from[1] + length * angle.cos()]
 }

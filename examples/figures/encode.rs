@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result, bail};
 use gst::prelude::*;
 
 const FRAMES_A_SECOND: u64 = 25;
@@ -21,8 +21,8 @@ impl Encoder {
             Some("mp4") => "mp4mux",
             _ => "avimux",
         };
-        // One thread: x264's output depends on their number, and the set should follow from the seed alone. No B-frames: AVI has no place
-        // for their time stamps.
+        // One thread: x264's output depends on their number, and the set should follow from the seed alone. No
+        // B-frames: AVI has no place for their time stamps.
         let description = format!(
             "appsrc name=src format=time ! videoconvert ! video/x-raw,format=I420 \
              ! x264enc qp-max=24 quantizer=18 pass=qual speed-preset=fast key-int-max=16 bframes=0 threads=1 \
@@ -32,15 +32,9 @@ impl Encoder {
             .context("the encoding pipeline could not be built; it needs GStreamer's x264enc (plugins-ugly), h264parse (bad) and avimux or mp4mux (good)")?
             .downcast::<gst::Pipeline>()
             .expect("a description of several elements makes a pipeline");
-        let by_name = |name| {
-            pipeline
-                .by_name(name)
-                .expect("the description names the element")
-        };
+        let by_name = |name| pipeline.by_name(name).expect("the description names the element");
         by_name("sink").set_property("location", path.to_str().context("a path in UTF-8")?);
-        let source = by_name("src")
-            .downcast::<gst_app::AppSrc>()
-            .expect("src is an appsrc");
+        let source = by_name("src").downcast::<gst_app::AppSrc>().expect("src is an appsrc");
         source.set_caps(Some(
             &gst::Caps::builder("video/x-raw")
                 .field("format", "RGBA")
@@ -63,9 +57,7 @@ impl Encoder {
             buffer.set_pts(at(index));
             buffer.set_duration(at(index + 1) - at(index));
         }
-        self.source
-            .push_buffer(buffer)
-            .context("the encoder took no more frames")?;
+        self.source.push_buffer(buffer).context("the encoder took no more frames")?;
         Ok(())
     }
 
@@ -73,10 +65,8 @@ impl Encoder {
     pub fn finish(self) -> Result<()> {
         self.source.end_of_stream()?;
         let bus = self.pipeline.bus().expect("a pipeline has a bus");
-        let message = bus.timed_pop_filtered(
-            gst::ClockTime::from_seconds(120),
-            &[gst::MessageType::Eos, gst::MessageType::Error],
-        );
+        let message = bus
+            .timed_pop_filtered(gst::ClockTime::from_seconds(120), &[gst::MessageType::Eos, gst::MessageType::Error]);
         match message.as_ref().map(|m| m.view()) {
             Some(gst::MessageView::Eos(_)) => Ok(()),
             Some(gst::MessageView::Error(e)) => bail!("encoding failed: {}", e.error()),

@@ -2,7 +2,7 @@
 
 //! What an actor looks like: clothes, skin, hair, thickness of the limbs.
 
-use rand::{rngs::StdRng, Rng};
+use rand::{Rng, rngs::StdRng};
 
 pub type Rgb = [f32; 3];
 
@@ -37,21 +37,17 @@ impl Look {
     }
 }
 
-pub fn scaled(colour: Rgb, factor: f32) -> Rgb {
-    colour.map(|c| (c * factor).clamp(0.0, 1.0))
+pub fn scaled(color: Rgb, factor: f32) -> Rgb {
+    color.map(|c| (c * factor).clamp(0.0, 1.0))
 }
 
 fn apart(rng: &mut StdRng, wall: Rgb) -> Rgb {
-    // Most colours are far enough from any other, so that this ends soon.
+    // Most colors are far enough from any other, so that this ends soon.
     loop {
-        let colour: Rgb = rng.random();
-        let distance: f32 = colour
-            .iter()
-            .zip(wall)
-            .map(|(c, w)| (c - w) * (c - w))
-            .sum();
+        let color: Rgb = rng.random();
+        let distance: f32 = color.iter().zip(wall).map(|(c, w)| (c - w) * (c - w)).sum();
         if distance > 0.2 {
-            return colour;
+            return color;
         }
     }
 }

@@ -5,16 +5,15 @@
 use std::f32::consts::TAU;
 
 use anyhow::{Context, Result};
-use rand::{rngs::StdRng, Rng};
+use rand::{Rng, rngs::StdRng};
 use tiny_skia::{
-    Color, FilterQuality, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, PixmapPaint, Stroke,
-    Transform,
+    Color, FilterQuality, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, PixmapPaint, Stroke, Transform,
 };
 
 use crate::action::Performance;
 use crate::body::{Body, Point, Skeleton};
-use crate::look::{scaled, Look, Rgb};
-use crate::rng::{around, seeded, Noise};
+use crate::look::{Look, Rgb, scaled};
+use crate::rng::{Noise, around, seeded};
 use crate::scene::Place;
 use crate::splits::ClipName;
 
@@ -74,19 +73,13 @@ impl Renderer {
         let pan = self.camera.pan * self.camera.progress(seconds);
         // Camera to the right, background to the left; it starts at the end that leaves it room to go.
         let start = self.camera.pan.min(0.0);
-        let paint = PixmapPaint {
-            quality: FilterQuality::Bilinear,
-            ..PixmapPaint::default()
-        };
+        let paint = PixmapPaint { quality: FilterQuality::Bilinear, ..PixmapPaint::default() };
         self.canvas.draw_pixmap(
             0,
             0,
             self.background.as_ref(),
             &paint,
-            Transform::from_translate(
-                (start - pan + shake[0] - MARGIN) * unit,
-                (shake[1] - MARGIN) * unit,
-            ),
+            Transform::from_translate((start - pan + shake[0] - MARGIN) * unit, (shake[1] - MARGIN) * unit),
             None,
         );
         let skeleton = self.body.skeleton(&self.performance.pose(seconds));
@@ -97,43 +90,22 @@ impl Renderer {
 
     fn draw_figure(&mut self, skeleton: &Skeleton, transform: Transform) {
         let look = &self.look;
-        let mut draw = |path: Option<Path>, colour: Rgb, width: f32| {
+        let mut draw = |path: Option<Path>, color: Rgb, width: f32| {
             let Some(path) = path else { return };
-            let stroke = Stroke {
-                width,
-                line_cap: LineCap::Round,
-                line_join: LineJoin::Round,
-                ..Stroke::default()
-            };
-            self.canvas
-                .stroke_path(&path, &solid(colour), &stroke, transform, None);
+            let stroke = Stroke { width, line_cap: LineCap::Round, line_join: LineJoin::Round, ..Stroke::default() };
+            self.canvas.stroke_path(&path, &solid(color), &stroke, transform, None);
         };
         let feet = skeleton.hips[0][0];
-        draw(
-            line(&[[feet - 0.12, 0.01], [feet + 0.14, 0.01]]),
-            [0.08; 3],
-            0.02,
-        );
-        let sleeve = if look.long_sleeves {
-            look.shirt
-        } else {
-            look.skin
-        };
-        let trouser = if look.long_trousers {
-            look.trousers
-        } else {
-            look.skin
-        };
-        // Far arm, far leg, near leg, torso, head, near arm: what is nearer covers what is farther, which is a little darker.
+        draw(line(&[[feet - 0.12, 0.01], [feet + 0.14, 0.01]]), [0.08; 3], 0.02);
+        let sleeve = if look.long_sleeves { look.shirt } else { look.skin };
+        let trouser = if look.long_trousers { look.trousers } else { look.skin };
+        // Far arm, far leg, near leg, torso, head, near arm: what is nearer covers what is farther, which is a little
+        // darker.
         for side in 0..2 {
             let shade = if side == 0 { 0.78 } else { 1.0 };
             let arm = |draw: &mut dyn FnMut(Option<Path>, Rgb, f32)| {
                 let [shoulder, elbow, hand] = skeleton.arms[side];
-                draw(
-                    line(&[shoulder, elbow]),
-                    scaled(look.shirt, shade),
-                    look.arm,
-                );
+                draw(line(&[shoulder, elbow]), scaled(look.shirt, shade), look.arm);
                 draw(line(&[elbow, hand]), scaled(sleeve, shade), 0.85 * look.arm);
                 draw(line(&[hand, hand]), scaled(look.skin, shade), look.arm);
             };
@@ -143,22 +115,13 @@ impl Renderer {
             let [hip, knee, ankle, toe] = skeleton.legs[side];
             draw(line(&[hip, knee]), scaled(look.trousers, shade), look.leg);
             draw(line(&[knee, ankle]), scaled(trouser, shade), 0.8 * look.leg);
-            draw(
-                line(&[ankle, toe]),
-                scaled(look.shoes, shade),
-                0.6 * look.leg,
-            );
+            draw(line(&[ankle, toe]), scaled(look.shoes, shade), 0.6 * look.leg);
             if side == 1 {
                 let [left, right] = skeleton.shoulders;
                 let [hip_left, hip_right] = skeleton.hips;
                 // The diagonals fill what the outline's thick stroke leaves open.
-                let middle = [0, 1].map(|axis| {
-                    0.25 * (left[axis] + right[axis] + hip_left[axis] + hip_right[axis])
-                });
-                let outline = [
-                    left, right, hip_right, hip_left, left, middle, right, hip_right, middle,
-                    hip_left,
-                ];
+                let middle = [0, 1].map(|axis| 0.25 * (left[axis] + right[axis] + hip_left[axis] + hip_right[axis]));
+                let outline = [left, right, hip_right, hip_left, left, middle, right, hip_right, middle, hip_left];
                 draw(line(&outline), look.shirt, 1.2 * look.leg);
                 let neck = [0, 1].map(|axis| 0.5 * (left[axis] + right[axis]));
                 draw(line(&[neck, skeleton.head]), look.skin, 0.8 * look.arm);
@@ -202,22 +165,13 @@ struct Camera {
 }
 
 impl Camera {
-    fn new(
-        rng: &mut StdRng,
-        performance: &Performance,
-        seconds: f32,
-        aspect: f32,
-        unit: f32,
-    ) -> Self {
+    fn new(rng: &mut StdRng, performance: &Performance, seconds: f32, aspect: f32, unit: f32) -> Self {
         let scale = rng.random_range(0.64..0.8);
         let direction = if rng.random() { 1.0 } else { -1.0 };
-        let travelled = performance.speed() * scale * seconds;
-        // The camera follows a moving actor so far that it stays in the picture, and only drifts before one on the spot.
-        let wanted = if travelled > 0.0 {
-            rng.random_range(0.25..0.6) * aspect
-        } else {
-            around(rng, 0.0, 0.06)
-        };
+        let traveled = performance.speed() * scale * seconds;
+        // The camera follows a moving actor so far that it stays in the picture, and only drifts before one on the
+        // spot.
+        let wanted = if traveled > 0.0 { rng.random_range(0.25..0.6) * aspect } else { around(rng, 0.0, 0.06) };
         let middle = 0.5 * aspect + around(rng, 0.0, 0.08) * aspect;
         Self {
             unit,
@@ -227,7 +181,7 @@ impl Camera {
             start: middle - 0.5 * direction * wanted,
             way: direction * wanted,
             ground: rng.random_range(0.86..0.95),
-            pan: direction * (travelled - wanted),
+            pan: direction * (traveled - wanted),
             shakes: std::array::from_fn(|_| (around(rng, 1.8, 1.4), rng.random())),
             shake_size: rng.random_range(0.0..0.45 * MARGIN),
         }
@@ -250,19 +204,12 @@ impl Camera {
         let shake = self.shake(seconds);
         let x = self.start + self.way * self.progress(seconds) + shake[0];
         let size = self.scale * self.unit;
-        Transform::from_row(
-            self.direction * size,
-            0.0,
-            0.0,
-            size,
-            x * self.unit,
-            (self.ground + shake[1]) * self.unit,
-        )
+        Transform::from_row(self.direction * size, 0.0, 0.0, size, x * self.unit, (self.ground + shake[1]) * self.unit)
     }
 }
 
-fn solid(colour: Rgb) -> Paint<'static> {
-    let [r, g, b] = colour.map(|c| c.clamp(0.0, 1.0));
+fn solid(color: Rgb) -> Paint<'static> {
+    let [r, g, b] = color.map(|c| c.clamp(0.0, 1.0));
     let mut paint = Paint::default();
     paint.set_color(Color::from_rgba(r, g, b, 1.0).unwrap_or(Color::BLACK));
     paint

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Random numbers that depend on names rather than on the order of drawing, so that a clip is the same whichever others are rendered.
+//! Random numbers that depend on names rather than on the order of drawing, so that a clip is the same whichever others
+//! are rendered.
 
-use rand::{rngs::StdRng, Rng, SeedableRng};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// A generator of its own for `parts`, such as `[seed, action, group, clip]`.
 pub fn seeded(parts: &[u64]) -> StdRng {
-    // SplitMix64's finalizer: neighbouring numbers must not give neighbouring looks.
+    // SplitMix64's finalizer: neighboring numbers must not give neighboring looks.
     let key = parts.iter().fold(0x9e37_79b9_7f4a_7c15_u64, |key, part| {
         let mut z = key ^ part.wrapping_add(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -16,9 +17,9 @@ pub fn seeded(parts: &[u64]) -> StdRng {
     StdRng::seed_from_u64(key)
 }
 
-/// `centre` give or take `spread`.
-pub fn around(rng: &mut StdRng, centre: f32, spread: f32) -> f32 {
-    centre + spread * rng.random_range(-1.0..=1.0)
+/// `center` give or take `spread`.
+pub fn around(rng: &mut StdRng, center: f32, spread: f32) -> f32 {
+    center + spread * rng.random_range(-1.0..=1.0)
 }
 
 /// Cheap pixel noise: only its looks matter, and a cryptographic generator would take longer than the drawing.

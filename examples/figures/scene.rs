@@ -3,10 +3,10 @@
 //! Backgrounds: a graded, textured wall (or sky) with things in front of it, and a floor.
 
 use anyhow::{Context, Result};
-use rand::{rngs::StdRng, Rng};
+use rand::{Rng, rngs::StdRng};
 use tiny_skia::{Pixmap, PremultipliedColorU8};
 
-use crate::look::{scaled, Rgb};
+use crate::look::{Rgb, scaled};
 use crate::rng::around;
 
 /// What the clips of one actor's place have in common.
@@ -34,46 +34,42 @@ impl Place {
         }
     }
 
-    /// A view of the place of `width` x `height` pixels for frames of `unit` pixels' height; `rng` moves texture and things.
+    /// A view of the place of `width` x `height` pixels for frames of `unit` pixels' height; `rng` moves texture and
+    /// things.
     pub fn paint(&self, rng: &mut StdRng, width: u32, height: u32, unit: f32) -> Result<Pixmap> {
         let texture = Texture(rng.random());
         let stripe_width = rng.random_range(0.05..0.2);
         let things: Vec<Thing> = (0..self.things).map(|_| Thing::new(rng, self)).collect();
-        let mut pixmap =
-            Pixmap::new(width, height).context("a background of at least one pixel")?;
+        let mut pixmap = Pixmap::new(width, height).context("a background of at least one pixel")?;
         for (index, pixel) in pixmap.pixels_mut().iter_mut().enumerate() {
             let x = (index as u32 % width) as f32 / unit;
             let y = (index as u32 / width) as f32 / unit;
-            let mut colour = if y > self.horizon {
+            let mut color = if y > self.horizon {
                 scaled(self.floor, 1.0 - 0.6 * (y - self.horizon))
             } else {
-                let stripe = if (x / stripe_width).fract() < 0.5 {
-                    self.stripes
-                } else {
-                    0.0
-                };
+                let stripe = if (x / stripe_width).fract() < 0.5 { self.stripes } else { 0.0 };
                 scaled(self.wall, 1.0 + self.grading * (y - 0.4) + stripe)
             };
             for thing in &things {
                 if thing.covers(x, y) {
-                    colour = thing.colour;
+                    color = thing.color;
                 }
             }
             let grain = self.texture * texture.at(x, y);
-            let [r, g, b] = colour.map(|c| (255.0 * (c + grain).clamp(0.0, 1.0)) as u8);
-            if let Some(colour) = PremultipliedColorU8::from_rgba(r, g, b, 255) {
-                *pixel = colour;
+            let [r, g, b] = color.map(|c| (255.0 * (c + grain).clamp(0.0, 1.0)) as u8);
+            if let Some(color) = PremultipliedColorU8::from_rgba(r, g, b, 255) {
+                *pixel = color;
             }
         }
         Ok(pixmap)
     }
 }
 
-/// A colour with half of the possible saturation: walls and lawns are seldom pure magenta.
+/// A color with half of the possible saturation: walls and lawns are seldom pure magenta.
 fn muted(rng: &mut StdRng) -> Rgb {
-    let colour: Rgb = rng.random();
-    let grey = colour.iter().sum::<f32>() / 3.0;
-    colour.map(|c| grey + 0.5 * (c - grey))
+    let color: Rgb = rng.random();
+    let gray = color.iter().sum::<f32>() / 3.0;
+    color.map(|c| gray + 0.5 * (c - gray))
 }
 
 /// A door, a window, a tree's trunk: an upright rectangle.
@@ -82,7 +78,7 @@ struct Thing {
     right: f32,
     top: f32,
     bottom: f32,
-    colour: Rgb,
+    color: Rgb,
 }
 
 impl Thing {
@@ -95,8 +91,8 @@ impl Thing {
             right: left + rng.random_range(0.05..0.4),
             top: bottom - rng.random_range(0.1..0.6),
             bottom,
-            // Half the wall's colour: things should distract, not outshine the actor.
-            colour: [0, 1, 2].map(|c| 0.5 * (tint[c] + place.wall[c])),
+            // Half the wall's color: things should distract, not outshine the actor.
+            color: [0, 1, 2].map(|c| 0.5 * (tint[c] + place.wall[c])),
         }
     }
 
@@ -128,8 +124,7 @@ impl Texture {
     }
 
     fn node(&self, x: i32, y: i32) -> f32 {
-        let mut z =
-            self.0 ^ (x as u32).wrapping_mul(0x9e37_79b1) ^ (y as u32).wrapping_mul(0x85eb_ca77);
+        let mut z = self.0 ^ (x as u32).wrapping_mul(0x9e37_79b1) ^ (y as u32).wrapping_mul(0x85eb_ca77);
         z = (z ^ (z >> 15)).wrapping_mul(0x2c1b_3c6d);
         z = (z ^ (z >> 12)).wrapping_mul(0x297a_2d39);
         z ^= z >> 15;

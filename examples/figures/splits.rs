@@ -34,12 +34,7 @@ impl ClipName {
     }
 
     pub fn file(self, extension: &str) -> String {
-        format!(
-            "v_{}_g{:02}_c{:02}.{extension}",
-            self.action.title(),
-            self.group,
-            self.clip
-        )
+        format!("v_{}_g{:02}_c{:02}.{extension}", self.action.title(), self.group, self.clip)
     }
 
     pub fn relative_path(self, extension: &str) -> String {
@@ -63,16 +58,10 @@ pub fn write(out: &Path, clips: &[ClipName], extension: &str) -> Result<()> {
         }
     }
     let folder = out.join("ucfTrainTestlist");
-    fs::create_dir_all(&folder)
-        .with_context(|| format!("the folder {} could not be made", folder.display()))?;
-    for (name, text) in [
-        ("classInd.txt", classes),
-        ("trainlist01.txt", train),
-        ("testlist01.txt", test),
-    ] {
+    fs::create_dir_all(&folder).with_context(|| format!("the folder {} could not be made", folder.display()))?;
+    for (name, text) in [("classInd.txt", classes), ("trainlist01.txt", train), ("testlist01.txt", test)] {
         let path = folder.join(name);
-        fs::write(&path, text)
-            .with_context(|| format!("{} could not be written", path.display()))?;
+        fs::write(&path, text).with_context(|| format!("{} could not be written", path.display()))?;
     }
     Ok(())
 }

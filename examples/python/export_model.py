@@ -96,7 +96,7 @@ def user_model(spec: str) -> torch.nn.Module:
     module_spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     assert module_spec and module_spec.loader
     module = importlib.util.module_from_spec(module_spec)
-    # The file's own folder, so that it can import its neighbours as it does when it is run.
+    # The file's own folder, so that it can import its neighbors as it does when it is run.
     sys.path.insert(0, str(Path(path).resolve().parent))
     try:
         module_spec.loader.exec_module(module)
@@ -157,7 +157,7 @@ def compile_model(model: torch.nn.Module, meta: Metadata) -> tuple[torch.jit.Scr
 def gradients(model: torch.nn.Module, clip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Logits, gradient of the winning one at the input, and at the features."""
     clip = clip.clone().requires_grad_()
-    # The element runs with the executor's optimisation off as well: no slow second call.
+    # The element runs with the executor's optimization off as well: no slow second call.
     with torch.jit.optimized_execution(False):
         # A copy, as the element gives one to models that write into their input.
         logits, features = split(model(clip.clone()))

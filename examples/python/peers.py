@@ -12,9 +12,9 @@ ART perturbs the model's view in 0..1. Ours runs in a GStreamer pipeline, pertur
 out, which PyAV decodes and plain torch resizes, crops and classifies. The columns:
 
     fooled (float)   ART: its result as it is; ours: the element's own claim, which is about 8-bit samples already
-    fooled (u8)      ART: its result rounded to 256 grey levels; ours: the decoded file. Both classified by plain torch
+    fooled (u8)      ART: its result rounded to 256 gray levels; ours: the decoded file. Both classified by plain torch
     calls            forwards and backwards of the model, as counted: ART's by hooks, with all its own checks; ours as reported
-    frames, MAP      frames that differ from the clean view, and the mean absolute difference in grey levels over all 16 of them
+    frames, MAP      frames that differ from the clean view, and the mean absolute difference in gray levels over all 16 of them
     seconds          of the attack alone, without decoding, encoding and loading
 
 The last lines set each of our settings against the cheapest of iterative_saliency that fools as many windows after rounding.
@@ -137,7 +137,7 @@ def markdown(rows: list[Row]) -> str:
 
 
 def difference(clean: np.ndarray, attacked: np.ndarray) -> dict[str, Any]:
-    """Frames with any change, and MAP in grey levels over all of them."""
+    """Frames with any change, and MAP in gray levels over all of them."""
     delta = np.abs(attacked.astype(np.float64) - clean)
     others = tuple(a for a in range(delta.ndim) if a != TIME_AXIS)
     return {"frames": int((delta.max(axis=others) > 0).sum()), "map": float(delta.mean() * 255)}
@@ -220,7 +220,7 @@ class Peer:
         )
 
     def attack(self, window: Window, method: str, eps: float, steps: int, step: float) -> Result:
-        """`eps` and `step` in grey levels."""
+        """`eps` and `step` in gray levels."""
         pgd = self.pgd(self.estimator, eps=eps / 255, eps_step=step / 255, max_iter=steps, batch_size=1, verbose=False)
         attack = pgd if method == "pgd" else self.saliency(self.estimator, pgd, method, frame_index=TIME_AXIS, batch_size=1, verbose=False)
         self.model.reset()
@@ -263,7 +263,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p.add_argument("--groups", default="moshe,shahar,lyova", help="prefixes of file names, in order (default: moshe,shahar,lyova)")
     p.add_argument("--windows", type=int, default=10, help="number of windows, each the first of a clip (default: 10)")
     p.add_argument("--methods", default=",".join(METHODS), help=f"ART's, of {', '.join(METHODS)} (default: all)")
-    p.add_argument("--eps", type=numbers, default=[1, 2, 4], metavar="E,E,...", help="ART's bounds in grey levels (default: 1,2,4)")
+    p.add_argument("--eps", type=numbers, default=[1, 2, 4], metavar="E,E,...", help="ART's bounds in gray levels (default: 1,2,4)")
     p.add_argument("--steps", type=numbers, default=[5, 10], metavar="N,N,...", help="PGD's max_iter (default: 5,10)")
     p.add_argument("--reach", type=float, default=2.5, help="PGD's step is this times eps / max_iter, eps at the most (default: 2.5)")
     p.add_argument(
@@ -334,7 +334,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         meta = read_metadata(args.model)
         model = Counted(args.model, meta)
-        # The executor's optimisation makes a module's second call slow; the element runs without it too.
+        # The executor's optimization makes a module's second call slow; the element runs without it too.
         with tempfile.TemporaryDirectory() as out, torch.jit.optimized_execution(False):
             windows, rows = measure(args, Bench(args, meta, Path(out)), model)
     except (ContractError, ValueError, OSError) as e:

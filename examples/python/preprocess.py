@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 MEMBER = "sparseadv.json"
-CHROMA = ("left", "centre", "replicate")
+CHROMA = ("left", "center", "replicate")
 
 
 class ContractError(ValueError):
@@ -146,7 +146,7 @@ FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 
 def yuv_to_rgb(y: np.ndarray, u: np.ndarray, v: np.ndarray, kr: float, kb: float, full: bool) -> np.ndarray:
-    """Float grey levels of equal shape -> float RGB 0..255, neither rounded nor clipped."""
+    """Float gray levels of equal shape -> float RGB 0..255, neither rounded nor clipped."""
     luma, chroma, black = (255.0, 255.0, 0.0) if full else (219.0, 224.0, 16.0)
     y, u, v = (y - black) / luma, (u - 128.0) / chroma, (v - 128.0) / chroma
     r, b = y + 2.0 * (1.0 - kr) * v, y + 2.0 * (1.0 - kb) * u
@@ -154,7 +154,7 @@ def yuv_to_rgb(y: np.ndarray, u: np.ndarray, v: np.ndarray, kr: float, kb: float
 
 
 def upsample(plane: np.ndarray, height: int, width: int, chroma: str) -> np.ndarray:
-    """A chroma plane at luma size. `left`: MPEG-2/H.264 siting (on the left luma column, between the rows); `centre`: MPEG-1/JPEG."""
+    """A chroma plane at luma size. `left`: MPEG-2/H.264 siting (on the left luma column, between the rows); `center`: MPEG-1/JPEG."""
     out = plane.astype(np.float32)
     for axis, size in ((0, height), (1, width)):
         small = out.shape[axis]
@@ -175,8 +175,8 @@ def frame_to_rgb(frame: av.VideoFrame, chroma: str = "left") -> np.ndarray:  # n
     """A decoded frame as HxWx3 uint8 RGB, rounded to nearest.
 
     swscale is not asked to do this, for three measured reasons (PyAV 18.1, swscale 9.5): its default path replicates chroma and is about one
-    grey level too dark; its accurate path (BILINEAR|FULL_CHR_H_INT|ACCURATE_RND) interpolates chroma by the siting the container declares,
-    which muxers drop, so that a lossless transcode changes colours; and untagged HD is taken for BT.601.
+    gray level too dark; its accurate path (BILINEAR|FULL_CHR_H_INT|ACCURATE_RND) interpolates chroma by the siting the container declares,
+    which muxers drop, so that a lossless transcode changes colors; and untagged HD is taken for BT.601.
     """
     if frame.format.name in ("nv12", "nv21"):
         frame = frame.reformat(format="yuv420p")  # the same samples in three planes

@@ -9,7 +9,7 @@
 A row is a string of sparseadv's properties. In it `survive=same` stands for the codec of the table's line, and `survive=q23|x264` for codecs
 by their names here (all of them: --help); a new one is made with --codec "NAME=ENCODER ! DECODER". Every clip is attacked once a row,
 `filesrc ! decodebin ! sparseadv ! avenc_ffv1`, which loses nothing, and that file is encoded whole with each codec. In one pipeline,
-`sparseadv ! ENCODER`, the encoder gets the same samples; x264enc at a bitrate may still differ by some grey levels with the caps, and
+`sparseadv ! ENCODER`, the encoder gets the same samples; x264enc at a bitrate may still differ by some gray levels with the caps, and
 jpegenc at the right edge with what lies beyond it. PyAV decodes what comes out, and plain torch classifies every whole window.
 A window counts as fooled when its label differs from the one this program gives the same window of the clean file, made by the same
 pipeline without sparseadv (and, for `resizers`, through the same resizer). Percentages are of all windows; frames at the end of a clip

@@ -2,15 +2,15 @@
 
 //! Finishes a TorchScript archive that `tch` has saved: makes its `forward` return two tensors and adds the metadata.
 //!
-//! libtorch refuses to save a traced method with two results, and `tch` has no way to pack them into the tuple Python's `torch.jit.trace`
-//! returns. But an archive keeps its methods as source text. So the trace ends in [`pack`], an operation on both that stands for their
-//! tuple, and the text is changed to the tuple here.
+//! libtorch refuses to save a traced method with two results, and `tch` has no way to pack them into the tuple Python's
+//! `torch.jit.trace` returns. But an archive keeps its methods as source text. So the trace ends in [`pack`], an
+//! operation on both that stands for their tuple, and the text is changed to the tuple here.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result, ensure};
 use tch::{TchError, Tensor};
 use zip::write::FileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
@@ -30,9 +30,8 @@ pub fn finish(traced: &Path, out: &Path, metadata: &[u8]) -> Result<()> {
     let mut from = ZipArchive::new(File::open(traced)?)?;
     let mut to = ZipWriter::new(File::create(out)?);
     // libtorch reads members as they lie; no date, for the file should follow from the training alone.
-    let options = FileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .last_modified_time(DateTime::default());
+    let options =
+        FileOptions::default().compression_method(CompressionMethod::Stored).last_modified_time(DateTime::default());
     let (mut root, mut methods) = (None, 0);
     for index in 0..from.len() {
         let mut member = from.by_index(index)?;
@@ -51,10 +50,7 @@ pub fn finish(traced: &Path, out: &Path, metadata: &[u8]) -> Result<()> {
         to.write_all(&bytes)?;
         root = root.or_else(|| Some(name.split_once('/')?.0.to_owned()));
     }
-    ensure!(
-        methods == 1,
-        "expected the source of one class in the traced archive, found {methods}"
-    );
+    ensure!(methods == 1, "expected the source of one class in the traced archive, found {methods}");
     let root = root.context("expected members in a folder of the traced archive, found none")?;
     to.start_file_aligned(format!("{root}/extra/{MEMBER}"), options, ALIGNMENT)?;
     to.write_all(metadata)?;
@@ -68,9 +64,7 @@ fn unpack(source: &str) -> Result<String> {
         source.matches(packed).count() == 1 && source.matches("-> Tensor:").count() == 1,
         "expected one method that ends in {packed:?}, found:\n{source}"
     );
-    Ok(source
-        .replace(packed, "return (")
-        .replace("-> Tensor:", "-> Tuple[Tensor, Tensor]:"))
+    Ok(source.replace(packed, "return (").replace("-> Tensor:", "-> Tuple[Tensor, Tensor]:"))
 }
 
 #[cfg(test)]

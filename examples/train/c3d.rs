@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! C3D (Tran et al., "Learning spatiotemporal features with 3D convolutional networks", 2015): eight 3x3x3 convolutions, five pools,
-//! two hidden layers. Widths can be scaled, and each convolution is followed by batch norm, which the original lacks: without it, the
-//! network hardly trains from scratch on a small set.
+//! C3D (Tran et al., "Learning spatiotemporal features with 3D convolutional networks", 2015): eight 3x3x3
+//! convolutions, five pools, two hidden layers. Widths can be scaled, and each convolution is followed by batch norm,
+//! which the original lacks: without it, the network hardly trains from scratch on a small set.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result, ensure};
 use gstsparseadv::model::metadata::{FeatureLayout, FeatureWindow};
 use tch::nn::Path;
 use tch::{TchError, Tensor};
@@ -49,27 +49,14 @@ pub struct C3d {
 impl C3d {
     pub fn new(path: &Path, config: &Config) -> Result<Self> {
         let names = LAYERS.map(|(name, _, _)| name);
-        let feature_layer = names
-            .iter()
-            .position(|name| *name == config.feature_layer)
-            .with_context(|| {
-                format!(
-                    "expected a feature layer of {}, found {:?}",
-                    names.join(", "),
-                    config.feature_layer
-                )
-            })?;
+        let feature_layer = names.iter().position(|name| *name == config.feature_layer).with_context(|| {
+            format!("expected a feature layer of {}, found {:?}", names.join(", "), config.feature_layer)
+        })?;
         let (mut inputs, mut frames, mut side) = (3, config.window, config.view);
         let mut convolutions = Vec::new();
         for (index, (name, factor, pool)) in LAYERS.into_iter().enumerate() {
             let outputs = factor * config.width;
-            convolutions.push(ConvNorm::new(
-                &(path / name),
-                inputs,
-                outputs,
-                &[3, 3, 3],
-                1,
-            )?);
+            convolutions.push(ConvNorm::new(&(path / name), inputs, outputs, &[3, 3, 3], 1)?);
             inputs = outputs;
             if let Some(time) = pool {
                 frames /= time;
@@ -86,11 +73,7 @@ impl C3d {
         Ok(Self {
             convolutions,
             hidden: [
-                Linear::new(
-                    &(path / "fc6"),
-                    inputs * frames * side * side,
-                    config.hidden,
-                )?,
+                Linear::new(&(path / "fc6"), inputs * frames * side * side, config.hidden)?,
                 Linear::new(&(path / "fc7"), config.hidden, config.hidden)?,
             ],
             output: Linear::last(&(path / "fc8"), config.hidden, config.classes)?,
@@ -122,10 +105,7 @@ impl Network for C3d {
                 xs = xs.f_dropout(self.dropout, true)?;
             }
         }
-        Ok(Output {
-            logits: self.output.forward(&xs)?,
-            features,
-        })
+        Ok(Output { logits: self.output.forward(&xs)?, features })
     }
 
     fn fold(&mut self) -> Result<(), TchError> {
@@ -143,11 +123,7 @@ impl Network for C3d {
 
 /// The receptive field in time of a layer's step. Padding lets it start before the first frame.
 fn feature_window(layer: usize) -> FeatureWindow {
-    let mut window = FeatureWindow {
-        size: 1,
-        stride: 1,
-        start: 0,
-    };
+    let mut window = FeatureWindow { size: 1, stride: 1, start: 0 };
     for (index, (_, _, pool)) in LAYERS.into_iter().enumerate().take(layer + 1) {
         // A convolution of three steps adds one on each side.
         window.size += 2 * window.stride;
@@ -166,11 +142,7 @@ mod tests {
 
     #[test]
     fn receptive_fields() {
-        let window = |size, stride, start| FeatureWindow {
-            size,
-            stride,
-            start,
-        };
+        let window = |size, stride, start| FeatureWindow { size, stride, start };
         assert_eq!(feature_window(0), window(3, 1, -1));
         assert_eq!(feature_window(1), window(5, 1, -2));
         assert_eq!(feature_window(2), window(10, 2, -4));

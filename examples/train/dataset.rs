@@ -4,10 +4,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{ensure, Result};
+use anyhow::{Result, ensure};
 use gstsparseadv::model::metadata::Layout as Axes;
 use indicatif::{ProgressBar, ProgressStyle};
-use rand::{rngs::StdRng, Rng};
+use rand::{Rng, rngs::StdRng};
 use tch::{Kind, Tensor};
 
 use crate::video;
@@ -50,35 +50,20 @@ pub struct Skipped {
 }
 
 /// Decodes `clips`, of each at most the middle `max_frames` frames.
-pub fn load(
-    clips: &[&Clip],
-    geometry: &Geometry,
-    max_frames: i64,
-) -> Result<(Vec<Cached>, Vec<Skipped>)> {
+pub fn load(clips: &[&Clip], geometry: &Geometry, max_frames: i64) -> Result<(Vec<Cached>, Vec<Skipped>)> {
     let (mut cached, mut skipped) = (Vec::new(), Vec::new());
-    let bar = ProgressBar::new(clips.len() as u64).with_style(ProgressStyle::with_template(
-        "decoding {bar:40} {pos}/{len}, {eta} left",
-    )?);
+    let bar = ProgressBar::new(clips.len() as u64)
+        .with_style(ProgressStyle::with_template("decoding {bar:40} {pos}/{len}, {eta} left")?);
     for clip in clips {
         let usable = video::decode(&clip.path, geometry.resize).and_then(|frames| {
             let count = frames.size()[0];
-            ensure!(
-                count >= geometry.span(),
-                "{count} frames, fewer than a window's {}",
-                geometry.span()
-            );
+            ensure!(count >= geometry.span(), "{count} frames, fewer than a window's {}", geometry.span());
             let kept = count.min(max_frames.max(geometry.span()));
             Ok(frames.f_narrow_copy(0, (count - kept) / 2, kept)?)
         });
         match usable {
-            Ok(frames) => cached.push(Cached {
-                frames,
-                label: clip.label as i64,
-            }),
-            Err(error) => skipped.push(Skipped {
-                path: clip.path.clone(),
-                reason: format!("{error:#}"),
-            }),
+            Ok(frames) => cached.push(Cached { frames, label: clip.label as i64 }),
+            Err(error) => skipped.push(Skipped { path: clip.path.clone(), reason: format!("{error:#}") }),
         }
         bar.inc(1);
     }
@@ -92,7 +77,7 @@ impl Cached {
     }
 
     /// First frame of the window in the middle.
-    pub fn centre(&self, geometry: &Geometry) -> i64 {
+    pub fn center(&self, geometry: &Geometry) -> i64 {
         (self.count() - geometry.span()) / 2
     }
 
@@ -112,14 +97,11 @@ impl Cached {
             .f_narrow(3, left, view)?)
     }
 
-    /// The centre crop, as the plugin cuts it.
+    /// The center crop, as the plugin cuts it.
     pub fn test_window(&self, geometry: &Geometry, start: i64) -> Result<Tensor> {
         let [height, width] = geometry.resize;
         let (top, left) = ((height - geometry.view) / 2, (width - geometry.view) / 2);
-        Ok(self
-            .cut(geometry, start, top, left)?
-            .f_to_kind(Kind::Float)?
-            .f_div_scalar(255.0)?)
+        Ok(self.cut(geometry, start, top, left)?.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?)
     }
 
     /// A window at a random time and place, perhaps mirrored, in random light.
@@ -128,31 +110,23 @@ impl Cached {
         let start = rng.random_range(0..=self.count() - geometry.span());
         let top = rng.random_range(0..=height - geometry.view);
         let left = rng.random_range(0..=width - geometry.view);
-        let mut window = self
-            .cut(geometry, start, top, left)?
-            .f_to_kind(Kind::Float)?
-            .f_div_scalar(255.0)?;
+        let mut window = self.cut(geometry, start, top, left)?.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?;
         if rng.random() {
             window = window.f_flip([3])?;
         }
-        // One contrast for all, and a gain of its own for each channel: colours say nothing about actions.
+        // One contrast for all, and a gain of its own for each channel: colors say nothing about actions.
         let contrast = rng.random_range(0.7..1.3_f32);
         let gain: [f32; 3] = std::array::from_fn(|_| contrast * rng.random_range(0.85..1.15));
         let brightness: f32 = rng.random_range(-0.15..0.15);
         let offset = gain.map(|g| 0.5 + brightness - 0.5 * g);
         let channels = |values: [f32; 3]| Tensor::f_from_slice(&values)?.f_view([1, 3, 1, 1]);
-        Ok(window
-            .f_mul(&channels(gain)?)?
-            .f_add(&channels(offset)?)?
-            .f_clamp(0.0, 1.0)?)
+        Ok(window.f_mul(&channels(gain)?)?.f_add(&channels(offset)?)?.f_clamp(0.0, 1.0)?)
     }
 }
 
 /// Stacks windows with values in 0..1 into the model's input.
 pub fn batch(geometry: &Geometry, windows: &[Tensor]) -> Result<Tensor> {
-    let stacked = Tensor::f_stack(windows, 0)?
-        .f_sub_scalar(MEAN)?
-        .f_div_scalar(DEVIATION)?;
+    let stacked = Tensor::f_stack(windows, 0)?.f_sub_scalar(MEAN)?.f_div_scalar(DEVIATION)?;
     Ok(match geometry.axes {
         Axes::Btchw => stacked,
         Axes::Bcthw => stacked.f_permute([0, 2, 1, 3, 4])?.f_contiguous()?,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Writes the trained network as the plugin wants it: a TorchScript archive of one traced `forward` that returns logits and features,
-//! with the metadata as `extra/sparseadv.json`; then reads it back and compares.
+//! Writes the trained network as the plugin wants it: a TorchScript archive of one traced `forward` that returns logits
+//! and features, with the metadata as `extra/sparseadv.json`; then reads it back and compares.
 
 use std::path::Path;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result, ensure};
 use gstsparseadv::model::Metadata;
 use tch::{CModule, IValue, Kind, TchError, Tensor};
 use zip::ZipArchive;
@@ -13,18 +13,13 @@ use zip::ZipArchive;
 use crate::archive::{self, MEMBER};
 use crate::network::Network;
 
-/// Largest difference of the logits, relative to the largest of them (or to 1, if that is larger): what folding batch norm and the
-/// order of additions may change.
+/// Largest difference of the logits, relative to the largest of them (or to 1, if that is larger): what folding batch
+/// norm and the order of additions may change.
 const TOLERANCE: f64 = 1e-5;
 
-/// Writes `network`, whose variables must not require gradients any more. `input` is an example with a batch of more than one, so that
-/// the traced graph keeps nothing that holds for one alone.
-pub fn write(
-    network: &mut dyn Network,
-    input: &Tensor,
-    metadata: &Metadata,
-    path: &Path,
-) -> Result<()> {
+/// Writes `network`, whose variables must not require gradients any more. `input` is an example with a batch of more
+/// than one, so that the traced graph keeps nothing that holds for one alone.
+pub fn write(network: &mut dyn Network, input: &Tensor, metadata: &Metadata, path: &Path) -> Result<()> {
     let trained = network.forward(input, false)?.logits;
     network.fold()?;
     let traced = path.with_extension("traced");
@@ -34,27 +29,23 @@ pub fn write(
         .map_err(anyhow::Error::from)
         .and_then(|()| archive::finish(&traced, path, &json))
         .with_context(|| format!("{} could not be written", path.display()))?;
-    std::fs::remove_file(&traced)
-        .with_context(|| format!("{} could not be removed", traced.display()))?;
-    verify(path, input, &trained, metadata)
-        .with_context(|| format!("{} is not what was trained", path.display()))
+    std::fs::remove_file(&traced).with_context(|| format!("{} could not be removed", traced.display()))?;
+    verify(path, input, &trained, metadata).with_context(|| format!("{} is not what was trained", path.display()))
 }
 
 fn trace(network: &dyn Network, input: &Tensor) -> Result<CModule> {
     let mut failure = None;
-    let module = CModule::create_by_tracing(
-        "SparseadvClassifier",
-        "forward",
-        &[input.shallow_clone()],
-        &mut |inputs| match packed(network, &inputs[0]) {
-            Ok(packed) => vec![packed],
-            // The closure cannot fail; a module without outputs is thrown away below.
-            Err(error) => {
-                failure = Some(error);
-                Vec::new()
+    let module =
+        CModule::create_by_tracing("SparseadvClassifier", "forward", &[input.shallow_clone()], &mut |inputs| {
+            match packed(network, &inputs[0]) {
+                Ok(packed) => vec![packed],
+                // The closure cannot fail; a module without outputs is thrown away below.
+                Err(error) => {
+                    failure = Some(error);
+                    Vec::new()
+                }
             }
-        },
-    );
+        });
     match failure {
         Some(error) => Err(error).context("the network could not be traced"),
         None => Ok(module?),
@@ -67,13 +58,10 @@ fn packed(network: &dyn Network, input: &Tensor) -> Result<Tensor, TchError> {
 }
 
 fn verify(path: &Path, input: &Tensor, trained: &Tensor, metadata: &Metadata) -> Result<()> {
-    ensure!(
-        &read_metadata(path)? == metadata,
-        "the metadata came back changed"
-    );
+    ensure!(&read_metadata(path)? == metadata, "the metadata came back changed");
     let module = CModule::load(path)?;
     let largest = trained.f_abs()?.f_max()?.f_double_value(&[])?.max(1.0);
-    // libtorch optimises the graph in the second and third run; gradients must survive that.
+    // libtorch optimizes the graph in the second and third run; gradients must survive that.
     for _ in 0..3 {
         let input = input.f_detach()?.f_set_requires_grad(true)?;
         let (logits, features) = run(&module, &input)?;
@@ -95,10 +83,7 @@ fn verify(path: &Path, input: &Tensor, trained: &Tensor, metadata: &Metadata) ->
     // The batch must not have become a constant of the graph.
     let (one, _) = run(&module, &input.f_narrow(0, 0, 1)?)?;
     let difference = one.f_sub(&trained.f_narrow(0, 0, 1)?)?.f_abs()?.f_max()?;
-    ensure!(
-        difference.f_double_value(&[])? / largest <= TOLERANCE,
-        "expected the same logits for a batch of one"
-    );
+    ensure!(difference.f_double_value(&[])? / largest <= TOLERANCE, "expected the same logits for a batch of one");
     Ok(())
 }
 

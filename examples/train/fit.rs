@@ -2,14 +2,14 @@
 
 //! The training loop: AdamW under a cosine schedule, steps with non-finite gradients left out.
 
-use anyhow::{ensure, Result};
+use anyhow::{Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use tch::nn::{self, OptimizerConfig};
-use tch::{no_grad, Kind, Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor, no_grad};
 
-use crate::dataset::{batch, Cached, Geometry};
+use crate::dataset::{Cached, Geometry, batch};
 use crate::network::Network;
 use crate::score::Score;
 
@@ -38,9 +38,8 @@ pub fn fit(
     let mut optimizer = nn::adamw(0.9, 0.999, WEIGHT_DECAY).build(store, plan.rate)?;
     let steps_an_epoch = train.len().div_ceil(plan.batch);
     let steps = plan.epochs * steps_an_epoch;
-    let bar = ProgressBar::new(steps as u64).with_style(ProgressStyle::with_template(
-        "{bar:30} {pos}/{len} steps, {eta} left, {msg}",
-    )?);
+    let bar = ProgressBar::new(steps as u64)
+        .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}")?);
     let mut order: Vec<usize> = (0..train.len()).collect();
     let mut skipped = 0;
     for epoch in 0..plan.epochs {
@@ -49,16 +48,13 @@ pub fn fit(
         for (index, chunk) in order.chunks(plan.batch).enumerate() {
             let progress = (epoch * steps_an_epoch + index) as f64 / steps as f64;
             optimizer.set_lr(plan.rate * schedule(progress));
-            let windows = chunk
-                .iter()
-                .map(|&i| train[i].training_window(geometry, rng))
-                .collect::<Result<Vec<Tensor>>>()?;
+            let windows =
+                chunk.iter().map(|&i| train[i].training_window(geometry, rng)).collect::<Result<Vec<Tensor>>>()?;
             let labels: Vec<i64> = chunk.iter().map(|&i| train[i].label).collect();
             let labels = Tensor::f_from_slice(&labels)?;
             optimizer.zero_grad();
             let logits = network.forward(&batch(geometry, &windows)?, true)?.logits;
-            let loss =
-                logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
+            let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
             loss.f_backward()?;
             bar.inc(1);
             let value = loss.f_double_value(&[])?;
@@ -69,11 +65,7 @@ pub fn fit(
             optimizer.clip_grad_norm(LARGEST_NORM);
             optimizer.step();
             loss_sum += value * chunk.len() as f64;
-            right += logits
-                .f_argmax(-1, false)?
-                .f_eq_tensor(&labels)?
-                .f_sum(Kind::Float)?
-                .f_double_value(&[])?;
+            right += logits.f_argmax(-1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Float)?.f_double_value(&[])?;
             seen += chunk.len();
             bar.set_message(format!(
                 "loss {:.3}, accuracy {:.1} %",
@@ -86,7 +78,7 @@ pub fn fit(
             "expected finite gradients, found none in all {steps_an_epoch} steps of epoch {}: lower --lr",
             epoch + 1
         );
-        let score = Score::of_centres(network, test, geometry, plan.classes, plan.batch)?;
+        let score = Score::of_centers(network, test, geometry, plan.classes, plan.batch)?;
         bar.suspend(|| {
             println!(
                 "epoch {:>3}: loss {:.3}, training accuracy {:.1} %, test accuracy {:.1} %",

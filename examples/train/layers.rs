@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The layers both networks are built of. Unlike `tch::nn`'s they report errors, and their batch norm can be folded away.
+//! The layers both networks are built of. Unlike `tch::nn`'s they report errors, and their batch norm can be folded
+//! away.
 
-use tch::nn::{init, Init, Path};
+use tch::nn::{Init, Path, init};
 use tch::{TchError, Tensor};
 
 const MOMENTUM: f64 = 0.1;
@@ -22,13 +23,7 @@ pub struct ConvNorm {
 
 impl ConvNorm {
     /// `kernel` as long as there are dimensions: `[3, 3]` or `[3, 3, 3]`. Pads by half of it.
-    pub fn new(
-        path: &Path,
-        inputs: i64,
-        outputs: i64,
-        kernel: &[i64],
-        stride: i64,
-    ) -> Result<Self, TchError> {
+    pub fn new(path: &Path, inputs: i64, outputs: i64, kernel: &[i64], stride: i64) -> Result<Self, TchError> {
         let shape = [&[outputs, inputs], kernel].concat();
         Ok(Self {
             weight: path.f_kaiming_normal("weight", &shape)?,
@@ -57,12 +52,7 @@ impl ConvNorm {
         )
     }
 
-    fn convolve(
-        &self,
-        xs: &Tensor,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-    ) -> Result<Tensor, TchError> {
+    fn convolve(&self, xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         let kernel = weight.size();
         let padding: Vec<i64> = kernel[2..].iter().map(|k| k / 2).collect();
         let stride = vec![self.stride; padding.len()];
@@ -74,13 +64,10 @@ impl ConvNorm {
         }
     }
 
-    /// Fixes the statistics and merges them into the weights: the same function in one pass less over memory, forward and backward.
+    /// Fixes the statistics and merges them into the weights: the same function in one pass less over memory, forward
+    /// and backward.
     pub fn fold(&mut self) -> Result<(), TchError> {
-        let factor = self
-            .variance
-            .f_add_scalar(EPSILON)?
-            .f_rsqrt()?
-            .f_mul(&self.scale)?;
+        let factor = self.variance.f_add_scalar(EPSILON)?.f_rsqrt()?.f_mul(&self.scale)?;
         let mut shape = vec![1; self.weight.dim()];
         shape[0] = -1;
         let weight = self.weight.f_mul(&factor.f_view(&shape[..])?)?;
@@ -106,10 +93,7 @@ impl Linear {
     }
 
     fn with(path: &Path, inputs: i64, outputs: i64, init: Init) -> Result<Self, TchError> {
-        Ok(Self {
-            weight: path.f_var("weight", &[outputs, inputs], init)?,
-            bias: path.f_zeros("bias", &[outputs])?,
-        })
+        Ok(Self { weight: path.f_var("weight", &[outputs, inputs], init)?, bias: path.f_zeros("bias", &[outputs])? })
     }
 
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
@@ -126,10 +110,7 @@ pub struct Lstm {
 impl Lstm {
     pub fn new(path: &Path, inputs: i64, hidden: i64) -> Result<Self, TchError> {
         let bound = 1.0 / (hidden as f64).sqrt();
-        let uniform = Init::Uniform {
-            lo: -bound,
-            up: bound,
-        };
+        let uniform = Init::Uniform { lo: -bound, up: bound };
         let gates = 4 * hidden;
         Ok(Self {
             parameters: [
@@ -144,7 +125,8 @@ impl Lstm {
 
     /// The outputs of all steps, `[B, T, hidden]`.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
-        // Zeros of [1, B, hidden] by tensor operations alone, for a size read here would be a constant of the traced graph.
+        // Zeros of [1, B, hidden] by tensor operations alone, for a size read here would be a constant of the traced
+        // graph.
         let zero = xs
             .f_narrow(1, 0, 1)?
             .f_narrow(2, 0, 1)?
@@ -153,8 +135,7 @@ impl Lstm {
             .f_expand([1, -1, self.hidden], false)?
             .f_contiguous()?;
         let state = [zero.shallow_clone(), zero];
-        let (outputs, _, _) =
-            xs.f_lstm(&state, &self.parameters, true, 1, 0.0, false, false, true)?;
+        let (outputs, _, _) = xs.f_lstm(&state, &self.parameters, true, 1, 0.0, false, false, true)?;
         Ok(outputs)
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! LRCN (Donahue et al., "Long-term recurrent convolutional networks", 2015) with a small ResNet and one hidden layer, fc6, as the
-//! encoder of each frame, an LSTM over the frames, and the mean of its outputs before the last layer.
+//! LRCN (Donahue et al., "Long-term recurrent convolutional networks", 2015) with a small ResNet and one hidden layer,
+//! fc6, as the encoder of each frame, an LSTM over the frames, and the mean of its outputs before the last layer.
 
 use gstsparseadv::model::metadata::{FeatureLayout, FeatureWindow};
 use tch::nn::Path;
@@ -117,8 +117,8 @@ impl Network for Lrcn {
         for stage in &self.stages {
             xs = stage.forward(&xs, train)?;
         }
-        // The LSTM goes on from the unfolded map that is returned, not from the folded one, so that the logits have a gradient with
-        // respect to it.
+        // The LSTM goes on from the unfolded map that is returned, not from the folded one, so that the logits have a
+        // gradient with respect to it.
         let features = xs.f_unflatten(0, [-1, self.window])?;
         let mut steps = self.fc6.forward(&features.f_flatten(2, -1)?)?.f_relu()?;
         if train {
@@ -126,10 +126,7 @@ impl Network for Lrcn {
         }
         let outputs = self.lstm.forward(&steps)?;
         let mean = outputs.f_mean_dim(&[1_i64][..], false, None)?;
-        Ok(Output {
-            logits: self.output.forward(&mean)?,
-            features,
-        })
+        Ok(Output { logits: self.output.forward(&mean)?, features })
     }
 
     fn fold(&mut self) -> Result<(), TchError> {
@@ -142,10 +139,6 @@ impl Network for Lrcn {
     }
 
     fn feature_window(&self) -> FeatureWindow {
-        FeatureWindow {
-            size: 1,
-            stride: 1,
-            start: 0,
-        }
+        FeatureWindow { size: 1, stride: 1, start: 0 }
     }
 }

@@ -2,9 +2,9 @@
 
 //! Trains a video classifier, C3D or LRCN, on a folder of clips and exports it for the plugin.
 //!
-//! `cargo run --release --example train -- DATA --arch c3d --out model.pt` reads UCF-101, HMDB-51 or plain class folders, prints the
-//! accuracy on the held-out clips and writes a TorchScript archive with its metadata. The decoded clips stay in memory, at 66 kB a
-//! frame of 128x171: see `--max-frames` and `--resize` for large sets.
+//! `cargo run --release --example train -- DATA --arch c3d --out model.pt` reads UCF-101, HMDB-51 or plain class
+//! folders, prints the accuracy on the held-out clips and writes a TorchScript archive with its metadata. The decoded
+//! clips stay in memory, at 66 kB a frame of 128x171: see `--max-frames` and `--resize` for large sets.
 
 mod archive;
 mod c3d;
@@ -20,14 +20,14 @@ mod video;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use gstsparseadv::dataset::{Clip, DataSet, Options};
 use gstsparseadv::model::metadata::{Layout as Axes, Metadata, Resize};
-use rand::{rngs::StdRng, SeedableRng};
-use tch::{nn, Device};
+use rand::{SeedableRng, rngs::StdRng};
+use tch::{Device, nn};
 
-use dataset::{Cached, Geometry, Skipped, DEVIATION, MEAN};
+use dataset::{Cached, DEVIATION, Geometry, MEAN, Skipped};
 use network::Network;
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -54,7 +54,8 @@ struct Args {
     /// Channels of the first layer. The published C3D has 64.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(i64).range(1..=512))]
     width: i64,
-    /// Width of C3D's fc6 and fc7 or of LRCN's fc6 and LSTM; by default 64 x width, which is C3D's published proportion, or 8 x width.
+    /// Width of C3D's fc6 and fc7 or of LRCN's fc6 and LSTM; by default 64 x width, which is C3D's published
+    /// proportion, or 8 x width.
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..=65536))]
     hidden: Option<i64>,
     /// Share of the hidden layers' outputs left out of each training step. C3D's published share is 0.5.
@@ -92,9 +93,7 @@ fn parse_size(text: &str) -> Result<[i64; 2], String> {
     text.split_once('x')
         .and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]))
         .filter(|size: &[i64; 2]| size.iter().all(|side| (16..=4096).contains(side)))
-        .ok_or_else(|| {
-            format!("expected HEIGHTxWIDTH of 16 to 4096 pixels such as 128x171, found {text}")
-        })
+        .ok_or_else(|| format!("expected HEIGHTxWIDTH of 16 to 4096 pixels such as 128x171, found {text}"))
 }
 
 fn main() -> Result<()> {
@@ -105,23 +104,11 @@ fn main() -> Result<()> {
         "expected a view within the resized {height}x{width}, found {0}x{0}: change --view or --resize",
         args.view
     );
-    ensure!(
-        args.lr.is_finite() && args.lr > 0.0,
-        "expected a positive learning rate, found {}",
-        args.lr
-    );
-    ensure!(
-        (0.0..1.0).contains(&args.dropout),
-        "expected a dropout from 0 to below 1, found {}",
-        args.dropout
-    );
+    ensure!(args.lr.is_finite() && args.lr > 0.0, "expected a positive learning rate, found {}", args.lr);
+    ensure!((0.0..1.0).contains(&args.dropout), "expected a dropout from 0 to below 1, found {}", args.dropout);
     // Hours of training should not end at a folder that does not exist.
     let folder = args.out.parent().filter(|f| !f.as_os_str().is_empty());
-    ensure!(
-        folder.is_none_or(Path::is_dir),
-        "expected --out in a folder that exists, found {}",
-        args.out.display()
-    );
+    ensure!(folder.is_none_or(Path::is_dir), "expected --out in a folder that exists, found {}", args.out.display());
     gst::init().context("GStreamer could not be started")?;
     tch::manual_seed(args.seed as i64);
 
@@ -144,12 +131,8 @@ fn main() -> Result<()> {
 
     let (train, test) = load(&data, &geometry, args.max_frames)?;
     let started = Instant::now();
-    let plan = fit::Plan {
-        epochs: args.epochs,
-        batch: usize::from(args.batch),
-        rate: args.lr,
-        classes: data.labels.len(),
-    };
+    let plan =
+        fit::Plan { epochs: args.epochs, batch: usize::from(args.batch), rate: args.lr, classes: data.labels.len() };
     let mut rng = StdRng::seed_from_u64(args.seed);
     let left_out = fit::fit(&*network, &store, &train, &test, &geometry, &plan, &mut rng)?;
     println!(
@@ -160,7 +143,7 @@ fn main() -> Result<()> {
 
     store.freeze();
     let example = [&test[0], &test[test.len() / 2], &test[test.len() - 1]]
-        .map(|clip| clip.test_window(&geometry, clip.centre(&geometry)))
+        .map(|clip| clip.test_window(&geometry, clip.center(&geometry)))
         .into_iter()
         .collect::<Result<Vec<_>>>()?;
     let metadata = metadata(&args, &geometry, &*network, data.labels);
@@ -179,21 +162,9 @@ fn open(args: &Args) -> Result<DataSet> {
         "auto" => None,
         name => Some(name.parse().map_err(anyhow::Error::msg)?),
     };
-    let data = gstsparseadv::dataset::open(
-        &args.data,
-        &Options {
-            layout,
-            ..args.side.clone()
-        },
-    )?;
+    let data = gstsparseadv::dataset::open(&args.data, &Options { layout, ..args.side.clone() })?;
     data.require_both_sides()?;
-    println!(
-        "{} as {:?}: {} classes, {} clips",
-        args.data.display(),
-        data.layout,
-        data.labels.len(),
-        data.clips.len()
-    );
+    println!("{} as {:?}: {} classes, {} clips", args.data.display(), data.layout, data.labels.len(), data.clips.len());
     for note in std::iter::once(&data.sides).chain(&data.notes) {
         println!("{note}");
     }
@@ -201,22 +172,11 @@ fn open(args: &Args) -> Result<DataSet> {
 }
 
 /// The training and the test clips; what cannot be used is listed.
-fn load(
-    data: &DataSet,
-    geometry: &Geometry,
-    max_frames: i64,
-) -> Result<(Vec<Cached>, Vec<Cached>)> {
-    let missing = data.missing.iter().map(|clip| Skipped {
-        path: clip.path.clone(),
-        reason: clip.reason.clone(),
-    });
+fn load(data: &DataSet, geometry: &Geometry, max_frames: i64) -> Result<(Vec<Cached>, Vec<Cached>)> {
+    let missing = data.missing.iter().map(|clip| Skipped { path: clip.path.clone(), reason: clip.reason.clone() });
     let mut skipped: Vec<Skipped> = missing.collect();
     let mut side = |held_out: bool| -> Result<Vec<Cached>> {
-        let clips: Vec<&Clip> = data
-            .clips
-            .iter()
-            .filter(|clip| clip.held_out == held_out)
-            .collect();
+        let clips: Vec<&Clip> = data.clips.iter().filter(|clip| clip.held_out == held_out).collect();
         let (cached, unusable) = dataset::load(&clips, geometry, max_frames)?;
         skipped.extend(unusable);
         ensure!(
@@ -231,12 +191,7 @@ fn load(
     for clip in &skipped {
         println!("skipped {}: {}", clip.path.display(), clip.reason);
     }
-    println!(
-        "{} training clips, {} test clips, {} skipped",
-        train.len(),
-        test.len(),
-        skipped.len()
-    );
+    println!("{} training clips, {} test clips, {} skipped", train.len(), test.len(), skipped.len());
     Ok((train, test))
 }
 
@@ -269,12 +224,7 @@ fn build(args: &Args, store: &nn::VarStore, classes: usize) -> Result<Box<dyn Ne
     })
 }
 
-fn metadata(
-    args: &Args,
-    geometry: &Geometry,
-    network: &dyn Network,
-    labels: Vec<String>,
-) -> Metadata {
+fn metadata(args: &Args, geometry: &Geometry, network: &dyn Network, labels: Vec<String>) -> Metadata {
     let name = args.out.file_stem().map(|stem| stem.to_string_lossy());
     Metadata {
         name: name.unwrap_or_default().into_owned(),

@@ -3,9 +3,9 @@
 //! Test accuracy over the held-out clips.
 
 use anyhow::Result;
-use tch::{no_grad, Tensor};
+use tch::{Tensor, no_grad};
 
-use crate::dataset::{batch, Cached, Geometry};
+use crate::dataset::{Cached, Geometry, batch};
 use crate::network::Network;
 
 /// Right answers among all.
@@ -30,10 +30,7 @@ impl std::ops::Add for Tally {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            right: self.right + other.right,
-            all: self.all + other.all,
-        }
+        Self { right: self.right + other.right, all: self.all + other.all }
     }
 }
 
@@ -45,23 +42,21 @@ impl std::iter::Sum for Tally {
 
 /// Per class: the window in the middle of each clip, and all windows that do not overlap.
 pub struct Score {
-    centre: Vec<Tally>,
+    center: Vec<Tally>,
     windows: Vec<Tally>,
 }
 
 impl Score {
-    /// The centre windows alone, which is quick enough for each epoch.
-    pub fn of_centres(
+    /// The center windows alone, which is quick enough for each epoch.
+    pub fn of_centers(
         network: &dyn Network,
         clips: &[Cached],
         geometry: &Geometry,
         classes: usize,
         size: usize,
     ) -> Result<Tally> {
-        let windows = clips.iter().map(|clip| (clip, clip.centre(geometry)));
-        Ok(tally(network, windows, geometry, classes, size)?
-            .into_iter()
-            .sum())
+        let windows = clips.iter().map(|clip| (clip, clip.center(geometry)));
+        Ok(tally(network, windows, geometry, classes, size)?.into_iter().sum())
     }
 
     pub fn of(
@@ -71,32 +66,30 @@ impl Score {
         classes: usize,
         size: usize,
     ) -> Result<Self> {
-        let centres = clips.iter().map(|clip| (clip, clip.centre(geometry)));
-        let windows = clips
-            .iter()
-            .flat_map(|clip| clip.starts(geometry).map(move |start| (clip, start)));
+        let centers = clips.iter().map(|clip| (clip, clip.center(geometry)));
+        let windows = clips.iter().flat_map(|clip| clip.starts(geometry).map(move |start| (clip, start)));
         Ok(Self {
-            centre: tally(network, centres, geometry, classes, size)?,
+            center: tally(network, centers, geometry, classes, size)?,
             windows: tally(network, windows, geometry, classes, size)?,
         })
     }
 
     /// Prints the rows of Table 1 and of the classes.
     pub fn print(&self, labels: &[String]) {
-        let row = |name: &str, centre: Tally, windows: Tally| {
+        let row = |name: &str, center: Tally, windows: Tally| {
             println!(
                 "{name:<24}{:>7.1} {:>11}{:>12.1} {:>11}",
-                centre.percent(),
-                format!("({}/{})", centre.right, centre.all),
+                center.percent(),
+                format!("({}/{})", center.right, center.all),
                 windows.percent(),
                 format!("({}/{})", windows.right, windows.all),
             );
         };
-        println!("Test accuracy in %      centre window         all windows");
+        println!("Test accuracy in %      center window         all windows");
         let all = |tallies: &[Tally]| tallies.iter().copied().sum();
-        row("all classes", all(&self.centre), all(&self.windows));
+        row("all classes", all(&self.center), all(&self.windows));
         for (index, label) in labels.iter().enumerate() {
-            row(label, self.centre[index], self.windows[index]);
+            row(label, self.center[index], self.windows[index]);
         }
     }
 }
@@ -111,10 +104,8 @@ fn tally<'a>(
     let windows: Vec<_> = windows.collect();
     let mut tallies = vec![Tally::default(); classes];
     for chunk in windows.chunks(size) {
-        let inputs = chunk
-            .iter()
-            .map(|(clip, start)| clip.test_window(geometry, *start))
-            .collect::<Result<Vec<Tensor>>>()?;
+        let inputs =
+            chunk.iter().map(|(clip, start)| clip.test_window(geometry, *start)).collect::<Result<Vec<Tensor>>>()?;
         let inputs = batch(geometry, &inputs)?;
         let logits = no_grad(|| network.forward(&inputs, false))?.logits;
         let answers = Vec::<i64>::try_from(logits.f_argmax(-1, false)?)?;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use gst::prelude::*;
 use gst_video::prelude::*;
 use tch::{Kind, Tensor};
@@ -29,15 +29,9 @@ pub fn decode(path: &Path, size: [i64; 2]) -> Result<Tensor> {
 }
 
 fn play(pipeline: &gst::Pipeline, path: &Path, size: [i64; 2]) -> Result<Tensor> {
-    let by_name = |name| {
-        pipeline
-            .by_name(name)
-            .expect("the description names the element")
-    };
+    let by_name = |name| pipeline.by_name(name).expect("the description names the element");
     by_name("source").set_property("location", path.to_str().context("a path in UTF-8")?);
-    let sink = by_name("sink")
-        .downcast::<gst_app::AppSink>()
-        .expect("sink is an appsink");
+    let sink = by_name("sink").downcast::<gst_app::AppSink>().expect("sink is an appsink");
     if pipeline.set_state(gst::State::Playing).is_err() {
         bail!(error(pipeline).unwrap_or_else(|| "the file could not be opened".into()));
     }
@@ -49,18 +43,15 @@ fn play(pipeline: &gst::Pipeline, path: &Path, size: [i64; 2]) -> Result<Tensor>
             continue;
         }
         waits += 1;
-        // An error need not be followed by an end of stream. Half a clip is not the clip the lists mean, so what came before is dropped.
+        // An error need not be followed by an end of stream. Half a clip is not the clip the lists mean, so what came
+        // before is dropped.
         if let Some(error) = error(pipeline) {
             bail!("{error} (after {} frames)", frames.len());
         }
         if sink.is_eos() {
             break;
         }
-        ensure!(
-            waits < PATIENCE,
-            "the decoder stalled after {} frames",
-            frames.len()
-        );
+        ensure!(waits < PATIENCE, "the decoder stalled after {} frames", frames.len());
     }
     ensure!(!frames.is_empty(), "no video frames");
     Ok(Tensor::f_stack(&frames, 0)?)
@@ -79,8 +70,8 @@ fn resized(sample: &gst::Sample, [height, width]: [i64; 2]) -> Result<Tensor> {
     let caps = sample.caps().context("a sample with caps")?;
     let info = gst_video::VideoInfo::from_caps(caps)?;
     let buffer = sample.buffer().context("a sample with a buffer")?;
-    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info)
-        .context("a video frame that can be read")?;
+    let frame =
+        gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).context("a video frame that can be read")?;
     let stride = frame.plane_stride()[0] as usize;
     let row = 3 * info.width() as usize;
     let pixels: Vec<u8> = frame

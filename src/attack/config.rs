@@ -4,16 +4,17 @@
 
 use std::time::Duration;
 
+use super::Selection;
 use super::loss::Loss;
 use super::optimizer::Kind;
-use super::Selection;
 
 /// What counts as success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// Any label but this one; `None` stands for the model's own label of the clean window (Eq. 1).
     Untargeted { label: Option<usize> },
-    /// Just this label (Eq. 2). The true label, where it is known, only says which windows are rightly classified and worth an attack.
+    /// Just this label (Eq. 2). The true label, where it is known, only says which windows are rightly classified and
+    /// worth an attack.
     Targeted { target: usize, label: Option<usize> },
 }
 
@@ -59,20 +60,12 @@ impl Goal {
 
     /// b, the share of the weight that the keyframes must reach (Section 4.1).
     pub fn default_boundary(self) -> f64 {
-        if self.is_targeted() {
-            0.4
-        } else {
-            0.3
-        }
+        if self.is_targeted() { 0.4 } else { 0.3 }
     }
 
     /// The paper's bound on iterations (Section 4.1).
     pub fn default_max_iterations(self) -> u32 {
-        if self.is_targeted() {
-            1000
-        } else {
-            500
-        }
+        if self.is_targeted() { 1000 } else { 500 }
     }
 }
 
@@ -82,8 +75,9 @@ pub enum Objective {
     /// The class term while the window keeps its label, the norm while it is fooled (Section 3.1).
     #[default]
     TwoStage,
-    /// Both at once with constant weights, as SA's published program does (Wei et al., AAAI 2019): `-log(1 - p_y)`, or `-log p_target`, plus
-    /// the sum over frames of the root mean square of the perturbation in 0..1, from an initial value of 0.01 grey level.
+    /// Both at once with constant weights, as SA's published program does (Wei et al., AAAI 2019): `-log(1 - p_y)`, or
+    /// `-log p_target`, plus the sum over frames of the root mean square of the perturbation in 0..1, from an initial
+    /// value of 0.01 gray level.
     Sparse,
 }
 
@@ -98,22 +92,24 @@ pub struct Config {
     pub boundary: f64,
     /// Updates of the perturbation at the most.
     pub max_iterations: u32,
-    /// Iterations without a smaller success after which a fooled window is done; 0 uses all iterations, as the paper does.
+    /// Iterations without a smaller success after which a fooled window is done; 0 uses all iterations, as the paper
+    /// does.
     pub patience: u32,
     /// The first success is the result; nothing is spent on making it smaller.
     pub stop_early: bool,
-    /// Iterations without any success after which `grow_by` frames join the keyframes; 0 never, as in the paper. A selection by gradient is
-    /// continued by the gradient of the class term at that point, others in their own order.
+    /// Iterations without any success after which `grow_by` frames join the keyframes; 0 never, as in the paper. A
+    /// selection by gradient is continued by the gradient of the class term at that point, others in their own order.
     pub grow_after: u32,
     pub grow_by: u32,
-    /// Step of the optimiser in grey levels.
+    /// Step of the optimizer in gray levels.
     pub learning_rate: f32,
     /// What the step is multiplied by each time a fooled window gets its label back; 1 keeps it.
     pub learning_rate_decay: f32,
     pub optimizer: Kind,
-    /// Bound on any pixel's perturbation in grey levels; 0 for none.
+    /// Bound on any pixel's perturbation in gray levels; 0 for none.
     pub epsilon: f32,
-    /// Lead of the wrong (or target) label's logit that counts as success: what other decoders' roundings may take away.
+    /// Lead of the wrong (or target) label's logit that counts as success: what other decoders' roundings may take
+    /// away.
     pub confidence: f32,
     /// Seed of random choices, and of nothing else.
     pub seed: u64,
@@ -122,7 +118,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults for a goal: the paper's, but for those that README.md gives reasons for ("Defaults that are not the paper's").
+    /// The defaults for a goal: the paper's, but for those that README.md gives reasons for ("Defaults that are not the
+    /// paper's").
     pub fn new(goal: Goal) -> Self {
         Self {
             goal,

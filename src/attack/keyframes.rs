@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Which frames to perturb: the paper's choice by gradient (Section 3.2) and those it is compared with (Sections 2 and 4.2).
+//! Which frames to perturb: the paper's choice by gradient (Section 3.2) and those it is compared with (Sections 2 and
+//! 4.2).
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::run::Counted;
-use super::{loss, Config, Error, Scene};
+use super::{Config, Error, Scene, loss};
 
 /// Where the gradient of a [`Selection::Gradient`] is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +16,8 @@ pub enum Source {
     #[default]
     Auto,
     Features,
-    /// At the feature map, and a frame's weight is the absolute value of the sum rather than the sum of absolute values.
+    /// At the feature map, and a frame's weight is the absolute value of the sum rather than the sum of absolute
+    /// values.
     Signed,
     /// At the input, of the attack's class term (Eq. 1 or Eq. 2) in place of the label's logit: that of the first step.
     Loss,
@@ -88,8 +90,7 @@ impl FromStr for Selection {
             "random" => Ok(Self::Random(count()?)),
             "all" if argument.is_none() => Ok(Self::All),
             _ if argument.is_none() => {
-                let frames: Result<Vec<usize>, _> =
-                    s.split(',').map(|n| n.trim().parse()).collect();
+                let frames: Result<Vec<usize>, _> = s.split(',').map(|n| n.trim().parse()).collect();
                 let mut frames = frames.map_err(|_| unknown())?;
                 frames.sort_unstable();
                 frames.dedup();
@@ -148,11 +149,7 @@ impl Keyframes {
 
     fn ranked(weights: Vec<f64>, count: usize) -> Self {
         let order = descending(&weights);
-        Self {
-            count: count.clamp(1, order.len()),
-            order,
-            weights: normalised(&weights),
-        }
+        Self { count: count.clamp(1, order.len()), order, weights: normalized(&weights) }
     }
 }
 
@@ -163,7 +160,7 @@ pub fn baseline_count(frames: usize, targeted: bool) -> usize {
 }
 
 /// Non-negative weights divided by their sum; equal ones where the sum is zero.
-pub fn normalised(weights: &[f64]) -> Vec<f64> {
+pub fn normalized(weights: &[f64]) -> Vec<f64> {
     let sum: f64 = weights.iter().sum();
     if sum > 0.0 {
         weights.iter().map(|w| w / sum).collect()
@@ -202,8 +199,8 @@ pub fn frame_means(gradient: &[f32], frames: usize) -> Vec<f64> {
     gradient.chunks(len).map(super::norm::mean_abs).collect()
 }
 
-/// Chooses keyframes; the last forward pass of `classifier` must be that of the clean `view`, whose label is `label`. Where the
-/// gradient of what the first step is to lower has been computed on the way, it comes along.
+/// Chooses keyframes; the last forward pass of `classifier` must be that of the clean `view`, whose label is `label`.
+/// Where the gradient of what the first step is to lower has been computed on the way, it comes along.
 pub(super) fn select(
     config: &Config,
     label: usize,
@@ -213,8 +210,7 @@ pub(super) fn select(
 ) -> Result<(Keyframes, Option<Vec<f32>>), Error> {
     let real = scene.real_frames();
     let len = scene.frame_len();
-    let count =
-        |n: &Option<usize>| n.unwrap_or_else(|| baseline_count(real, config.goal.is_targeted()));
+    let count = |n: &Option<usize>| n.unwrap_or_else(|| baseline_count(real, config.goal.is_targeted()));
     let mut first_gradient = None;
     let keyframes = match &config.selection {
         Selection::Gradient(source) => {
@@ -245,13 +241,9 @@ pub(super) fn select(
             // The untargeted attack lowers the label's logit; the targeted one has other plans.
             let descended = *source == Source::Loss || !config.goal.is_targeted();
             first_gradient = descended.then_some(gradient);
-            let weights = normalised(&folded(weights, real));
+            let weights = normalized(&folded(weights, real));
             let order = descending(&weights);
-            Keyframes {
-                count: count_to_boundary(&weights, &order, config.boundary),
-                weights,
-                order,
-            }
+            Keyframes { count: count_to_boundary(&weights, &order, config.boundary), weights, order }
         }
         Selection::Fixed(n) => {
             let mut keyframes = Keyframes::ranked(vec![1.0; real], count(n));
@@ -273,9 +265,9 @@ pub(super) fn select(
             let mut without = view.to_vec();
             let mut weights = Vec::with_capacity(real);
             for k in 0..real {
-                // The model needs its T frames, so a removed frame is one that repeats its neighbour.
-                let neighbour = if k > 0 { k - 1 } else { 1.min(real - 1) };
-                without[k * len..][..len].copy_from_slice(&view[neighbour * len..][..len]);
+                // The model needs its T frames, so a removed frame is one that repeats its neighbor.
+                let neighbor = if k > 0 { k - 1 } else { 1.min(real - 1) };
+                without[k * len..][..len].copy_from_slice(&view[neighbor * len..][..len]);
                 let logits = classifier.forward(&without)?;
                 weights.push((base - loss::probabilities(&logits)[label]).max(0.0));
                 without[k * len..][..len].copy_from_slice(&view[k * len..][..len]);
@@ -292,10 +284,7 @@ pub(super) fn select(
         Selection::All => Keyframes::ranked(vec![1.0; real], real),
         Selection::List(frames) => {
             if let Some(found) = frames.iter().find(|k| **k >= scene.frames()) {
-                return Err(Error::KeyframeOutOfRange {
-                    frames: scene.frames(),
-                    found: *found,
-                });
+                return Err(Error::KeyframeOutOfRange { frames: scene.frames(), found: *found });
             }
             // A shorter window at the end of a stream may not have all of them.
             let listed = |k: &usize| frames.contains(k);

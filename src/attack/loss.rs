@@ -23,7 +23,8 @@ pub fn probabilities(logits: &[f32]) -> Vec<f64> {
     exp.into_iter().map(|e| e / sum).collect()
 }
 
-/// By how much the goal is reached: the lead of the best wrong label over `label`, or of the target over the best other one.
+/// By how much the goal is reached: the lead of the best wrong label over `label`, or of the target over the best other
+/// one.
 pub fn lead(logits: &[f32], goal: Goal, label: usize) -> f32 {
     let other = |except: usize| best_other(logits, except).map_or(f32::NEG_INFINITY, |(_, v)| v);
     match goal {
@@ -38,8 +39,8 @@ pub enum Loss {
     /// Minus the cross-entropy of the label (Eq. 1), or the cross-entropy of the target (Eq. 2).
     #[default]
     CrossEntropy,
-    /// The label's logit minus the best other one, or the best other one minus the target's: f6 of Carlini and Wagner (S&P 2017), the
-    /// distance to the nearest boundary where the model is nearly linear.
+    /// The label's logit minus the best other one, or the best other one minus the target's: f6 of Carlini and Wagner
+    /// (S&P 2017), the distance to the nearest boundary where the model is nearly linear.
     Margin,
 }
 
@@ -72,17 +73,14 @@ fn class_and_sign(goal: Goal, label: usize) -> (usize, f32) {
 
 /// The greatest logit but that of `class`, and whose it is.
 fn best_other(logits: &[f32], class: usize) -> Option<(usize, f32)> {
-    let others = logits
-        .iter()
-        .copied()
-        .enumerate()
-        .filter(|(k, _)| *k != class);
+    let others = logits.iter().copied().enumerate().filter(|(k, _)| *k != class);
     others.reduce(|best, other| if other.1 > best.1 { other } else { best })
 }
 
-/// Cross-entropy's gradient with respect to its logits is `p - onehot`. It is divided by its largest entry `1 - p_class` here, which leaves
-/// -1 for the class and the others' shares of the rest: a model sure of itself has p so near 1 that the gradient itself would vanish in f32
-/// on the way to the pixels, and the optimisers rescale what they are given anyway.
+/// Cross-entropy's gradient with respect to its logits is `p - onehot`. It is divided by its largest entry `1 -
+/// p_class` here, which leaves -1 for the class and the others' shares of the rest: a model sure of itself has p so
+/// near 1 that the gradient itself would vanish in f32 on the way to the pixels, and the optimizers rescale what they
+/// are given anyway.
 fn cross_entropy(logits: &[f32], goal: Goal, label: usize) -> Vec<f32> {
     let (class, sign) = class_and_sign(goal, label);
     let others = logits.iter().enumerate().filter(|(k, _)| *k != class);
@@ -93,11 +91,7 @@ fn cross_entropy(logits: &[f32], goal: Goal, label: usize) -> Vec<f32> {
         .iter()
         .enumerate()
         .map(|(k, v)| {
-            let g = if k == class {
-                -1.0
-            } else {
-                f64::from(v - best_other).exp() / shares
-            };
+            let g = if k == class { -1.0 } else { f64::from(v - best_other).exp() / shares };
             sign * g as f32
         })
         .collect()

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The sparse attack of Xu et al., "Sparse Adversarial Attack for Video via Gradient-Based Keyframe Selection" (ICASSP 2023), and the
-//! selections it is compared with. Plain Rust on slices of `f32`: it knows neither GStreamer nor libtorch, only the two traits below.
+//! The sparse attack of Xu et al., "Sparse Adversarial Attack for Video via Gradient-Based Keyframe Selection" (ICASSP
+//! 2023), and the selections it is compared with. Plain Rust on slices of `f32`: it knows neither GStreamer nor
+//! libtorch, only the two traits below.
 //!
-//! Frames and perturbations are `[3, height, width]` in grey levels 0..255, in the model's own geometry.
+//! Frames and perturbations are `[3, height, width]` in gray levels 0..255, in the model's own geometry.
 
 pub mod config;
 pub mod keyframes;
@@ -17,10 +18,11 @@ pub mod two_stage;
 
 pub use config::{Config, Goal, Objective};
 pub use keyframes::{Selection, Weighing};
-pub use run::{run, Outcome, Progress};
+pub use run::{Outcome, Progress, run};
 pub use two_stage::Best;
 
-/// The window under attack: clean frames, and what becomes of a perturbation on its way into them and back to the model.
+/// The window under attack: clean frames, and what becomes of a perturbation on its way into them and back to the
+/// model.
 pub trait Scene {
     /// T, the frames the model sees.
     fn frames(&self) -> usize;
@@ -34,7 +36,8 @@ pub trait Scene {
     fn second_reading(&mut self) -> Option<&mut dyn Scene> {
         None
     }
-    /// Ways that the frames take to whoever classifies them, a codec say; where there are any, a success has to hold behind each.
+    /// Ways that the frames take to whoever classifies them, a codec say; where there are any, a success has to hold
+    /// behind each.
     fn channels(&self) -> usize {
         0
     }
@@ -45,34 +48,32 @@ pub trait Scene {
     }
     /// The model's view of a clean frame.
     fn clean(&self, frame: usize, view: &mut [f32]);
-    /// The model's view of `frames` with perturbations rendered into them. `delta` and `views` hold the frames one after the other.
+    /// The model's view of `frames` with perturbations rendered into them. `delta` and `views` hold the frames one
+    /// after the other.
     fn perturbed(&mut self, frames: &[usize], delta: &[f32], views: &mut [f32]);
-    /// Writes to `grad_delta` what `grad_views` makes of it, at the perturbation last given to [`Scene::perturbed`] for these frames.
+    /// Writes to `grad_delta` what `grad_views` makes of it, at the perturbation last given to [`Scene::perturbed`] for
+    /// these frames.
     fn backward(&mut self, frames: &[usize], grad_views: &[f32], grad_delta: &mut [f32]);
 }
 
-/// The model under attack. Views are `[T, 3, height, width]` in grey levels.
+/// The model under attack. Views are `[T, 3, height, width]` in gray levels.
 pub trait Classifier {
     fn classes(&self) -> usize;
     /// The logits; one forward pass.
     fn forward(&mut self, view: &[f32]) -> Result<Vec<f32>, Error>;
-    /// The same for a view of which only the frames `changed` differ from the last forward's, and which gets one backward pass at the most:
-    /// less to copy and to keep.
+    /// The same for a view of which only the frames `changed` differ from the last forward's, and which gets one
+    /// backward pass at the most: less to copy and to keep.
     fn forward_changed(&mut self, view: &[f32], changed: &[usize]) -> Result<Vec<f32>, Error> {
         let _ = changed;
         self.forward(view)
     }
-    /// The gradient of `sum_k cotangent[k] * logits[k]` of the last forward with respect to the frames `frames` of the view; what
-    /// `grad_view` holds for other frames is not defined. One backward pass.
-    fn backward(
-        &mut self,
-        cotangent: &[f32],
-        frames: &[usize],
-        grad_view: &mut [f32],
-    ) -> Result<(), Error>;
-    /// Eq. 3 and Eq. 4 at the last forward: each frame's weight from the gradient of `sum_k cotangent[k] * logits[k]` (the paper's: of one
-    /// logit) with respect to the model's feature map, not yet normalised; `None` where the model gives no feature map to weigh frames by.
-    /// One backward pass, which also writes the gradient with respect to the whole view to `grad_view`.
+    /// The gradient of `sum_k cotangent[k] * logits[k]` of the last forward with respect to the frames `frames` of the
+    /// view; what `grad_view` holds for other frames is not defined. One backward pass.
+    fn backward(&mut self, cotangent: &[f32], frames: &[usize], grad_view: &mut [f32]) -> Result<(), Error>;
+    /// Eq. 3 and Eq. 4 at the last forward: each frame's weight from the gradient of `sum_k cotangent[k] * logits[k]`
+    /// (the paper's: of one logit) with respect to the model's feature map, not yet normalized; `None` where the model
+    /// gives no feature map to weigh frames by. One backward pass, which also writes the gradient with respect to the
+    /// whole view to `grad_view`.
     fn feature_weights(
         &mut self,
         cotangent: &[f32],
@@ -85,9 +86,13 @@ pub trait Classifier {
 pub enum Error {
     #[error("{0}")]
     Classifier(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("The model's output is not finite (expected {classes} numbers, found {found}). Its weights or its metadata (mean, std, range) do not fit this input.")]
+    #[error(
+        "The model's output is not finite (expected {classes} numbers, found {found}). Its weights or its metadata (mean, std, range) do not fit this input."
+    )]
     NotFinite { classes: usize, found: String },
-    #[error("The model's gradient is not finite at iteration {iteration}. Its weights or its metadata (mean, std, range) do not fit this input.")]
+    #[error(
+        "The model's gradient is not finite at iteration {iteration}. Its weights or its metadata (mean, std, range) do not fit this input."
+    )]
     GradientNotFinite { iteration: u32 },
     #[error("{0}")]
     Channel(String),
@@ -96,11 +101,12 @@ pub enum Error {
     #[error("Expected a label below the model's {classes} classes, found {found}.")]
     LabelOutOfRange { classes: usize, found: usize },
     /// Asked to stop; not a failure.
-    #[error("The attack was cancelled")]
-    Cancelled,
+    #[error("The attack was canceled")]
+    Canceled,
 }
 
-/// Calls of the model so far. A query is one forward pass, with or without its backward, or a further backward by itself.
+/// Calls of the model so far. A query is one forward pass, with or without its backward, or a further backward by
+/// itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
     pub forwards: u32,

@@ -7,8 +7,8 @@ pub fn l21(delta: &[f32], len: usize) -> f64 {
     delta.chunks_exact(len).map(l2).sum()
 }
 
-/// Its gradient, `delta_k / ||delta_k||_2` a frame. Zero for a frame that is zero, the subgradient of least norm, where the formula has no
-/// value.
+/// Its gradient, `delta_k / ||delta_k||_2` a frame. Zero for a frame that is zero, the subgradient of least norm, where
+/// the formula has no value.
 pub fn l21_gradient(delta: &[f32], len: usize, grad: &mut [f32]) {
     for (d, g) in delta.chunks_exact(len).zip(grad.chunks_exact_mut(len)) {
         let norm = l2(d);

@@ -23,14 +23,12 @@ impl FromStr for Kind {
             "adam" => Ok(Self::Adam),
             "sign" => Ok(Self::Sign),
             "normalized" => Ok(Self::Normalized),
-            _ => Err(format!(
-                "expected an optimizer (adam, sign, normalized), found {s}"
-            )),
+            _ => Err(format!("expected an optimizer (adam, sign, normalized), found {s}")),
         }
     }
 }
 
-/// An optimiser and its state over `n` values.
+/// An optimizer and its state over `n` values.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
     kind: Kind,
@@ -49,12 +47,7 @@ const EPSILON: f32 = 1e-8;
 impl Optimizer {
     pub fn new(kind: Kind, n: usize) -> Self {
         let state = if kind == Kind::Adam { n } else { 0 };
-        Self {
-            kind,
-            step: 0,
-            mean: vec![0.0; state],
-            variance: vec![0.0; state],
-        }
+        Self { kind, step: 0, mean: vec![0.0; state], variance: vec![0.0; state] }
     }
 
     /// One step of `values` down `gradient`, of `lr` in the values' unit.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::keyframes::{self, Keyframes, Weighing};
 use super::two_stage::{self, Best};
-use super::{loss, norm, Calls, Classifier, Config, Error, Goal, Scene};
+use super::{Calls, Classifier, Config, Error, Goal, Scene, loss, norm};
 
 /// A classifier whose calls are counted and whose output is checked.
 pub struct Counted<'a> {
@@ -21,13 +21,7 @@ pub struct Counted<'a> {
 
 impl<'a> Counted<'a> {
     pub fn new(inner: &'a mut dyn Classifier) -> Self {
-        Self {
-            inner,
-            calls: Calls::default(),
-            spent: false,
-            logits: Vec::new(),
-            gradient: None,
-        }
+        Self { inner, calls: Calls::default(), spent: false, logits: Vec::new(), gradient: None }
     }
 
     /// Gradients were asked for, and every one was zero: nothing can come of the attack, whatever the model is.
@@ -35,8 +29,8 @@ impl<'a> Counted<'a> {
         self.gradient == Some(false)
     }
 
-    /// Notes whether a gradient is zero; what a buffer holds of frames that were not asked for is older gradients. That of a loss that is
-    /// reached is zero with right, by its cotangent.
+    /// Notes whether a gradient is zero; what a buffer holds of frames that were not asked for is older gradients. That
+    /// of a loss that is reached is zero with right, by its cotangent.
     fn note_gradient(&mut self, cotangent: &[f32], gradient: &[f32]) {
         if self.gradient != Some(true) && cotangent.iter().any(|c| *c != 0.0) {
             self.gradient = Some(gradient.iter().any(|g| *g != 0.0));
@@ -71,20 +65,12 @@ impl<'a> Counted<'a> {
         self.spent = false;
         self.logits = logits;
         if self.logits.len() != self.classes() || self.logits.iter().any(|z| !z.is_finite()) {
-            return Err(Error::NotFinite {
-                classes: self.classes(),
-                found: format!("{:?}", self.logits),
-            });
+            return Err(Error::NotFinite { classes: self.classes(), found: format!("{:?}", self.logits) });
         }
         Ok(self.logits.clone())
     }
 
-    pub fn backward(
-        &mut self,
-        cotangent: &[f32],
-        frames: &[usize],
-        grad_view: &mut [f32],
-    ) -> Result<(), Error> {
+    pub fn backward(&mut self, cotangent: &[f32], frames: &[usize], grad_view: &mut [f32]) -> Result<(), Error> {
         self.count_backward();
         self.inner.backward(cotangent, frames, grad_view)?;
         self.note_gradient(cotangent, grad_view);
@@ -147,7 +133,7 @@ pub struct Outcome {
     pub logits: Vec<f32>,
 }
 
-/// Sizes of a perturbation in grey levels of the model's view, over all real frames unless said otherwise.
+/// Sizes of a perturbation in gray levels of the model's view, over all real frames unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Size {
     /// Mean absolute perturbation of what the model sees of the pushed bytes.
@@ -168,23 +154,21 @@ pub enum Progress<'a> {
     Improved(&'a Best, Calls),
 }
 
-/// Attacks a window. `start` holds the perturbations its frames carry already, as part of an earlier window that overlaps: if they fool
-/// this one too, they stay as they are. `cancelled` is asked once an iteration.
+/// Attacks a window. `start` holds the perturbations its frames carry already, as part of an earlier window that
+/// overlaps: if they fool this one too, they stay as they are. `canceled` is asked once an iteration.
 pub fn run(
     scene: &mut dyn Scene,
     classifier: &mut dyn Classifier,
     config: &Config,
     start: &[(usize, Vec<f32>)],
-    cancelled: &dyn Fn() -> bool,
+    canceled: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, Error> {
     let began = Instant::now();
     let deadline = config.time_budget.map(|b| began + b);
     let mut classifier = Counted::new(classifier);
     let classes = classifier.classes();
-    let mut labels = [config.goal.label(), config.goal.target()]
-        .into_iter()
-        .flatten();
+    let mut labels = [config.goal.label(), config.goal.target()].into_iter().flatten();
     if let Some(found) = labels.find(|l| *l >= classes) {
         return Err(Error::LabelOutOfRange { classes, found });
     }
@@ -193,8 +177,8 @@ pub fn run(
     for (k, v) in view.chunks_exact_mut(len).enumerate() {
         scene.clean(k, v);
     }
-    if cancelled() {
-        return Err(Error::Cancelled);
+    if canceled() {
+        return Err(Error::Canceled);
     }
     let clean_logits = classifier.forward(&view)?;
     let clean_label = loss::top(&clean_logits);
@@ -230,11 +214,10 @@ pub fn run(
     if config.max_iterations == 0 {
         return Ok(outcome);
     }
-    if cancelled() {
-        return Err(Error::Cancelled);
+    if canceled() {
+        return Err(Error::Canceled);
     }
-    let (keyframes, first_gradient) =
-        keyframes::select(config, label, scene, &view, &mut classifier)?;
+    let (keyframes, first_gradient) = keyframes::select(config, label, scene, &view, &mut classifier)?;
     outcome.keyframes = keyframes;
     let found = two_stage::attack(
         two_stage::Problem {
@@ -246,7 +229,7 @@ pub fn run(
             clean_view: &view,
             first_gradient,
             deadline,
-            cancelled,
+            canceled,
         },
         &mut outcome.keyframes,
         start,
@@ -283,10 +266,7 @@ impl Best {
             map: seen / whole,
             map_float: float / whole,
             map_keyframes: seen / inside,
-            max_abs: self
-                .seen
-                .iter()
-                .fold(0.0f64, |m, v| m.max(f64::from(v.abs()))),
+            max_abs: self.seen.iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs()))),
             l21: norm::l21(&self.seen, len),
         }
     }

@@ -3,7 +3,7 @@
 //! A perturbation under way: what the model sees of it, what it says, and the gradients of either stage.
 
 use super::two_stage::{Best, Problem};
-use super::{keyframes, loss, norm, sparse, Error, Objective};
+use super::{Error, Objective, keyframes, loss, norm, sparse};
 
 /// The perturbation and the last look at it.
 pub(super) struct State<'a, 'b> {
@@ -26,24 +26,19 @@ pub(super) struct State<'a, 'b> {
     lag: f32,
     second_view: Vec<f32>,
     len: usize,
-    /// Behind these, if there are any, the window is to be fooled. `logits` are those behind the one that resists most, and `grad_view` is
-    /// the sum over those where it is not fooled.
+    /// Behind these, if there are any, the window is to be fooled. `logits` are those behind the one that resists most,
+    /// and `grad_view` is the sum over those where it is not fooled.
     pub channels: usize,
     /// Real frames, and frames of the model's window.
     frame_counts: (usize, usize),
 }
 
 impl<'a, 'b> State<'a, 'b> {
-    pub fn new(
-        mut problem: Problem<'a, 'b>,
-        frames: &[usize],
-        start: &[(usize, Vec<f32>)],
-    ) -> Self {
+    pub fn new(mut problem: Problem<'a, 'b>, frames: &[usize], start: &[(usize, Vec<f32>)]) -> Self {
         let len = problem.scene.frame_len();
         let channels = problem.scene.channels();
         // Of use only where the first step starts from the clean window as it is.
-        let usable =
-            start.is_empty() && channels == 0 && problem.config.objective == Objective::TwoStage;
+        let usable = start.is_empty() && channels == 0 && problem.config.objective == Objective::TwoStage;
         let first_gradient = problem.first_gradient.take().filter(|_| usable);
         let initial = match problem.config.objective {
             Objective::TwoStage => 0.0,
@@ -122,8 +117,8 @@ impl<'a, 'b> State<'a, 'b> {
         Ok(())
     }
 
-    /// Where the window is not fooled behind a channel, the gradient is wanted for certain, and it is taken while the pass is at hand. A
-    /// channel's own derivative counts as the identity (straight-through).
+    /// Where the window is not fooled behind a channel, the gradient is wanted for certain, and it is taken while the
+    /// pass is at hand. A channel's own derivative counts as the identity (straight-through).
     fn query_channels(&mut self) -> Result<(), Error> {
         let all: Vec<usize> = (0..self.frame_counts.1).collect();
         let mut gradient = std::mem::take(&mut self.grad_channel);
@@ -131,13 +126,7 @@ impl<'a, 'b> State<'a, 'b> {
         self.grad_view.fill(0.0);
         let mut weakest = f32::INFINITY;
         for channel in 0..self.channels {
-            let Problem {
-                scene,
-                classifier,
-                config,
-                label,
-                ..
-            } = &mut self.problem;
+            let Problem { scene, classifier, config, label, .. } = &mut self.problem;
             scene.received(channel, &mut self.view)?;
             classifier.count_channel_run();
             let logits = classifier.forward(&self.view)?;
@@ -158,8 +147,9 @@ impl<'a, 'b> State<'a, 'b> {
         Ok(())
     }
 
-    /// Whether the window is fooled in the second reading of its frames too, if there is one. If not, it is that reading's logits, and
-    /// gradient, by which the attack goes on. Later successes have to lead by as much more as this one led by less in the second reading.
+    /// Whether the window is fooled in the second reading of its frames too, if there is one. If not, it is that
+    /// reading's logits, and gradient, by which the attack goes on. Later successes have to lead by as much more as
+    /// this one led by less in the second reading.
     pub fn confirm(&mut self, best: &Best) -> Result<bool, Error> {
         let (len, counts) = (self.len, self.frame_counts);
         let Some(second) = self.problem.scene.second_reading() else {
@@ -208,7 +198,8 @@ impl<'a, 'b> State<'a, 'b> {
         loss::lead(&self.logits, config.goal, *label) > config.confidence + lag
     }
 
-    /// Each real frame's weight as the class term has it where the attack stands. Its gradient serves the next step too.
+    /// Each real frame's weight as the class term has it where the attack stands. Its gradient serves the next step
+    /// too.
     pub fn frame_weights(&mut self) -> Result<Vec<f64>, Error> {
         let (real, all) = self.frame_counts;
         self.differentiate(&(0..all).collect::<Vec<_>>())?;
@@ -217,7 +208,8 @@ impl<'a, 'b> State<'a, 'b> {
         Ok(keyframes::folded(weights, real))
     }
 
-    /// Writes the class term's gradient with respect to the frames `wanted` of the view to `grad_view`, if it is not there yet.
+    /// Writes the class term's gradient with respect to the frames `wanted` of the view to `grad_view`, if it is not
+    /// there yet.
     fn differentiate(&mut self, wanted: &[usize]) -> Result<(), Error> {
         if self.at_hand {
             return Ok(());
@@ -253,20 +245,13 @@ impl<'a, 'b> State<'a, 'b> {
             None => scene.backward(&self.frames, &self.grad_shown, gradient),
         }
         // Not finite as soon as any of them is not.
-        if norm::l2(gradient).is_finite() {
-            Ok(())
-        } else {
-            Err(Error::GradientNotFinite { iteration })
-        }
+        if norm::l2(gradient).is_finite() { Ok(()) } else { Err(Error::GradientNotFinite { iteration }) }
     }
 
     pub fn best(&self, l21: f64) -> Best {
         let mut perturbation = Vec::new();
         let mut seen = Vec::new();
-        let parts = self
-            .delta
-            .chunks_exact(self.len)
-            .zip(self.seen.chunks_exact(self.len));
+        let parts = self.delta.chunks_exact(self.len).zip(self.seen.chunks_exact(self.len));
         for (frame, (delta, part)) in self.frames.iter().zip(parts) {
             // What rounds to nothing leaves its frame clean.
             if part.iter().any(|v| *v != 0.0) {
@@ -274,20 +259,11 @@ impl<'a, 'b> State<'a, 'b> {
                 seen.extend_from_slice(part);
             }
         }
-        Best {
-            perturbation,
-            seen,
-            logits: self.logits.clone(),
-            l21,
-        }
+        Best { perturbation, seen, logits: self.logits.clone(), l21 }
     }
 }
 
 /// The frames of the model's window that show real frame `frame`: itself, and for the last one those that repeat it.
 fn shown(frame: usize, (real, all): (usize, usize)) -> std::ops::Range<usize> {
-    if frame + 1 == real {
-        frame..all
-    } else {
-        frame..frame + 1
-    }
+    if frame + 1 == real { frame..all } else { frame..frame + 1 }
 }

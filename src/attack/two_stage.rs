@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The two-stage attack of Section 3.1: while the window keeps its label, (alpha, beta) = (0, 1) and the class term of Eq. 1 or Eq. 2 is
-//! descended; while it is fooled, (1, 0) and the L2,1 norm is. The smallest success seen is the result. What is judged in every iteration
-//! is the frame as the stream can hold it, rounded to its own 8-bit samples.
+//! The two-stage attack of Section 3.1: while the window keeps its label, (alpha, beta) = (0, 1) and the class term of
+//! Eq. 1 or Eq. 2 is descended; while it is fooled, (1, 0) and the L2,1 norm is. The smallest success seen is the
+//! result. What is judged in every iteration is the frame as the stream can hold it, rounded to its own 8-bit samples.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use super::keyframes::Keyframes;
 use super::optimizer::{Kind, Optimizer};
 use super::run::{Counted, Progress};
 use super::state::State;
-use super::{norm, sparse, Config, Error, Objective, Scene, Selection};
+use super::{Config, Error, Objective, Scene, Selection, norm, sparse};
 
 /// A successful perturbation.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub(super) struct Problem<'a, 'b> {
     /// The selection of keyframes has computed the gradient of what the first step is to lower.
     pub first_gradient: Option<Vec<f32>>,
     pub deadline: Option<Instant>,
-    pub cancelled: &'a dyn Fn() -> bool,
+    pub canceled: &'a dyn Fn() -> bool,
 }
 
 #[derive(Default)]
@@ -120,8 +120,8 @@ pub(super) fn attack(
             found.out_of_time = true;
             break;
         }
-        if (state.problem.cancelled)() {
-            return Err(Error::Cancelled);
+        if (state.problem.canceled)() {
+            return Err(Error::Canceled);
         }
         let stalled = successes.is_empty() && config.grow_after > 0;
         if stalled && since_fooled > config.grow_after && keyframes.count < keyframes.order.len() {
@@ -157,10 +157,7 @@ pub(super) fn attack(
         if config.optimizer == Kind::Adam && config.objective == Objective::TwoStage {
             unit_rms(&mut gradient);
         }
-        let frames = state
-            .delta
-            .chunks_exact_mut(len)
-            .zip(gradient.chunks_exact(len));
+        let frames = state.delta.chunks_exact_mut(len).zip(gradient.chunks_exact(len));
         for (optimizer, (delta, gradient)) in optimizers.iter_mut().zip(frames) {
             optimizer.descend(learning_rate, delta, gradient);
         }
@@ -176,7 +173,8 @@ pub(super) fn attack(
     Ok(found)
 }
 
-/// A success must be this much smaller than the smallest to renew the patience: the last per cent is not worth its queries.
+/// A success must be this much smaller than the smallest to renew the patience: the last per cent is not worth its
+/// queries.
 const WORTH_WAITING: f64 = 0.99;
 
 /// Puts the frames that carry a perturbation first among the keyframes.

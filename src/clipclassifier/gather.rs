@@ -34,10 +34,7 @@ pub struct Gather {
 impl Gather {
     /// Windows begin `offset` frames later.
     pub fn new(offset: usize) -> Self {
-        Self {
-            before: offset,
-            ..Self::default()
-        }
+        Self { before: offset, ..Self::default() }
     }
 
     /// Adds a frame; returns the window it completes, if any: the frames the model sees.

@@ -44,15 +44,11 @@ use crate::sparseadv::lifecycle::load_model;
 use crate::sparseadv::pads::input_uri;
 use crate::sparseadv::queue::ends_window;
 use crate::sparseadv::report_file::ReportFile;
-use crate::sparseadv::settings::{find_label, Tail, Windowing};
+use crate::sparseadv::settings::{Tail, Windowing, find_label};
 use crate::sparseadv::stream::Stream;
 
 pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
-    gst::DebugCategory::new(
-        "clipclassifier",
-        gst::DebugColorFlags::empty(),
-        Some("Classification of clips"),
-    )
+    gst::DebugCategory::new("clipclassifier", gst::DebugColorFlags::empty(), Some("Classification of clips"))
 });
 
 /// From READY on.
@@ -126,10 +122,7 @@ impl ElementImpl for ClipClassifier {
         &TEMPLATES
     }
 
-    fn change_state(
-        &self,
-        transition: gst::StateChange,
-    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::ReadyToPaused {
             format::forget_refused_caps(self.obj().upcast_ref());
         }
@@ -153,8 +146,7 @@ impl ElementImpl for ClipClassifier {
 }
 
 impl BaseTransformImpl for ClipClassifier {
-    const MODE: gst_base::subclass::BaseTransformMode =
-        gst_base::subclass::BaseTransformMode::AlwaysInPlace;
+    const MODE: gst_base::subclass::BaseTransformMode = gst_base::subclass::BaseTransformMode::AlwaysInPlace;
     const PASSTHROUGH_ON_SAME_CAPS: bool = false;
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
@@ -166,10 +158,7 @@ impl BaseTransformImpl for ClipClassifier {
         let Some(loaded) = &mut *lock(&self.loaded) else {
             return Ok(());
         };
-        let checked = loaded
-            .report
-            .as_ref()
-            .map(|r| r.check_input(input.as_deref()));
+        let checked = loaded.report.as_ref().map(|r| r.check_input(input.as_deref()));
         // Now, and not when the first window is whole: the wrong path is to be heard of at once.
         let read = loaded.reference.as_mut().map(|reference| {
             let read = reference.read();
@@ -177,10 +166,7 @@ impl BaseTransformImpl for ClipClassifier {
         });
         if let Some(Err(message)) = checked.or(read) {
             self.post_error_message(message);
-            return Err(gst::loggable_error!(
-                CAT,
-                "The report or the reference cannot be used"
-            ));
+            return Err(gst::loggable_error!(CAT, "The report or the reference cannot be used"));
         }
         loaded.stream = Some(Stream::new(info, loaded.model.metadata()));
         Arc::make_mut(&mut loaded.provenance).input = input;
@@ -188,9 +174,7 @@ impl BaseTransformImpl for ClipClassifier {
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
-        if let (gst::PadDirection::Sink, gst::QueryView::AcceptCaps(asked)) =
-            (direction, query.view())
-        {
+        if let (gst::PadDirection::Sink, gst::QueryView::AcceptCaps(asked)) = (direction, query.view()) {
             let obj = self.obj();
             format::tell_refused_caps(obj.upcast_ref(), obj.sink_pad(), asked.caps());
         }
@@ -202,10 +186,7 @@ impl BaseTransformImpl for ClipClassifier {
         event.type_() == gst::EventType::Qos || self.parent_src_event(event)
     }
 
-    fn transform_ip(
-        &self,
-        buffer: &mut gst::BufferRef,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn transform_ip(&self, buffer: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
         if buffer.flags().contains(gst::BufferFlags::DISCONT) {
             self.finish_windows();
             if let Some(loaded) = lock(&self.loaded).as_mut() {
@@ -267,10 +248,7 @@ impl ClipClassifier {
         }
         let (metadata, classes) = (model.metadata(), model.classes());
         let label = settings.windows.label.as_deref();
-        let true_label = label
-            .map(|text| find_label("label", text, metadata, classes))
-            .transpose()
-            .map_err(wrong)?;
+        let true_label = label.map(|text| find_label("label", text, metadata, classes)).transpose().map_err(wrong)?;
         *lock(&self.loaded) = Some(Loaded {
             windowing: settings.windows.windowing(metadata),
             tail: settings.windows.tail,
@@ -312,11 +290,7 @@ impl ClipClassifier {
         loaded.gather = Gather::new(settings.offset as usize);
         loaded.next_frame = 0;
         loaded.next_window = 0;
-        loaded.provenance = Arc::new(Provenance::of(
-            &*self.obj(),
-            &loaded.path,
-            loaded.model.sha256(),
-        ));
+        loaded.provenance = Arc::new(Provenance::of(&*self.obj(), &loaded.path, loaded.model.sha256()));
         *lock(&self.stats) = Stats::default();
         Ok(())
     }

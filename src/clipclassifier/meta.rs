@@ -2,18 +2,15 @@
 
 //! The classification that the last frame of a window carries: a custom meta, read by name in any language.
 
-/// Name of the meta. Its structure has the fields `window` (guint64), `first-frame` (guint64), `label` (guint), `label-name` (string) and
-/// `probability` (gdouble).
+/// Name of the meta. Its structure has the fields `window` (guint64), `first-frame` (guint64), `label` (guint),
+/// `label-name` (string) and `probability` (gdouble).
 pub const NAME: &str = "GstClipClassifierMeta";
 
 pub fn register() {
     gst::meta::CustomMeta::register(NAME, &["video"]);
 }
 
-pub fn add(
-    buffer: &mut gst::BufferRef,
-    report: &super::report::WindowReport,
-) -> Result<(), glib::BoolError> {
+pub fn add(buffer: &mut gst::BufferRef, report: &super::report::WindowReport) -> Result<(), glib::BoolError> {
     let mut meta = gst::meta::CustomMeta::add(buffer, NAME)?;
     let structure = meta.mut_structure();
     structure.set("window", report.window);
@@ -28,10 +25,7 @@ pub fn add(
 
 /// The same as GstAnalytics has it, joined to what the frame carries already.
 #[cfg(feature = "analytics")]
-fn add_analytics(
-    buffer: &mut gst::BufferRef,
-    report: &super::report::WindowReport,
-) -> Result<(), glib::BoolError> {
+fn add_analytics(buffer: &mut gst::BufferRef, report: &super::report::WindowReport) -> Result<(), glib::BoolError> {
     use gst_analytics::prelude::*;
     let class = glib::Quark::from_str(&report.label_name);
     let probability = report.probability as f32;

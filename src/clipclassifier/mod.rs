@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The element that classifies windows of a stream and lets the frames pass: behind a codec it says what is left of an attack.
+//! The element that classifies windows of a stream and lets the frames pass: behind a codec it says what is left of an
+//! attack.
 
 use glib::prelude::*;
 
@@ -19,10 +20,5 @@ glib::wrapper! {
 
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();
-    gst::Element::register(
-        Some(plugin),
-        "clipclassifier",
-        gst::Rank::NONE,
-        ClipClassifier::static_type(),
-    )
+    gst::Element::register(Some(plugin), "clipclassifier", gst::Rank::NONE, ClipClassifier::static_type())
 }

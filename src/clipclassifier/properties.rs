@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-use crate::sparseadv::settings::Settings as Windows;
 use crate::sparseadv::Tail;
+use crate::sparseadv::settings::Settings as Windows;
 
 /// The properties. Those that mean the same as sparseadv's are kept as its settings.
 #[derive(Clone, Debug, Default)]
@@ -20,19 +20,10 @@ pub struct Settings {
 
 pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
     let string = |name: &'static str, nick: &'static str, blurb: &'static str| {
-        glib::ParamSpecString::builder(name)
-            .nick(nick)
-            .blurb(blurb)
-            .mutable_ready()
-            .build()
+        glib::ParamSpecString::builder(name).nick(nick).blurb(blurb).mutable_ready().build()
     };
     let count = |name: &'static str, nick: &'static str, blurb: &'static str| {
-        glib::ParamSpecUInt::builder(name)
-            .nick(nick)
-            .blurb(blurb)
-            .maximum(65536)
-            .mutable_ready()
-            .build()
+        glib::ParamSpecUInt::builder(name).nick(nick).blurb(blurb).maximum(65536).mutable_ready().build()
     };
     vec![
         string(
@@ -98,15 +89,11 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
 pub fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
     match name {
         "offset" => {
-            settings.offset = value
-                .get()
-                .unwrap_or_else(|_| unreachable!("type checked by GObject"));
+            settings.offset = value.get().unwrap_or_else(|_| unreachable!("type checked by GObject"));
         }
         "reference-location" => {
             let path = value.get::<Option<String>>();
-            settings.reference = path
-                .unwrap_or_else(|_| unreachable!("type checked by GObject"))
-                .map(Into::into);
+            settings.reference = path.unwrap_or_else(|_| unreachable!("type checked by GObject")).map(Into::into);
         }
         name => crate::sparseadv::properties::set(&mut settings.windows, name, value),
     }
@@ -115,11 +102,7 @@ pub fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
 pub fn get(settings: &Settings, name: &str) -> glib::Value {
     match name {
         "offset" => settings.offset.to_value(),
-        "reference-location" => settings
-            .reference
-            .as_ref()
-            .and_then(|p| p.to_str())
-            .to_value(),
+        "reference-location" => settings.reference.as_ref().and_then(|p| p.to_str()).to_value(),
         name => crate::sparseadv::properties::get(&settings.windows, name),
     }
 }

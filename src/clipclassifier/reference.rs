@@ -10,8 +10,8 @@ use crate::files;
 use crate::sparseadv::meta;
 use crate::tally::Labels;
 
-/// From a frame's meta, where nothing between has dropped it: the frame's place in the attacker's window, the labels of that window before
-/// the attack, and what the attack was after.
+/// From a frame's meta, where nothing between has dropped it: the frame's place in the attacker's window, the labels of
+/// that window before the attack, and what the attack was after.
 pub fn of_meta(buffer: &gst::BufferRef) -> Option<(usize, Labels)> {
     let meta = gst::meta::CustomMeta::from_buffer(buffer, meta::NAME).ok()?;
     let number = |name: &str| meta.structure().get::<u32>(name).ok().map(|n| n as usize);
@@ -28,7 +28,8 @@ pub fn of_meta(buffer: &gst::BufferRef) -> Option<(usize, Labels)> {
 #[derive(Debug)]
 pub struct AttackReport {
     path: PathBuf,
-    /// Opened at the first frame: an element upstream may begin it only then. Kept, as it changes its name when it is whole.
+    /// Opened at the first frame: an element upstream may begin it only then. Kept, as it changes its name when it is
+    /// whole.
     file: Option<File>,
     /// What follows the last whole line.
     rest: Vec<u8>,
@@ -60,8 +61,7 @@ pub struct Place {
 
 impl Line {
     fn holds(&self, time: u64) -> bool {
-        let (Some(start), Some(first), Some(end)) = (self.start_time, self.start_pts, self.end_pts)
-        else {
+        let (Some(start), Some(first), Some(end)) = (self.start_time, self.start_pts, self.end_pts) else {
             return false;
         };
         (start..start + end.saturating_sub(first)).contains(&time)
@@ -70,13 +70,7 @@ impl Line {
 
 impl AttackReport {
     pub fn open(path: &Path) -> Self {
-        Self {
-            path: path.to_path_buf(),
-            file: None,
-            rest: Vec::new(),
-            windows: Vec::new(),
-            unreadable: 0,
-        }
+        Self { path: path.to_path_buf(), file: None, rest: Vec::new(), windows: Vec::new(), unreadable: 0 }
     }
 
     pub fn path(&self) -> &Path {
@@ -92,10 +86,7 @@ impl AttackReport {
         file.read_to_end(&mut self.rest)?;
         let whole = self.rest.iter().rposition(|b| *b == b'\n');
         let whole = whole.map_or(0, |at| at + 1);
-        for line in self.rest[..whole]
-            .split(|b| *b == b'\n')
-            .filter(|l| !l.is_empty())
-        {
+        for line in self.rest[..whole].split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
             match serde_json::from_slice(line) {
                 Ok(line) => self.windows.push(line),
                 Err(_) => self.unreadable += 1,
@@ -105,19 +96,14 @@ impl AttackReport {
         Ok(())
     }
 
-    /// The attacker's window that a window shows. Frames are counted where both streams begin together: encoders and muxers move times, and
-    /// some make new ones. Elsewhere running times have to do.
+    /// The attacker's window that a window shows. Frames are counted where both streams begin together: encoders and
+    /// muxers move times, and some make new ones. Elsewhere running times have to do.
     pub fn at(&mut self, place: Place) -> io::Result<Option<Labels>> {
         if self.find(place).is_none() {
             self.read()?;
         }
         Ok(self.find(place).and_then(|line| {
-            Some(Labels {
-                truth: line.label,
-                target: line.target_label,
-                clean: Some(line.clean_label?),
-                last: None,
-            })
+            Some(Labels { truth: line.label, target: line.target_label, clean: Some(line.clean_label?), last: None })
         }))
     }
 
@@ -127,10 +113,7 @@ impl AttackReport {
             // After a seek the same times come again: those written last are meant.
             return self.windows.iter().rev().find(|w| w.holds(time));
         };
-        let nearest = self
-            .windows
-            .iter()
-            .min_by_key(|w| w.first_frame.abs_diff(first))?;
+        let nearest = self.windows.iter().min_by_key(|w| w.first_frame.abs_diff(first))?;
         // The next one may not be written yet.
         (nearest.first_frame.abs_diff(first) <= place.span / 2).then_some(nearest)
     }

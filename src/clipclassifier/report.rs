@@ -43,12 +43,7 @@ pub struct WindowReport {
 impl WindowReport {
     /// What the rates are made of.
     pub fn labels(&self) -> Labels {
-        Labels {
-            truth: self.true_label,
-            target: self.target_label,
-            clean: self.clean_label,
-            last: Some(self.label),
-        }
+        Labels { truth: self.true_label, target: self.target_label, clean: self.clean_label, last: Some(self.label) }
     }
 
     /// The message's structure, `clipclassifier-window`: the main fields, and the JSON line as `json`.
@@ -65,19 +60,14 @@ impl WindowReport {
             .field("model-sha256", &self.provenance.model_sha256)
             .field("json", self.json())
             .build();
-        for (name, value) in [
-            ("start-pts", self.start_pts),
-            ("start-time", self.start_time),
-        ] {
+        for (name, value) in [("start-pts", self.start_pts), ("start-time", self.start_time)] {
             if let Some(value) = value {
                 s.set(name, value);
             }
         }
-        for (name, value) in [
-            ("clean-label", self.clean_label),
-            ("true-label", self.true_label),
-            ("target-label", self.target_label),
-        ] {
+        for (name, value) in
+            [("clean-label", self.clean_label), ("true-label", self.true_label), ("target-label", self.target_label)]
+        {
             if let Some(value) = value {
                 s.set(name, value as u32);
             }

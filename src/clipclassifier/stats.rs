@@ -22,8 +22,8 @@ impl Stats {
         self.seconds += report.seconds;
     }
 
-    /// The `stats` property. Rates are left out while there is nothing they would be of. `compared` counts the windows whose reference was
-    /// found; of these, `attacked` are in the fooling rate and `already-fooled` in none.
+    /// The `stats` property. Rates are left out while there is nothing they would be of. `compared` counts the windows
+    /// whose reference was found; of these, `attacked` are in the fooling rate and `already-fooled` in none.
     pub fn structure(&self) -> gst::Structure {
         let tally = &self.tally;
         let mut s = gst::Structure::builder("clipclassifier-stats")

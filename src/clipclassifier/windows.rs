@@ -8,10 +8,10 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::BaseTransformExtManual;
 
 use super::gather::Seen;
-use super::imp::{ClipClassifier, Loaded, CAT};
+use super::imp::{CAT, ClipClassifier, Loaded};
 use super::reference::{self, AttackReport, Place};
 use super::report::WindowReport;
-use crate::attack::{loss, Classifier as _};
+use crate::attack::{Classifier as _, loss};
 use crate::sparseadv::imp::lock;
 use crate::sparseadv::pads::running_time;
 use crate::sparseadv::report_file::ReportFile;
@@ -21,23 +21,15 @@ use crate::video::view::Samples;
 
 impl ClipClassifier {
     /// Takes a frame; returns the window it completes, if any.
-    pub(super) fn gather(
-        &self,
-        buffer: &mut gst::BufferRef,
-    ) -> Result<Option<Vec<Seen>>, gst::ErrorMessage> {
+    pub(super) fn gather(&self, buffer: &mut gst::BufferRef) -> Result<Option<Vec<Seen>>, gst::ErrorMessage> {
         let mut loaded = lock(&self.loaded);
         let Some(loaded) = loaded.as_mut() else {
             return Ok(None);
         };
         let Some(stream) = &loaded.stream else {
-            return Err(gst::error_msg!(
-                gst::CoreError::Negotiation,
-                ("Expected caps before frames, found none.")
-            ));
+            return Err(gst::error_msg!(gst::CoreError::Negotiation, ("Expected caps before frames, found none.")));
         };
-        let samples = stream
-            .sample(buffer)
-            .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{error}")))?;
+        let samples = stream.sample(buffer).map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{error}")))?;
         let seen = Seen {
             index: loaded.next_frame,
             pts: buffer.pts(),
@@ -80,28 +72,17 @@ impl ClipClassifier {
     fn run(&self, window: &[Seen]) -> Result<WindowReport, gst::ErrorMessage> {
         let began = Instant::now();
         let mut loaded = lock(&self.loaded);
-        let (Some(loaded), Some(first), Some(last)) =
-            (loaded.as_mut(), window.first(), window.last())
-        else {
-            return Err(gst::error_msg!(
-                gst::CoreError::Failed,
-                ("No model is loaded.")
-            ));
+        let (Some(loaded), Some(first), Some(last)) = (loaded.as_mut(), window.first(), window.last()) else {
+            return Err(gst::error_msg!(gst::CoreError::Failed, ("No model is loaded.")));
         };
         let Some(stream) = &loaded.stream else {
-            return Err(gst::error_msg!(
-                gst::CoreError::Failed,
-                ("There are no caps.")
-            ));
+            return Err(gst::error_msg!(gst::CoreError::Failed, ("There are no caps.")));
         };
-        let failed =
-            |e: &dyn std::fmt::Display| gst::error_msg!(gst::LibraryError::Failed, ("{e}"));
+        let failed = |e: &dyn std::fmt::Display| gst::error_msg!(gst::LibraryError::Failed, ("{e}"));
         // Per thread; without it every module's second call takes ten times as long.
         tch::jit::f_set_graph_executor_optimize(false).map_err(|e| failed(&e))?;
         let samples: Vec<&Samples> = window.iter().map(|seen| &seen.samples).collect();
-        let view = stream
-            .view
-            .observe_window(&samples, loaded.model.metadata().window);
+        let view = stream.view.observe_window(&samples, loaded.model.metadata().window);
         let logits = loaded.model.forward(&view).map_err(|e| failed(&e))?;
         if logits.iter().any(|z| !z.is_finite()) {
             return Err(failed(&format!(
@@ -127,11 +108,7 @@ impl ClipClassifier {
         };
         let reference = of_report.or_else(|| by_metas(window));
         let truth = loaded.true_label.or(reference.and_then(|r| r.truth));
-        let labels = Labels {
-            truth,
-            last: Some(label),
-            ..reference.unwrap_or_default()
-        };
+        let labels = Labels { truth, last: Some(label), ..reference.unwrap_or_default() };
         let report = WindowReport {
             window: loaded.next_window,
             start_pts: first.pts.map(|t| t.nseconds()),
@@ -158,20 +135,11 @@ impl ClipClassifier {
     /// At the end of the stream: the report gets its name, and a reference that was of no use is said.
     pub(super) fn publish(&self) {
         let mut loaded = lock(&self.loaded);
-        let Some(Loaded {
-            report,
-            reference,
-            next_window,
-            missed,
-            ..
-        }) = loaded.as_mut()
-        else {
+        let Some(Loaded { report, reference, next_window, missed, .. }) = loaded.as_mut() else {
             return;
         };
         let published = report.as_mut().map(ReportFile::publish);
-        let complaint = reference
-            .as_ref()
-            .and_then(|r| r.complaint(*next_window, *missed));
+        let complaint = reference.as_ref().and_then(|r| r.complaint(*next_window, *missed));
         drop(loaded);
         if let Some(Err(error)) = published {
             gst::element_imp_warning!(
@@ -212,8 +180,8 @@ impl ClipClassifier {
     }
 }
 
-/// The attacker's window that this one is, or lies in. Where windows overlap, the last frames tell of the next one: a frame at the place that
-/// it has here tells of this one.
+/// The attacker's window that this one is, or lies in. Where windows overlap, the last frames tell of the next one: a
+/// frame at the place that it has here tells of this one.
 fn by_metas(window: &[Seen]) -> Option<Labels> {
     let references = window.iter().enumerate();
     let mut aligned = references.filter_map(|(place, seen)| {

@@ -10,12 +10,7 @@ use super::tree::Tree;
 use super::{Layout, Options};
 
 /// Folders that the archives of lists unpack to.
-const FOLDERS: [&str; 4] = [
-    "ucfTrainTestlist",
-    "testTrainMulti_7030_splits",
-    "splits",
-    ".",
-];
+const FOLDERS: [&str; 4] = ["ucfTrainTestlist", "testTrainMulti_7030_splits", "splits", "."];
 
 /// Lists that were found.
 #[derive(Clone, Debug)]
@@ -37,9 +32,7 @@ pub struct Search {
 /// The names in a folder, in lower case. Nothing is asked of the files: folders beside a set may be large.
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.file_name().to_string_lossy().to_lowercase())
-        .collect()
+    entries.map(|entry| entry.file_name().to_string_lossy().to_lowercase()).collect()
 }
 
 /// Whose lists of a split a folder has.
@@ -84,10 +77,7 @@ fn deeper(base: &Path) -> Vec<PathBuf> {
 pub fn find(tree: &Tree, options: &Options) -> Search {
     let mut search = Search::default();
     if let Some(folder) = &options.splits {
-        search.lists = layout_of(folder, options.split).map(|layout| Lists {
-            layout,
-            folder: folder.clone(),
-        });
+        search.lists = layout_of(folder, options.split).map(|layout| Lists { layout, folder: folder.clone() });
         search.other_splits = has_lists(folder).then(|| folder.clone());
         return search;
     }
@@ -99,12 +89,9 @@ pub fn find(tree: &Tree, options: &Options) -> Search {
     let (outside, outer) = beside.as_deref().map(near).unwrap_or_default();
     let mut seen = Vec::new();
     let mut fit: Vec<(Lists, bool)> = Vec::new();
-    for (folders, own, plain) in [
-        (inside, true, true),
-        (outside, false, true),
-        (inner, true, false),
-        (outer, false, false),
-    ] {
+    for (folders, own, plain) in
+        [(inside, true, true), (outside, false, true), (inner, true, false), (outer, false, false)]
+    {
         for folder in folders {
             let Ok(place) = folder.canonicalize() else {
                 continue;
@@ -135,20 +122,14 @@ pub fn find(tree: &Tree, options: &Options) -> Search {
     if let [(first, plain), others @ ..] = &fit[..] {
         let folder = first.folder.display();
         if !others.is_empty() {
-            let others: Vec<String> = others
-                .iter()
-                .map(|(lists, _)| lists.folder.display().to_string())
-                .collect();
+            let others: Vec<String> = others.iter().map(|(lists, _)| lists.folder.display().to_string()).collect();
             search.notes.push(format!(
                 "there are lists of split {} in {folder} and in {}: those in {folder} are used (--splits names others)",
                 options.split,
                 others.join(", ")
             ));
         } else if !plain {
-            search.notes.push(format!(
-                "the lists of split {} were found in {folder}",
-                options.split
-            ));
+            search.notes.push(format!("the lists of split {} were found in {folder}", options.split));
         }
         search.lists = Some(first.clone());
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{bail, Result};
+use anyhow::{Result, bail};
 
 use super::names::stem;
 use super::tree::{Kind, Tree};
@@ -47,38 +47,21 @@ pub fn open(tree: &Tree, options: &Options) -> Result<DataSet> {
 }
 
 /// The groups of the test side.
-fn held_out<'a>(
-    tree: &Tree,
-    options: &'a Options,
-    groups: &BTreeSet<&'a str>,
-) -> Result<BTreeSet<&'a str>> {
+fn held_out<'a>(tree: &Tree, options: &'a Options, groups: &BTreeSet<&'a str>) -> Result<BTreeSet<&'a str>> {
     if options.test_groups.is_empty() {
         // Whole tenths, so that the three splits never share a group.
         let start = 3 * (options.split as usize - 1);
         let tenth = |index: usize| 10 * index / groups.len();
         let chosen = |(index, group)| (start..start + 3).contains(&tenth(index)).then_some(group);
-        return Ok(groups
-            .iter()
-            .copied()
-            .enumerate()
-            .filter_map(chosen)
-            .collect());
+        return Ok(groups.iter().copied().enumerate().filter_map(chosen).collect());
     }
     let wanted = options.test_groups.iter().map(String::as_str);
-    let unknown: Vec<&str> = wanted
-        .clone()
-        .filter(|group| !groups.contains(group))
-        .collect();
+    let unknown: Vec<&str> = wanted.clone().filter(|group| !groups.contains(group)).collect();
     if !unknown.is_empty() {
         bail!(
             "Expected test groups of {}, found {unknown:?}; there are {}",
             tree.root.display(),
-            groups
-                .iter()
-                .take(NAMED)
-                .copied()
-                .collect::<Vec<_>>()
-                .join(", ")
+            groups.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ")
         );
     }
     Ok(wanted.collect())
@@ -110,17 +93,11 @@ fn lose_broken(data: &mut DataSet, tree: &Tree) {
 
 /// Whether names are of one of the sets that come with lists.
 pub fn looks_like_a_known_set(tree: &Tree) -> Option<&'static str> {
-    let mut videos = tree
-        .classes
-        .iter()
-        .flat_map(|class| class.entries.iter())
-        .filter(|e| e.kind == Kind::Video);
+    let mut videos = tree.classes.iter().flat_map(|class| class.entries.iter()).filter(|e| e.kind == Kind::Video);
     videos.find_map(|e| {
         let fields: Vec<&str> = stem(&e.text).split('_').collect();
         match fields[..] {
-            ["v", _, .., group, clip] if is_numbered(group, 'g') && is_numbered(clip, 'c') => {
-                Some("UCF-101")
-            }
+            ["v", _, .., group, clip] if is_numbered(group, 'g') && is_numbered(clip, 'c') => Some("UCF-101"),
             _ if is_hmdb(&fields) => Some("HMDB-51"),
             _ => None,
         }
@@ -132,8 +109,8 @@ fn is_hmdb(fields: &[&str]) -> bool {
         if !source.is_empty() && ["cm", "nm"].contains(motion) && people.starts_with("np"))
 }
 
-/// Who or where a clip of plain folders is from: UCF's `gNN`, else what precedes the class's name (an actor or HMDB-51's source), else
-/// what precedes HMDB-51's suffix fields, else the whole name.
+/// Who or where a clip of plain folders is from: UCF's `gNN`, else what precedes the class's name (an actor or
+/// HMDB-51's source), else what precedes HMDB-51's suffix fields, else the whole name.
 pub fn group_of(file: &str, class: &str) -> String {
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let fields: Vec<&str> = stem.split('_').collect();
@@ -153,7 +130,5 @@ pub fn group_of(file: &str, class: &str) -> String {
 
 /// `g07` for the letter g.
 fn is_numbered(field: &str, letter: char) -> bool {
-    field
-        .strip_prefix(letter)
-        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    field.strip_prefix(letter).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::find::Lists;
-use super::names::{match_class, nearest, Match};
+use super::names::{Match, match_class, nearest};
 use super::resolve::{near, resolve};
 use super::text::{self, Line};
 use super::tree::{Kind, Tree};
@@ -22,14 +22,10 @@ const NEAREST: usize = 100;
 pub fn is_list(name: &str) -> bool {
     let name = name.to_lowercase();
     let split = |prefix: &str| {
-        let number = name
-            .strip_prefix(prefix)
-            .and_then(|n| n.strip_suffix(".txt"));
+        let number = name.strip_prefix(prefix).and_then(|n| n.strip_suffix(".txt"));
         number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
     };
-    split("trainlist")
-        || split("testlist")
-        || (1..=3).any(|n| name.ends_with(&format!("_test_split{n}.txt")))
+    split("trainlist") || split("testlist") || (1..=3).any(|n| name.ends_with(&format!("_test_split{n}.txt")))
 }
 
 /// A file of a folder, whatever the case of its name.
@@ -39,15 +35,12 @@ fn file_in(folder: &Path, name: &str) -> Option<PathBuf> {
         return Some(exact);
     }
     let entries = super::tree::list(folder).ok()?;
-    let found = entries
-        .iter()
-        .find(|e| e.text.to_lowercase() == name.to_lowercase())?;
+    let found = entries.iter().find(|e| e.text.to_lowercase() == name.to_lowercase())?;
     Some(folder.join(&found.name))
 }
 
 fn read(path: &Path) -> Result<Vec<Line>> {
-    let bytes =
-        fs::read(path).with_context(|| format!("The list {} could not be read", path.display()))?;
+    let bytes = fs::read(path).with_context(|| format!("The list {} could not be read", path.display()))?;
     Ok(text::lines(&bytes))
 }
 
@@ -68,20 +61,14 @@ pub fn name_a_clip(lists: &Lists, tree: &Tree, split: u32) -> bool {
     let Ok((labels, named, _)) = named(lists, tree, split) else {
         return false;
     };
-    named.iter().any(|n| {
-        n.label
-            .is_some_and(|label| resolve(tree, &labels[label], n).is_ok())
-    })
+    named.iter().any(|n| n.label.is_some_and(|label| resolve(tree, &labels[label], n).is_ok()))
 }
 
 pub fn open(lists: &Lists, tree: &Tree, split: u32) -> Result<DataSet> {
     let (labels, named, notes) = named(lists, tree, split)?;
     let mut data = DataSet::new(lists.layout, labels);
     data.notes = notes;
-    data.sides = format!(
-        "the sides are those of split {split} in {}",
-        lists.folder.display()
-    );
+    data.sides = format!("the sides are those of split {split} in {}", lists.folder.display());
     let mut spelt: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut sides: HashMap<PathBuf, [bool; 2]> = HashMap::new();
     let mut twice: Vec<String> = Vec::new();
@@ -112,25 +99,15 @@ pub fn open(lists: &Lists, tree: &Tree, split: u32) -> Result<DataSet> {
                 if n.fault.is_none() && data.missing.len() < NEAREST {
                     reason += &near(tree, n);
                 }
-                data.lose(
-                    tree.root.join(&listed),
-                    listed,
-                    &n.class,
-                    Some(n.held_out),
-                    reason,
-                );
+                data.lose(tree.root.join(&listed), listed, &n.class, Some(n.held_out), reason);
             }
         }
     }
-    data.notes.extend(
-        spelt
-            .into_iter()
-            .map(|(what, examples)| match &examples[..] {
-                [] => what,
-                [one] => format!("{what}: {one}"),
-                [first, more @ ..] => format!("{what}: {first}, and {} more", more.len()),
-            }),
-    );
+    data.notes.extend(spelt.into_iter().map(|(what, examples)| match &examples[..] {
+        [] => what,
+        [one] => format!("{what}: {one}"),
+        [first, more @ ..] => format!("{what}: {first}, and {} more", more.len()),
+    }));
     data.note_some("is in one list more than once; it counts once", &twice);
     data.note_some("is on both sides, as a training and as a test clip", &both);
     note_unlisted(&mut data, tree, lists);
@@ -159,10 +136,7 @@ fn note_unlisted(data: &mut DataSet, tree: &Tree, lists: &Lists) {
             .filter(|c| c.has_videos() && match_class(&c.text, &data.labels) == Match::None)
             .map(|c| c.text.clone())
             .collect();
-        data.note_some(
-            "is a class folder without a list; its clips are on neither side",
-            &classes,
-        );
+        data.note_some("is a class folder without a list; its clips are on neither side", &classes);
     }
 }
 
@@ -186,9 +160,7 @@ fn class_index(folder: &Path) -> Result<Option<Vec<Numbered>>> {
     let lines = read(&path)?;
     let class = |line: &Line| {
         let text = line.text.as_str();
-        let (number, name) = text
-            .split_once(|c: char| c.is_whitespace() || c == ',' || c == ';')
-            .unwrap_or(("", text));
+        let (number, name) = text.split_once(|c: char| c.is_whitespace() || c == ',' || c == ';').unwrap_or(("", text));
         match number.parse() {
             Ok(number) => (Some(number), text::path_in(name.trim()).0.to_owned()),
             Err(_) => (None, text.to_owned()),
@@ -222,10 +194,7 @@ fn ucf101(folder: &Path, tree: &Tree, split: u32) -> Result<AllNamed> {
         let name = format!("{name}{split:02}.txt");
         let Some(path) = file_in(folder, &name) else {
             let side = if held_out { "test" } else { "training" };
-            notes.push(format!(
-                "there is no {name} in {}: no clip is a {side} clip",
-                folder.display()
-            ));
+            notes.push(format!("there is no {name} in {}: no clip is a {side} clip", folder.display()));
             continue;
         };
         for line in read(&path)? {
@@ -250,24 +219,14 @@ fn ucf101(folder: &Path, tree: &Tree, split: u32) -> Result<AllNamed> {
 }
 
 /// A line's clip: its class is the folder next to the file that is one.
-fn ucf_clip(
-    file: &str,
-    labels: &[String],
-    numbered: Option<usize>,
-    held_out: bool,
-    list: &Path,
-) -> Named {
+fn ucf_clip(file: &str, labels: &[String], numbered: Option<usize>, held_out: bool, list: &Path) -> Named {
     let parts = text::parts(file);
     let (folders, name) = match parts.split_last() {
         Some((name, folders)) => (folders, *name),
         None => (&[][..], ""),
     };
     let mut n = Named {
-        line: Line {
-            number: 0,
-            text: String::new(),
-            latin1: false,
-        },
+        line: Line { number: 0, text: String::new(), latin1: false },
         label: None,
         class: folders.last().copied().unwrap_or_default().to_owned(),
         file: vec![name.to_owned()],
@@ -288,20 +247,14 @@ fn ucf_clip(
             }
             Match::Several(several) => {
                 let names: Vec<&str> = several.iter().map(|i| labels[*i].as_str()).collect();
-                n.fault = Some(format!(
-                    "the class {} may be any of {}",
-                    folders[at],
-                    names.join(", ")
-                ));
+                n.fault = Some(format!("the class {} may be any of {}", folders[at], names.join(", ")));
                 return n;
             }
             Match::None => {}
         }
     }
     // v_<Class>_gNN_cNN
-    let told = name
-        .strip_prefix("v_")
-        .and_then(|rest| rest.split("_g").next());
+    let told = name.strip_prefix("v_").and_then(|rest| rest.split("_g").next());
     let told = told.and_then(|class| match_class(class, labels).one());
     if folders.is_empty() {
         n.label = numbered.or(told);
@@ -310,35 +263,25 @@ fn ucf_clip(
     if n.label.is_none() {
         let near = nearest(&n.class, labels.iter().map(String::as_str));
         let near = near.map_or(String::new(), |n| format!("; the nearest is {n}"));
-        n.fault = Some(format!(
-            "its class \"{}\" in {} is none of classInd.txt{near}",
-            n.class,
-            list.display()
-        ));
+        n.fault = Some(format!("its class \"{}\" in {} is none of classInd.txt{near}", n.class, list.display()));
     }
     n
 }
 
 fn hmdb51(folder: &Path, split: u32) -> Result<AllNamed> {
     let suffix = format!("_test_split{split}.txt");
-    let entries = super::tree::list(folder)
-        .with_context(|| format!("The folder {} could not be read", folder.display()))?;
+    let entries =
+        super::tree::list(folder).with_context(|| format!("The folder {} could not be read", folder.display()))?;
     let mut lists: Vec<(String, PathBuf)> = Vec::new();
     for entry in entries {
         let at = entry.text.len().saturating_sub(suffix.len());
-        let is_one = entry
-            .text
-            .get(at..)
-            .is_some_and(|end| end.to_lowercase() == suffix);
+        let is_one = entry.text.get(at..).is_some_and(|end| end.to_lowercase() == suffix);
         if is_one && at > 0 {
             lists.push((entry.text[..at].to_owned(), folder.join(&entry.name)));
         }
     }
     if lists.is_empty() {
-        bail!(
-            "Expected lists <class>{suffix} in {}, found none.",
-            folder.display()
-        );
+        bail!("Expected lists <class>{suffix} in {}, found none.", folder.display());
     }
     let labels: Vec<String> = lists.iter().map(|(class, _)| class.clone()).collect();
     let mut named = Vec::new();

@@ -3,7 +3,8 @@
 //! Finds the clips of an action recognition set, their classes and who is held out, in three layouts on disk:
 //!
 //! - UCF-101: class folders of `v_<Class>_gNN_cNN.avi` and `classInd.txt`, `trainlistNN.txt`, `testlistNN.txt`;
-//! - HMDB-51: class folders and `<class>_test_split<N>.txt` with lines `file.avi 1` (train), `2` (test) or `0` (unused);
+//! - HMDB-51: class folders and `<class>_test_split<N>.txt` with lines `file.avi 1` (train), `2` (test) or `0`
+//!   (unused);
 //! - plain class folders, split here so that a group (an actor, a source film) is never on both sides.
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{bail, ensure, Result};
+use anyhow::{Result, bail, ensure};
 
 mod find;
 mod folders;
@@ -25,8 +26,7 @@ mod tree;
 pub use folders::group_of;
 pub use lists::is_list;
 pub use names::{
-    display, display_path, find_class, folded, is_video, match_class, nearest, stem, Match,
-    VIDEO_EXTENSIONS,
+    Match, VIDEO_EXTENSIONS, display, display_path, find_class, folded, is_video, match_class, nearest, stem,
 };
 pub use rewrite::rewrite;
 use tree::{Kind, Tree};
@@ -49,9 +49,7 @@ impl FromStr for Layout {
             "ucf101" => Ok(Self::Ucf101),
             "hmdb51" => Ok(Self::Hmdb51),
             "folders" => Ok(Self::Folders),
-            _ => Err(format!(
-                "expected ucf101, hmdb51 or folders, found {text:?}"
-            )),
+            _ => Err(format!("expected ucf101, hmdb51 or folders, found {text:?}")),
         }
     }
 }
@@ -68,7 +66,8 @@ pub struct Options {
     /// Folder of the split lists, if not in or beside the set
     #[arg(long)]
     pub splits: Option<PathBuf>,
-    /// Groups (actors, source films) that are the test clips of plain folders, with commas between; by default the split's 30 % of them
+    /// Groups (actors, source films) that are the test clips of plain folders, with commas between; by default the
+    /// split's 30 % of them
     #[arg(long, value_delimiter = ',')]
     pub test_groups: Vec<String>,
 }
@@ -119,30 +118,19 @@ pub struct DataSet {
     pub notes: Vec<String>,
 }
 
-/// Lists the clips of the set in the folder `root`. Each clip that is named somewhere is found, or missing with the reason.
+/// Lists the clips of the set in the folder `root`. Each clip that is named somewhere is found, or missing with the
+/// reason.
 pub fn open(root: &Path, options: &Options) -> Result<DataSet> {
-    ensure!(
-        root.is_dir(),
-        "Expected a data set's folder, found no folder at {}.",
-        root.display()
-    );
+    ensure!(root.is_dir(), "Expected a data set's folder, found no folder at {}.", root.display());
     let split = options.split;
-    ensure!(
-        (1..=3).contains(&split),
-        "Expected split 1, 2 or 3, found {split}."
-    );
+    ensure!((1..=3).contains(&split), "Expected split 1, 2 or 3, found {split}.");
     let tree = Tree::read(root)?;
     let search = find::find(&tree, options);
     if let (Some(folder), None) = (&options.splits, &search.lists) {
-        bail!(
-            "Expected the lists of split {split} in {}, found none.",
-            folder.display()
-        );
+        bail!("Expected the lists of split {split} in {}, found none.", folder.display());
     }
     let layout = options.layout.or(search.lists.as_ref().map(|l| l.layout));
-    let lists = search
-        .lists
-        .filter(|l| layout.is_none_or(|layout| layout == l.layout));
+    let lists = search.lists.filter(|l| layout.is_none_or(|layout| layout == l.layout));
     if let (None, None, Some(folder)) = (options.layout, &lists, &search.other_splits) {
         bail!(
             "Expected lists of split {split}, found only those of other splits in {}. Name one of theirs with --split, or the folder of \
@@ -161,8 +149,7 @@ pub fn open(root: &Path, options: &Options) -> Result<DataSet> {
     }?;
     if options.layout.is_none() {
         data.notes.splice(0..0, search.notes);
-        if let (Layout::Folders, Some(set)) = (data.layout, folders::looks_like_a_known_set(&tree))
-        {
+        if let (Layout::Folders, Some(set)) = (data.layout, folders::looks_like_a_known_set(&tree)) {
             data.sides = format!(
                 "no lists of split {split} were found in or beside {}, though its names are {set}'s: {}",
                 root.display(),
@@ -218,29 +205,11 @@ impl DataSet {
     }
 
     fn add(&mut self, path: PathBuf, name: String, label: usize, held_out: bool) {
-        self.clips.push(Clip {
-            path,
-            name,
-            label,
-            held_out,
-        });
+        self.clips.push(Clip { path, name, label, held_out });
     }
 
-    fn lose(
-        &mut self,
-        path: PathBuf,
-        name: String,
-        class: &str,
-        held_out: Option<bool>,
-        reason: String,
-    ) {
-        self.missing.push(Missing {
-            path,
-            name,
-            class: class.to_owned(),
-            held_out,
-            reason,
-        });
+    fn lose(&mut self, path: PathBuf, name: String, class: &str, held_out: Option<bool>, reason: String) {
+        self.missing.push(Missing { path, name, class: class.to_owned(), held_out, reason });
     }
 
     /// A note of several names that something holds for.
@@ -255,16 +224,11 @@ impl DataSet {
 
     /// Notes what lies in the class folders and is not taken.
     fn pass_over(&mut self, tree: &Tree) {
-        let taken: std::collections::HashSet<PathBuf> =
-            self.clips.iter().map(|c| c.path.clone()).collect();
+        let taken: std::collections::HashSet<PathBuf> = self.clips.iter().map(|c| c.path.clone()).collect();
         let mut found = Vec::new();
         let mut pass = |path: PathBuf, name: String, reason: &str| {
             if !taken.contains(&path) {
-                found.push(PassedOver {
-                    path,
-                    name,
-                    reason: reason.to_owned(),
-                });
+                found.push(PassedOver { path, name, reason: reason.to_owned() });
             }
         };
         for entry in tree.loose.iter().filter(|e| e.kind == Kind::Video) {
@@ -274,11 +238,7 @@ impl DataSet {
         for class in &tree.classes {
             let folder = tree.root.join(&class.name);
             if class.error.is_none() && !class.has_videos() {
-                pass(
-                    folder.clone(),
-                    class.text.clone(),
-                    "a folder without a video in it",
-                );
+                pass(folder.clone(), class.text.clone(), "a folder without a video in it");
             }
             for entry in &class.entries {
                 let reason = match &entry.kind {
@@ -300,16 +260,14 @@ impl DataSet {
                 n => format!(" and {n} more"),
             };
             let names = names[..names.len().min(EXAMPLES)].join(", ");
-            self.notes
-                .push(format!("passed over {names}{more}: {reason}"));
+            self.notes.push(format!("passed over {names}{more}: {reason}"));
         }
         self.passed_over = found;
     }
 
     /// Notes clips that are one file under two names.
     fn note_links(&mut self) {
-        let mut met: std::collections::HashMap<(u64, u64), &Clip> =
-            std::collections::HashMap::new();
+        let mut met: std::collections::HashMap<(u64, u64), &Clip> = std::collections::HashMap::new();
         let mut twice = Vec::new();
         for clip in &self.clips {
             let Ok(data) = std::fs::metadata(&clip.path) else {

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use unicode_normalization::UnicodeNormalization;
 
-/// What decodebin plays with the plugins of GStreamer's own sets, in lower case. pipelines/convert-folder.sh has the same list.
+/// What decodebin plays with the plugins of GStreamer's own sets, in lower case. pipelines/convert-folder.sh has the
+/// same list.
 pub const VIDEO_EXTENSIONS: &[&str] = &[
-    "avi", "mp4", "mkv", "mov", "webm", "mpg", "mpeg", "m4v", "wmv", "3g2", "3gp", "asf", "divx",
-    "dv", "f4v", "flv", "h264", "264", "h265", "265", "hevc", "ivf", "m1v", "m2p", "m2t", "m2ts",
-    "m2v", "mjpeg", "mjpg", "mod", "mpe", "mpv", "mts", "mxf", "nut", "ogg", "ogm", "ogv", "qt",
-    "rm", "rmvb", "tod", "ts", "vob", "xvid", "y4m",
+    "avi", "mp4", "mkv", "mov", "webm", "mpg", "mpeg", "m4v", "wmv", "3g2", "3gp", "asf", "divx", "dv", "f4v", "flv",
+    "h264", "264", "h265", "265", "hevc", "ivf", "m1v", "m2p", "m2t", "m2ts", "m2v", "mjpeg", "mjpg", "mod", "mpe",
+    "mpv", "mts", "mxf", "nut", "ogg", "ogm", "ogv", "qt", "rm", "rmvb", "tod", "ts", "vob", "xvid", "y4m",
 ];
 
 /// What systems and archivers leave in folders.
@@ -50,14 +50,7 @@ const DOT_LITTER: &[&str] = &[
 /// Whether a file or folder is what a system has left there, and nobody's data.
 pub fn is_litter(name: &OsStr) -> bool {
     let name = name.to_string_lossy().to_lowercase();
-    let prefixes = [
-        "._",
-        ".trash",
-        ".nfs",
-        ".fuse_hidden",
-        ".apdisk",
-        ".com.apple",
-    ];
+    let prefixes = ["._", ".trash", ".nfs", ".fuse_hidden", ".apdisk", ".com.apple"];
     LITTER.contains(&name.as_str())
         || DOT_LITTER.contains(&name.as_str())
         || name.ends_with(":zone.identifier")
@@ -70,9 +63,7 @@ pub fn is_video(name: &str) -> bool {
 
 /// What follows the last dot, if something precedes it.
 pub fn extension(name: &str) -> Option<&str> {
-    name.rsplit_once('.')
-        .filter(|(stem, _)| !stem.is_empty())
-        .map(|(_, extension)| extension)
+    name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, extension)| extension)
 }
 
 pub fn stem(name: &str) -> &str {
@@ -82,8 +73,8 @@ pub fn stem(name: &str) -> &str {
     }
 }
 
-/// A name as text that leads back to its bytes. UTF-8 stands as it is. In any other name `%XX` stands for a byte that is not UTF-8, and
-/// `%25` for a per cent sign.
+/// A name as text that leads back to its bytes. UTF-8 stands as it is. In any other name `%XX` stands for a byte that
+/// is not UTF-8, and `%25` for a per cent sign.
 pub fn display(name: &OsStr) -> String {
     if let Some(text) = name.to_str() {
         return text.to_owned();
@@ -112,10 +103,7 @@ pub fn folded(name: &str) -> String {
 
 /// What two spellings of a class have in common: blanks, `_` and `-` say nothing either.
 pub fn class_key(name: &str) -> String {
-    folded(name)
-        .chars()
-        .filter(|c| !c.is_whitespace() && !['_', '-'].contains(c))
-        .collect()
+    folded(name).chars().filter(|c| !c.is_whitespace() && !['_', '-'].contains(c)).collect()
 }
 
 /// What a name was found to mean among others.
@@ -141,11 +129,8 @@ fn unique(name: &str, names: &[impl AsRef<str>], key: impl Fn(&str) -> String) -
         return Match::One(exact);
     }
     let wanted = key(name);
-    let found: Vec<usize> = names
-        .iter()
-        .enumerate()
-        .filter_map(|(index, n)| (key(n.as_ref()) == wanted).then_some(index))
-        .collect();
+    let found: Vec<usize> =
+        names.iter().enumerate().filter_map(|(index, n)| (key(n.as_ref()) == wanted).then_some(index)).collect();
     match found[..] {
         [] => Match::None,
         [one] => Match::One(one),
@@ -163,7 +148,8 @@ pub fn find_class(name: &str, labels: &[String]) -> Option<usize> {
     match_class(name, labels).one()
 }
 
-/// The file of that name: spelt so, or the only one that differs in case alone, or the only video of that name with another extension.
+/// The file of that name: spelt so, or the only one that differs in case alone, or the only video of that name with
+/// another extension.
 pub fn match_file(name: &str, names: &[impl AsRef<str>]) -> Match {
     match unique(name, names, folded) {
         Match::None => {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::lists::Named;
-use super::names::{match_class, match_file, nearest, stem, Match};
+use super::names::{Match, match_class, match_file, nearest, stem};
 use super::text;
 use super::tree::{Class, Kind, Tree};
 
@@ -25,14 +25,8 @@ fn class_folder<'a>(tree: &'a Tree, label: &str, n: &Named) -> Result<&'a Class,
         match match_class(name, &tree.classes) {
             Match::One(index) => return Ok(&tree.classes[index]),
             Match::Several(several) => {
-                let names: Vec<&str> = several
-                    .iter()
-                    .map(|i| tree.classes[*i].text.as_str())
-                    .collect();
-                return Err(format!(
-                    "the class {name} may be any of the folders {} in {at}",
-                    names.join(", ")
-                ));
+                let names: Vec<&str> = several.iter().map(|i| tree.classes[*i].text.as_str()).collect();
+                return Err(format!("the class {name} may be any of the folders {} in {at}", names.join(", ")));
             }
             Match::None => {}
         }
@@ -48,10 +42,7 @@ pub fn resolve(tree: &Tree, label: &str, n: &Named) -> Result<Found, String> {
     let folder = tree.root.join(&class.name);
     let mut notes = Vec::new();
     if class.text != n.class {
-        let note = format!(
-            "the class {} of the lists is the folder {}",
-            n.class, class.text
-        );
+        let note = format!("the class {} of the lists is the folder {}", n.class, class.text);
         notes.push((note, None));
     }
     let [file] = &n.file[..] else {
@@ -67,18 +58,13 @@ pub fn resolve(tree: &Tree, label: &str, n: &Named) -> Result<Found, String> {
     // A list in Latin-1 may be of files whose names are.
     let bytes = n.line.latin1.then(|| text::as_bytes(file)).flatten();
     let spelt = bytes.iter().chain([file]);
-    let found = spelt
-        .map(|name| match_file(name, &class.entries))
-        .find(|found| *found != Match::None)
-        .unwrap_or(Match::None);
+    let found =
+        spelt.map(|name| match_file(name, &class.entries)).find(|found| *found != Match::None).unwrap_or(Match::None);
     let index = match found {
         Match::One(index) => index,
         Match::None => return Err("there is no such file".into()),
         Match::Several(several) => {
-            let names: Vec<&str> = several
-                .iter()
-                .map(|i| class.entries[*i].text.as_str())
-                .collect();
+            let names: Vec<&str> = several.iter().map(|i| class.entries[*i].text.as_str()).collect();
             return Err(format!("it may be any of {}", names.join(", ")));
         }
     };
@@ -89,21 +75,13 @@ pub fn resolve(tree: &Tree, label: &str, n: &Named) -> Result<Found, String> {
         Kind::Lost(reason) => return Err(reason.clone()),
     }
     if entry.text != *file && bytes.as_ref() != Some(&entry.text) {
-        let what = if stem(&entry.text) == stem(file) {
-            "with another extension"
-        } else {
-            "under another spelling"
-        };
+        let what = if stem(&entry.text) == stem(file) { "with another extension" } else { "under another spelling" };
         notes.push((
             format!("clips of the lists were found {what}"),
             Some(format!("{}/{} for {file}", class.text, entry.text)),
         ));
     }
-    Ok(Found {
-        path: folder.join(&entry.name),
-        name: format!("{}/{}", class.text, entry.text),
-        notes,
-    })
+    Ok(Found { path: folder.join(&entry.name), name: format!("{}/{}", class.text, entry.text), notes })
 }
 
 /// The nearest name there is, as a remark.
@@ -114,7 +92,5 @@ pub fn near(tree: &Tree, n: &Named) -> String {
         (None, _) => nearest(&n.class, tree.classes.iter().map(|c| c.text.as_str())),
         _ => None,
     };
-    found.map_or(String::new(), |name| {
-        format!("; the nearest name is {name}")
-    })
+    found.map_or(String::new(), |name| format!("; the nearest name is {name}"))
 }

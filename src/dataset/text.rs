@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Lists as people save them: byte order marks, UTF-16, Latin-1, line ends of all systems, tabs, quotes, and paths of other machines.
+//! Lists as people save them: byte order marks, UTF-16, Latin-1, line ends of all systems, tabs, quotes, and paths of
+//! other machines.
 
 use std::ffi::OsStr;
 use std::ops::Range;
@@ -25,11 +26,7 @@ pub fn lines(bytes: &[u8]) -> Vec<Line> {
         let (text, latin1) = decoded(raw);
         let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\0');
         if !text.is_empty() && !is_comment(text) {
-            lines.push(Line {
-                number: number + 1,
-                text: text.to_owned(),
-                latin1,
-            });
+            lines.push(Line { number: number + 1, text: text.to_owned(), latin1 });
         }
     }
     lines
@@ -93,10 +90,7 @@ pub fn decoded(raw: &[u8]) -> (String, bool) {
 
 /// How the names of a Latin-1 line's files are displayed if the folders have them in Latin-1 too.
 pub fn as_bytes(text: &str) -> Option<String> {
-    let bytes: Option<Vec<u8>> = text
-        .chars()
-        .map(|c| u8::try_from(u32::from(c)).ok())
-        .collect();
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
     Some(display(OsStr::from_bytes(&bytes?)))
 }
 
@@ -131,7 +125,5 @@ pub fn path_range(line: &str) -> (Range<usize>, &str) {
 
 /// The parts of a path as any system writes it.
 pub fn parts(path: &str) -> Vec<&str> {
-    path.split(['/', '\\'])
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect()
+    path.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".").collect()
 }

@@ -14,9 +14,9 @@ use super::names::{container, display, extension, is_litter, is_video};
 
 /// What everybody knows to be no video; nothing is read of it.
 const NO_VIDEO: &[&str] = &[
-    "txt", "csv", "tsv", "json", "jsonl", "xml", "md", "html", "pdf", "srt", "vtt", "sub", "jpg",
-    "jpeg", "png", "gif", "bmp", "webp", "wav", "mp3", "aac", "m4a", "flac", "npy", "npz", "pkl",
-    "mat", "pt", "pth", "zip", "rar", "7z", "tar", "gz", "py", "sh", "log", "xgtf", "tmp", "part",
+    "txt", "csv", "tsv", "json", "jsonl", "xml", "md", "html", "pdf", "srt", "vtt", "sub", "jpg", "jpeg", "png", "gif",
+    "bmp", "webp", "wav", "mp3", "aac", "m4a", "flac", "npy", "npz", "pkl", "mat", "pt", "pth", "zip", "rar", "7z",
+    "tar", "gz", "py", "sh", "log", "xgtf", "tmp", "part",
 ];
 /// First bytes that tell a container.
 const HEAD: usize = 192;
@@ -75,8 +75,7 @@ pub struct Tree {
 
 impl Tree {
     pub fn read(root: &Path) -> Result<Self> {
-        let listed = list(root)
-            .with_context(|| format!("The folder {} could not be read", root.display()))?;
+        let listed = list(root).with_context(|| format!("The folder {} could not be read", root.display()))?;
         let (mut classes, mut loose) = (Vec::new(), Vec::new());
         for entry in listed {
             match entry.kind {
@@ -84,17 +83,9 @@ impl Tree {
                 Kind::Folder => {
                     let (entries, error) = match list(&root.join(&entry.name)) {
                         Ok(entries) => (entries, None),
-                        Err(error) => (
-                            Vec::new(),
-                            Some(format!("the folder could not be read: {error}")),
-                        ),
+                        Err(error) => (Vec::new(), Some(format!("the folder could not be read: {error}"))),
                     };
-                    let class = Class {
-                        name: entry.name,
-                        text: entry.text,
-                        entries,
-                        error,
-                    };
+                    let class = Class { name: entry.name, text: entry.text, entries, error };
                     if !holds_lists(&class) {
                         classes.push(class);
                     }
@@ -104,11 +95,7 @@ impl Tree {
                 _ => {}
             }
         }
-        Ok(Self {
-            root: root.to_path_buf(),
-            classes,
-            loose,
-        })
+        Ok(Self { root: root.to_path_buf(), classes, loose })
     }
 
     /// Where videos lie if not in class folders, and what to call.
@@ -123,17 +110,10 @@ impl Tree {
                 Some(format!("{}/{}/{}", class.text, sub.text, video.text))
             })
         };
-        let found: Vec<(&Class, String)> = self
-            .classes
-            .iter()
-            .filter_map(|class| Some((class, deeper(class)?)))
-            .collect();
+        let found: Vec<(&Class, String)> =
+            self.classes.iter().filter_map(|class| Some((class, deeper(class)?))).collect();
         if let Some((first, example)) = found.first() {
-            let folders: Vec<String> = found
-                .iter()
-                .take(5)
-                .map(|(class, _)| format!("{at}/{}", class.text))
-                .collect();
+            let folders: Vec<String> = found.iter().take(5).map(|(class, _)| format!("{at}/{}", class.text)).collect();
             return format!(
                 "Expected videos in class folders in {at}, found them one level deeper, {example} say. Name the folder that has the class \
                  folders, as in: gst-sparseadv convert {at}/{} DST. Such folders are {}.",
@@ -207,9 +187,9 @@ fn kind(path: &Path, name: &OsStr, text: &str) -> Kind {
     }
     Kind::Other(match head(path) {
         Ok(head) => match container(&head) {
-            Some(container) => format!(
-                "its extension is no video's, though it looks like {container}; rename it to take it"
-            ),
+            Some(container) => {
+                format!("its extension is no video's, though it looks like {container}; rename it to take it")
+            }
             None => "its extension is no video's".into(),
         },
         Err(error) => format!("its extension is no video's, and it cannot be read: {error}"),
@@ -226,8 +206,6 @@ pub fn why_lost(path: &Path, error: &std::io::Error) -> String {
 
 fn head(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?
-        .take(HEAD as u64)
-        .read_to_end(&mut bytes)?;
+    fs::File::open(path)?.take(HEAD as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{shortened, LONGEST_NAME};
+use super::{LONGEST_NAME, shortened};
 
 /// A file that is added to line by line, under the name `FILE.part` until it is whole. A reader may follow it there.
 #[derive(Debug)]
@@ -20,7 +20,8 @@ pub struct Growing {
 }
 
 impl Growing {
-    /// Begins a file at `path`; one of that name stays until [`Growing::publish`]. An error where another element or process is writing it.
+    /// Begins a file at `path`; one of that name stays until [`Growing::publish`]. An error where another element or
+    /// process is writing it.
     pub fn create(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
@@ -50,11 +51,7 @@ impl Growing {
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        Ok(Self {
-            path: path.to_path_buf(),
-            file,
-            named: false,
-        })
+        Ok(Self { path: path.to_path_buf(), file, named: false })
     }
 
     /// Adds a line, in one write: a reader that follows the file sees whole lines.
@@ -62,8 +59,8 @@ impl Growing {
         self.file.write_all(format!("{text}\n").as_bytes())
     }
 
-    /// Gives the whole file its name. Lines may be added later, when the stream begins again after its end. A file without a line does not
-    /// take the place of one that is there.
+    /// Gives the whole file its name. Lines may be added later, when the stream begins again after its end. A file
+    /// without a line does not take the place of one that is there.
     pub fn publish(&mut self) -> io::Result<()> {
         if self.named || self.file.metadata()?.len() == 0 && self.path.exists() {
             return Ok(());
@@ -78,7 +75,8 @@ impl Growing {
         Ok(())
     }
 
-    /// Keeps what there is of a file that did not become whole as `FILE.incomplete`. Returns that name, or nothing where there is no line.
+    /// Keeps what there is of a file that did not become whole as `FILE.incomplete`. Returns that name, or nothing
+    /// where there is no line.
     pub fn abandon(mut self) -> io::Result<Option<PathBuf>> {
         self.keep()
     }
@@ -109,7 +107,8 @@ impl Drop for Growing {
     }
 }
 
-/// An error where a file is none that a [`Growing`] may take the place of: only a file of JSON lines is, or an empty one.
+/// An error where a file is none that a [`Growing`] may take the place of: only a file of JSON lines is, or an empty
+/// one.
 fn replaceable(path: &Path) -> io::Result<()> {
     let foreign = |found: &str| {
         let text = format!("{} is there, {found}; move it away", path.display());
@@ -149,7 +148,8 @@ fn open_at_once(options: &mut fs::OpenOptions, path: &Path) -> io::Result<File> 
     }
 }
 
-/// Opens a file that may still be growing: under the name it has until it is whole while somebody writes it, else under its own.
+/// Opens a file that may still be growing: under the name it has until it is whole while somebody writes it, else under
+/// its own.
 pub fn open_growing(path: &Path) -> io::Result<File> {
     let part = growing_path(path);
     if fs::symlink_metadata(&part).is_ok_and(|m| m.is_file()) {
@@ -193,10 +193,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("r.jsonl");
         let line = |n: usize| format!("{{\"window\":{n}}}");
-        let lines =
-            |numbers: &[usize]| -> String { numbers.iter().map(|n| line(*n) + "\n").collect() };
-        let read =
-            |path: &Path| io::read_to_string(open_growing(path).expect("a file")).expect("text");
+        let lines = |numbers: &[usize]| -> String { numbers.iter().map(|n| line(*n) + "\n").collect() };
+        let read = |path: &Path| io::read_to_string(open_growing(path).expect("a file")).expect("text");
         let is = |path: &Path, numbers: &[usize]| {
             assert_eq!(fs::read_to_string(path).expect("a file"), lines(numbers));
         };
@@ -211,10 +209,7 @@ mod tests {
 
         let mut growing = Growing::create(&path).expect("a growing file");
         growing.line(&line(2)).expect("a line");
-        is(
-            &growing.abandon().expect("a name").expect("a line was kept"),
-            &[2],
-        );
+        is(&growing.abandon().expect("a name").expect("a line was kept"), &[2]);
         is(&path, &[1]);
         let empty = Growing::create(&path).expect("a growing file");
         assert_eq!(empty.abandon().expect("nothing to keep"), None);
@@ -241,10 +236,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let video = |name: &str| fs::write(at(name), "\0\0\0 ftypisom").expect("a file");
         let kept = |name: &str| {
-            assert_eq!(
-                fs::read_to_string(at(name)).expect("a file"),
-                "\0\0\0 ftypisom"
-            );
+            assert_eq!(fs::read_to_string(at(name)).expect("a file"), "\0\0\0 ftypisom");
         };
         video("a.mp4");
         assert!(Growing::create(&at("a.mp4")).is_err());
@@ -254,10 +246,7 @@ mod tests {
         symlink(at("a.mp4"), at("c.part")).expect("a link");
         assert!(Growing::create(&at("c")).is_err());
         symlink(at("nothing"), at("d.part")).expect("a link");
-        assert!(
-            Growing::create(&at("d")).is_err(),
-            "a link that leads nowhere"
-        );
+        assert!(Growing::create(&at("d")).is_err(), "a link that leads nowhere");
         // What it would be kept as.
         video("e.incomplete");
         let mut growing = Growing::create(&at("e")).expect("a growing file");

@@ -9,28 +9,28 @@ use std::path::{Path, PathBuf};
 
 mod growing;
 
-pub use growing::{growing_names, open_growing, Growing};
+pub use growing::{Growing, growing_names, open_growing};
 
 /// The longest name that the usual file systems take, in bytes.
 pub const LONGEST_NAME: usize = 255;
 
-/// Whether two paths name one file: relative paths, links of either kind, and file systems that ignore case included. What does not exist
-/// yet is compared by its folder and name.
+/// Whether two paths name one file: relative paths, links of either kind, and file systems that ignore case included.
+/// What does not exist yet is compared by its folder and name.
 pub fn same(a: &Path, b: &Path) -> bool {
     match (fs::metadata(a), fs::metadata(b)) {
         (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        // Neither is there: names that differ in case alone are one file on some file systems, and which one this is cannot be told.
+        // Neither is there: names that differ in case alone are one file on some file systems, and which one this is
+        // cannot be told.
         (Err(_), Err(_)) => match (place(a), place(b)) {
-            (Some((folder, name)), Some(other)) => {
-                folder == other.0 && name.to_lowercase() == other.1.to_lowercase()
-            }
+            (Some((folder, name)), Some(other)) => folder == other.0 && name.to_lowercase() == other.1.to_lowercase(),
             _ => a == b,
         },
         _ => false,
     }
 }
 
-/// The real folder of a file that need not exist, and its name. A link that leads nowhere is followed: writing would create what it names.
+/// The real folder of a file that need not exist, and its name. A link that leads nowhere is followed: writing would
+/// create what it names.
 fn place(path: &Path) -> Option<(PathBuf, String)> {
     let target = fs::read_link(path).ok();
     let target = target.map(|t| path.parent().unwrap_or(Path::new("")).join(t));
@@ -43,14 +43,12 @@ fn place(path: &Path) -> Option<(PathBuf, String)> {
     Some((folder.canonicalize().ok()?, name))
 }
 
-/// Says which output would be written in the place of an input, or of another output. Each comes with the name its user knows it by.
+/// Says which output would be written in the place of an input, or of another output. Each comes with the name its user
+/// knows it by.
 pub fn check_outputs(outputs: &[(&str, &Path)], inputs: &[(&str, &Path)]) -> Result<(), String> {
     for (n, (what, path)) in outputs.iter().enumerate() {
         if path.is_dir() {
-            return Err(format!(
-                "Expected a file to write as {what}, found the folder {}.",
-                path.display()
-            ));
+            return Err(format!("Expected a file to write as {what}, found the folder {}.", path.display()));
         }
         let others = inputs.iter().chain(&outputs[..n]);
         if let Some((other, with)) = others.into_iter().find(|(_, other)| same(path, other)) {
@@ -73,19 +71,13 @@ pub struct Part {
 }
 
 impl Part {
-    /// A name beside `path` for what is not whole yet, another one every time: processes of several machines may share a folder. The file
-    /// itself is not made.
+    /// A name beside `path` for what is not whole yet, another one every time: processes of several machines may share
+    /// a folder. The file itself is not made.
     pub fn beside(path: &Path) -> io::Result<Self> {
         let number = unique();
-        let name = path
-            .file_name()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         let part = path.with_file_name(format!("{}{number:016x}", prefix(&name.to_string_lossy())));
-        Ok(Self {
-            path: path.to_path_buf(),
-            part,
-            done: false,
-        })
+        Ok(Self { path: path.to_path_buf(), part, done: false })
     }
 
     /// Where to write.
@@ -111,8 +103,8 @@ impl Drop for Part {
     }
 }
 
-/// What the names of all parts of a file begin with. A long name is cut, or the part's would be too long for the file system; a sum of
-/// the whole name keeps its parts from another's.
+/// What the names of all parts of a file begin with. A long name is cut, or the part's would be too long for the file
+/// system; a sum of the whole name keeps its parts from another's.
 fn prefix(name: &str) -> String {
     let longest = LONGEST_NAME - ".".len() - ".part-".len() - 16;
     if name.len() <= longest {
@@ -127,9 +119,9 @@ pub fn shortened(name: &str, longest: usize) -> String {
         return name.to_owned();
     }
     // FNV-1a: the same on every machine and in every version.
-    let sum = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let sum = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mut end = longest.saturating_sub("~".len() + 16).min(name.len());
     while !name.is_char_boundary(end) {
         end -= 1;
@@ -141,9 +133,7 @@ pub fn shortened(name: &str, longest: usize) -> String {
 fn unique() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     // The standard library's own source of random keys.
-    std::collections::hash_map::RandomState::new()
-        .build_hasher()
-        .finish()
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 /// Writes a file that is there whole or not at all.
@@ -158,11 +148,7 @@ pub fn remove_parts(path: &Path) {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return;
     };
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let prefix = prefix(&name.to_string_lossy());
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&prefix) {
@@ -191,15 +177,9 @@ mod tests {
             assert!(same(&at("a"), &at(other)), "{other}");
         }
         assert!(!same(&at("a"), &at("b")));
-        assert!(
-            !same(&at("a"), &at("A")),
-            "another file on this file system"
-        );
+        assert!(!same(&at("a"), &at("A")), "another file on this file system");
         assert!(same(&at("new"), &at("sub/../new")));
-        assert!(
-            same(&at("new"), &at("NEW")),
-            "one file on some file systems"
-        );
+        assert!(same(&at("new"), &at("NEW")), "one file on some file systems");
         assert!(same(&at("dangling"), &at("none")));
         assert!(!same(&at("new"), &at("sub/new")));
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A look into a TorchScript archive before libtorch gets it: what it is, and its metadata. The archive is a zip; `_extra_files` are the
-//! members `<root>/extra/<name>`.
+//! A look into a TorchScript archive before libtorch gets it: what it is, and its metadata. The archive is a zip;
+//! `_extra_files` are the members `<root>/extra/<name>`.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -64,29 +64,17 @@ pub(super) fn read(path: &Path) -> Result<Archive, Error> {
     file.seek(SeekFrom::Start(0))
         .and_then(|_| std::io::copy(&mut file, &mut hash))
         .map_err(|e| unreadable(path, &e))?;
-    Ok(Archive {
-        metadata,
-        origin,
-        guessed,
-        sha256: format!("{:x}", hash.finalize()),
-        code,
-    })
+    Ok(Archive { metadata, origin, guessed, sha256: format!("{:x}", hash.finalize()), code })
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::Unreadable {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    }
+    Error::Unreadable { path: path.display().to_string(), reason: error.to_string() }
 }
 
 /// The file and the zip in it, if that is a TorchScript archive.
 fn open(path: &Path) -> Result<(File, Zip), Error> {
     let unreadable = |e: std::io::Error| unreadable(path, &e);
-    let other = |found: Found| Error::NotTorchScript {
-        path: path.display().to_string(),
-        found,
-    };
+    let other = |found: Found| Error::NotTorchScript { path: path.display().to_string(), found };
     // Before it is opened: to open a pipe that nobody writes to waits for ever.
     let about = std::fs::metadata(path).map_err(unreadable)?;
     if about.is_dir() {
@@ -102,10 +90,7 @@ fn open(path: &Path) -> Result<(File, Zip), Error> {
         return Err(other(kind::EMPTY));
     }
     let mut head = Vec::new();
-    (&mut file)
-        .take(kind::HEAD as u64)
-        .read_to_end(&mut head)
-        .map_err(unreadable)?;
+    (&mut file).take(kind::HEAD as u64).read_to_end(&mut head).map_err(unreadable)?;
     let again = file.try_clone().map_err(unreadable)?;
     let zip = zip::ZipArchive::new(again).map_err(|_| other(kind::of_bytes(&head)))?;
     let names = names(&zip);
@@ -125,10 +110,8 @@ fn metadata_of(path: &Path, zip: &mut Zip) -> Result<(Metadata, Origin, Vec<&'st
     let sidecar = sidecar_path(path);
     if sidecar.exists() {
         let origin = sidecar.display().to_string();
-        let text = std::fs::read(&sidecar).map_err(|e| Error::Metadata {
-            origin: origin.clone(),
-            reason: e.to_string(),
-        })?;
+        let text =
+            std::fs::read(&sidecar).map_err(|e| Error::Metadata { origin: origin.clone(), reason: e.to_string() })?;
         let metadata = Metadata::from_json(&text, &origin)?;
         return Ok((metadata, Origin::Sidecar, missing(&text)));
     }
@@ -138,10 +121,7 @@ fn metadata_of(path: &Path, zip: &mut Zip) -> Result<(Metadata, Origin, Vec<&'st
     };
     let mut text = Vec::new();
     let member = zip.by_name(&name);
-    member
-        .map_err(|e| unreadable(path, &e))?
-        .read_to_end(&mut text)
-        .map_err(|e| unreadable(path, &e))?;
+    member.map_err(|e| unreadable(path, &e))?.read_to_end(&mut text).map_err(|e| unreadable(path, &e))?;
     let metadata = Metadata::from_json(&text, &path.display().to_string())?;
     Ok((metadata, Origin::Archive, missing(&text)))
 }

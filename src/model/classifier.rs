@@ -11,8 +11,8 @@ use super::error::torch_message;
 use super::features::Coverage;
 use super::input::{Failure, Giving};
 use super::metadata::FeatureLayout;
-use super::tensor::{copy_to, gradient, gradients, run_error, FLOATS};
-use super::{probe, refusal, warnings, DeviceChoice, Error, Metadata};
+use super::tensor::{FLOATS, copy_to, gradient, gradients, run_error};
+use super::{DeviceChoice, Error, Metadata, probe, refusal, warnings};
 
 /// How to load a model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,10 +76,7 @@ impl Model {
             classes: 0,
             features: None,
             features_unused: None,
-            giving: Giving {
-                kind,
-                copies: false,
-            },
+            giving: Giving { kind, copies: false },
             sha256: archive.sha256.clone(),
             warnings: Vec::new(),
             pass: None,
@@ -146,15 +143,12 @@ impl Model {
         self.input = None;
     }
 
-    /// One forward pass over a window `[T, 3, height, width]` in grey levels, of which the frames `changed` differ from the last one's.
+    /// One forward pass over a window `[T, 3, height, width]` in gray levels, of which the frames `changed` differ from
+    /// the last one's.
     pub(super) fn pass(&mut self, view: &[f32], changed: &[usize]) -> Result<&Pass, Error> {
         if view.len() != self.view_len() {
             return Err(Error::Run {
-                reason: format!(
-                    "expected a window of {} values, found {}",
-                    self.view_len(),
-                    view.len()
-                ),
+                reason: format!("expected a window of {} values, found {}", self.view_len(), view.len()),
             });
         }
         // The old graph is freed before the new one is built, and before its input changes.
@@ -176,25 +170,12 @@ impl Model {
                 match (items.next(), items.next()) {
                     (Some(IValue::Tensor(logits)), Some(IValue::Tensor(f))) => (logits, Some(f)),
                     (Some(IValue::Tensor(logits)), _) => (logits, None),
-                    _ => {
-                        return Err(Error::Logits {
-                            found: "a tuple without a tensor in front".into(),
-                        })
-                    }
+                    _ => return Err(Error::Logits { found: "a tuple without a tensor in front".into() }),
                 }
             }
-            _ => {
-                return Err(Error::Logits {
-                    found: "neither a tensor nor a tuple of tensors".into(),
-                })
-            }
+            _ => return Err(Error::Logits { found: "neither a tensor nor a tuple of tensors".into() }),
         };
-        Ok(self.pass.insert(Pass {
-            input,
-            logits,
-            features,
-            keep: true,
-        }))
+        Ok(self.pass.insert(Pass { input, logits, features, keep: true }))
     }
 
     /// The last forward pass.
@@ -202,7 +183,7 @@ impl Model {
         self.pass.as_ref().ok_or_else(no_pass)
     }
 
-    /// The gradient of `loss` with respect to the frames `frames` of the last pass's input, as a view in grey levels.
+    /// The gradient of `loss` with respect to the frames `frames` of the last pass's input, as a view in gray levels.
     pub(super) fn input_gradient(
         &mut self,
         loss: &Tensor,
@@ -225,9 +206,7 @@ impl Pass {
 
     /// `sum_k cotangent[k] * logits[k]`
     pub(super) fn weighted(&self, cotangent: &[f32]) -> Result<Tensor, tch::TchError> {
-        let cotangent = Tensor::f_from_slice(cotangent)?
-            .f_view_as(&self.logits)?
-            .f_to_device(self.logits.device())?;
+        let cotangent = Tensor::f_from_slice(cotangent)?.f_view_as(&self.logits)?.f_to_device(self.logits.device())?;
         self.logits.f_mul(&cotangent)?.f_sum(Kind::Float)
     }
 }
@@ -243,11 +222,7 @@ impl crate::attack::Classifier for Model {
         Ok(pass.logits()?)
     }
 
-    fn forward_changed(
-        &mut self,
-        view: &[f32],
-        changed: &[usize],
-    ) -> Result<Vec<f32>, crate::attack::Error> {
+    fn forward_changed(&mut self, view: &[f32], changed: &[usize]) -> Result<Vec<f32>, crate::attack::Error> {
         self.pass(view, changed)?;
         let pass = self.pass.as_mut().ok_or_else(no_pass)?;
         pass.keep = false;
@@ -303,11 +278,7 @@ impl From<Error> for crate::attack::Error {
 }
 
 /// The module and the kind of its parameters.
-fn load_module(
-    options: &Options,
-    device: Device,
-    archive: &Archive,
-) -> Result<(CModule, Kind), Error> {
+fn load_module(options: &Options, device: Device, archive: &Archive) -> Result<(CModule, Kind), Error> {
     let load = || -> Result<(CModule, Kind), tch::TchError> {
         let mut module = CModule::load_on_device(&options.path, device)?;
         module.f_set_eval()?;
@@ -328,16 +299,10 @@ fn load_module(
     load().map_err(|e| {
         let reason = torch_message(&e);
         let remedy = refusal::of_load(&reason, &archive.code).into();
-        Error::Load {
-            path: options.path.display().to_string(),
-            reason,
-            remedy,
-        }
+        Error::Load { path: options.path.display().to_string(), reason, remedy }
     })
 }
 
 fn no_pass() -> Error {
-    Error::Run {
-        reason: "a gradient was asked for before a forward pass".into(),
-    }
+    Error::Run { reason: "a gradient was asked for before a forward pass".into() }
 }

@@ -34,11 +34,7 @@ impl std::str::FromStr for DeviceChoice {
 impl DeviceChoice {
     /// The device itself, if this machine and this libtorch have it.
     pub fn open(self) -> Result<tch::Device, Error> {
-        let count = if tch::Cuda::is_available() {
-            usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
-        } else {
-            0
-        };
+        let count = if tch::Cuda::is_available() { usize::try_from(tch::Cuda::device_count()).unwrap_or(0) } else { 0 };
         match self {
             Self::Auto if count > 0 => Ok(tch::Device::Cuda(0)),
             Self::Auto | Self::Cpu => Ok(tch::Device::Cpu),

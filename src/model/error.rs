@@ -11,44 +11,56 @@ pub enum Error {
     #[error("Expected a TorchScript archive, found {} in {path}. {}", found.what, found.remedy)]
     NotTorchScript { path: String, found: Found },
     #[error("The TorchScript archive {path} cannot be loaded: {reason}. {remedy}")]
-    Load {
-        path: String,
-        reason: String,
-        remedy: String,
-    },
-    #[error(
-        "The metadata of {origin} cannot be used: {reason}. See the model contract in README.md."
-    )]
+    Load { path: String, reason: String, remedy: String },
+    #[error("The metadata of {origin} cannot be used: {reason}. See the model contract in README.md.")]
     Metadata { origin: String, reason: String },
     #[error("The model refuses its input {shape}: {reason}. {remedy}")]
-    Input {
-        shape: String,
-        reason: String,
-        remedy: String,
-    },
-    #[error("Expected two passes over one input to give the same logits, found that two passes over one input differ by {difference} ({input}). The model is random (dropout or noise at work in evaluation mode, or traced in training mode) or has a memory (a buffer that each pass changes), so that no result of it can be checked. Call .eval() before exporting, and take either out.")]
+    Input { shape: String, reason: String, remedy: String },
+    #[error(
+        "Expected two passes over one input to give the same logits, found that two passes over one input differ by {difference} ({input}). The model is random (dropout or noise at work in evaluation mode, or traced in training mode) or has a memory (a buffer that each pass changes), so that no result of it can be checked. Call .eval() before exporting, and take either out."
+    )]
     NotRepeatable { difference: f32, input: String },
-    #[error("Expected a model that leaves its input alone, found one that changes its input in place even where it gets a copy of its own. Take operations such as x.sub_(mean) or x[...] = y out of its forward, or clone the input there, and export it again.")]
+    #[error(
+        "Expected a model that leaves its input alone, found one that changes its input in place even where it gets a copy of its own. Take operations such as x.sub_(mean) or x[...] = y out of its forward, or clone the input there, and export it again."
+    )]
     WritesInput,
-    #[error("Expected logits that depend on the input by a gradient, found a quantized model, which has none. Export the model as it was before it was quantized.")]
+    #[error(
+        "Expected logits that depend on the input by a gradient, found a quantized model, which has none. Export the model as it was before it was quantized."
+    )]
     Quantized,
-    #[error("Expected logits of shape [1, classes] with at least 2 classes, found {found}. The model must return the logits, or a tuple of logits and features.")]
+    #[error(
+        "Expected logits of shape [1, classes] with at least 2 classes, found {found}. The model must return the logits, or a tuple of logits and features."
+    )]
     Logits { found: String },
-    #[error("Expected as many labels as logits, found {labels} labels and {logits} logits. Correct labels in the model's metadata.")]
+    #[error(
+        "Expected as many labels as logits, found {labels} labels and {logits} logits. Correct labels in the model's metadata."
+    )]
     Labels { labels: usize, logits: usize },
-    #[error("Expected finite logits, found {found} on {input}. The model's weights are damaged, or mean, std and range in its metadata are wrong.")]
+    #[error(
+        "Expected finite logits, found {found} on {input}. The model's weights are damaged, or mean, std and range in its metadata are wrong."
+    )]
     NotFinite { found: String, input: String },
-    #[error("Expected a finite gradient, found NaN or infinity on windows of texture and of noise. The model divides by zero or takes the root of zero, in its backward pass at least: add a small number there, and export it again.")]
+    #[error(
+        "Expected a finite gradient, found NaN or infinity on windows of texture and of noise. The model divides by zero or takes the root of zero, in its backward pass at least: add a small number there, and export it again."
+    )]
     GradientNotFinite,
-    #[error("Expected logits that depend on the input by a gradient, found none. The model detaches its input (a no_grad block, a cast to integers, an in-place copy); export it without, by tracing if need be.")]
+    #[error(
+        "Expected logits that depend on the input by a gradient, found none. The model detaches its input (a no_grad block, a cast to integers, an in-place copy); export it without, by tracing if need be."
+    )]
     NoGradient,
-    #[error("The features returned are not on the path to the logits: they have no gradient. Return the very tensor that flows on to the logits, not a copy or reshape of it, or return the logits alone.")]
+    #[error(
+        "The features returned are not on the path to the logits: they have no gradient. Return the very tensor that flows on to the logits, not a copy or reshape of it, or return the logits alone."
+    )]
     FeaturesOffPath,
-    #[error("Expected features of shape {expected}, found {found}. Correct feature_layout in the model's metadata, or return the logits alone.")]
+    #[error(
+        "Expected features of shape {expected}, found {found}. Correct feature_layout in the model's metadata, or return the logits alone."
+    )]
     Features { expected: String, found: String },
     #[error("Expected a device as auto, cpu, cuda or cuda:N, found {found}. Correct the device property.")]
     DeviceName { found: String },
-    #[error("Expected the device {wanted}, found {found}. Use device=auto or device=cpu, or a libtorch with CUDA and a driver that fits it.")]
+    #[error(
+        "Expected the device {wanted}, found {found}. Use device=auto or device=cpu, or a libtorch with CUDA and a driver that fits it."
+    )]
     DeviceMissing { wanted: String, found: String },
     #[error("The model failed: {reason}")]
     Run { reason: String },
@@ -59,12 +71,7 @@ pub fn torch_message(error: &tch::TchError) -> String {
     let text = error.to_string();
     // What follows is for those who build libtorch.
     let mut text = text.as_str();
-    for end in [
-        "\nException raised",
-        "\nframe #",
-        "Could not find any similar ops",
-        "\n:\n",
-    ] {
+    for end in ["\nException raised", "\nframe #", "Could not find any similar ops", "\n:\n"] {
         text = text.split(end).next().unwrap_or_default();
     }
     let text = text.trim_start_matches("Internal torch error: ");
@@ -73,21 +80,11 @@ pub fn torch_message(error: &tch::TchError) -> String {
         None => text,
     };
     // In a traceback the cause stands last.
-    let text = match text
-        .rfind("RuntimeError: ")
-        .or_else(|| text.rfind("builtins."))
-    {
+    let text = match text.rfind("RuntimeError: ").or_else(|| text.rfind("builtins.")) {
         Some(at) => &text[at..],
         None => text,
     };
     let text = text.trim_start_matches("RuntimeError: ").trim();
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect();
-    lines
-        .join(" ")
-        .trim_end_matches(['.', ':', ' '])
-        .to_string()
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    lines.join(" ").trim_end_matches(['.', ':', ' ']).to_string()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Between views in grey levels and the tensors that the model is given.
+//! Between views in gray levels and the tensors that the model is given.
 
 use tch::{IValue, Kind, Tensor};
 
@@ -29,7 +29,8 @@ impl Model {
         }
     }
 
-    /// Runs the model on the leaf `input`. Fails where the model has written into it, which then holds no view any longer.
+    /// Runs the model on the leaf `input`. Fails where the model has written into it, which then holds no view any
+    /// longer.
     pub(super) fn give(&self, input: &Tensor) -> Result<IValue, Failure> {
         let Giving { kind, copies } = self.giving;
         // A cast to the kind it has is the tensor itself.
@@ -42,9 +43,7 @@ impl Model {
         let before = input.f_internal_version()?;
         let output = self.module.forward_is(&[IValue::Tensor(given)]);
         match output {
-            Err(error) if !copies && error.to_string().contains("in-place operation") => {
-                Err(Failure::Written)
-            }
+            Err(error) if !copies && error.to_string().contains("in-place operation") => Err(Failure::Written),
             Err(error) => Err(error.into()),
             // libtorch counts the writes to a tensor, by whatever name and with or without gradients.
             Ok(_) if input.f_internal_version()? != before => Err(Failure::Written),
@@ -52,13 +51,8 @@ impl Model {
         }
     }
 
-    /// The frames `frames` of a gradient with respect to the input, as a view in grey levels.
-    pub(super) fn to_view(
-        &self,
-        grad: &Tensor,
-        frames: &[usize],
-        grad_view: &mut [f32],
-    ) -> Result<(), Error> {
+    /// The frames `frames` of a gradient with respect to the input, as a view in gray levels.
+    pub(super) fn to_view(&self, grad: &Tensor, frames: &[usize], grad_view: &mut [f32]) -> Result<(), Error> {
         let len = self.frame_len();
         let size = len / 3;
         let (scale, _) = self.metadata.scale_and_bias();
@@ -70,20 +64,14 @@ impl Model {
             for (c, out) in out.chunks_exact_mut(size).enumerate() {
                 let place = self.place(c);
                 let from = &host[place * size..][..size];
-                out.iter_mut()
-                    .zip(from)
-                    .for_each(|(o, g)| *o = scale[place] * g);
+                out.iter_mut().zip(from).for_each(|(o, g)| *o = scale[place] * g);
             }
         }
         Ok(())
     }
 
     /// The input tensor with the frames `changed` of a view in it.
-    pub(super) fn fill(
-        &mut self,
-        view: &[f32],
-        changed: &[usize],
-    ) -> Result<Tensor, tch::TchError> {
+    pub(super) fn fill(&mut self, view: &[f32], changed: &[usize]) -> Result<Tensor, tch::TchError> {
         let (len, [h, w]) = (self.frame_len(), self.metadata.crop);
         let (scale, bias) = self.metadata.scale_and_bias();
         let shape = self.input_shape();
@@ -126,13 +114,9 @@ impl Model {
         }
     }
 
-    /// Where the model has colour channel `c` of R, G, B. Mean and deviation come in the model's own order.
+    /// Where the model has color channel `c` of R, G, B. Mean and deviation come in the model's own order.
     fn place(&self, c: usize) -> usize {
-        if self.metadata.channels == "BGR" {
-            2 - c
-        } else {
-            c
-        }
+        if self.metadata.channels == "BGR" { 2 - c } else { c }
     }
 
     fn frame_len(&self) -> usize {

@@ -12,17 +12,12 @@ pub struct Found {
 /// How many of a file's first bytes [`of_bytes`] looks at.
 pub const HEAD: usize = 1024;
 
-pub const EXPORT: &str =
-    "Export the model with torch.jit.save, as examples/python/export_model.py does.";
-const FRAMEWORK: &str =
-    "Only PyTorch models can be attacked: build the model in PyTorch with these weights, and export it with torch.jit.save.";
-const WEIGHTS: &str =
-    "It holds weights alone: load them into the model in Python, and export that with torch.jit.save, as examples/python/export_model.py --weights does.";
+pub const EXPORT: &str = "Export the model with torch.jit.save, as examples/python/export_model.py does.";
+const FRAMEWORK: &str = "Only PyTorch models can be attacked: build the model in PyTorch with these weights, and export it with torch.jit.save.";
+const WEIGHTS: &str = "It holds weights alone: load them into the model in Python, and export that with torch.jit.save, as examples/python/export_model.py --weights does.";
 const UNPACK: &str = "Unpack it, and name the model inside, written by torch.jit.save.";
-const DOWNLOAD: &str =
-    "Download the model again, whole; if it was exported here, export it again with torch.jit.save.";
-const EAGER: &str =
-    "It holds no code: build the model in Python, load this into it, and export that with torch.jit.save, as examples/python/export_model.py --weights does.";
+const DOWNLOAD: &str = "Download the model again, whole; if it was exported here, export it again with torch.jit.save.";
+const EAGER: &str = "It holds no code: build the model in Python, load this into it, and export that with torch.jit.save, as examples/python/export_model.py --weights does.";
 const PROGRAM: &str =
     "Export the model from Python with torch.jit.save instead, as examples/python/export_model.py does.";
 const NAME_MODEL: &str = "Name the model's file, written by torch.jit.save.";
@@ -40,10 +35,7 @@ pub fn of_directory(names: &[String]) -> Found {
     if has("saved_model.pb") {
         found("a directory, a TensorFlow SavedModel", FRAMEWORK)
     } else if has("constants.pkl") {
-        found(
-            "a directory, an unpacked archive",
-            "Name the archive itself, as torch.jit.save wrote it.",
-        )
+        found("a directory, an unpacked archive", "Name the archive itself, as torch.jit.save wrote it.")
     } else {
         found("a directory", NAME_MODEL)
     }
@@ -58,27 +50,18 @@ pub fn of_members(names: &[String]) -> Found {
         || ends("archive_format")
         || part("data/aotinductor/")
     {
-        found(
-            "a program of torch.export (.pt2), which the attack cannot take gradients of",
-            PROGRAM,
-        )
+        found("a program of torch.export (.pt2), which the attack cannot take gradients of", PROGRAM)
     } else if ends("/.data/extern_modules") {
         found("a package of torch.package", PROGRAM)
     } else if ends("data.pkl") {
-        found(
-            "a state_dict or pickled module (torch.save) without code",
-            EAGER,
-        )
+        found("a state_dict or pickled module (torch.save) without code", EAGER)
     } else if ends("model.weights.h5") || ends("keras_metadata.pb") {
         found("a Keras model", FRAMEWORK)
     } else if ends(".npy") {
         found("NumPy arrays (.npz)", WEIGHTS)
     } else if ends("saved_model.pb") {
         found("a packed TensorFlow SavedModel", FRAMEWORK)
-    } else if [".pt", ".pth", ".ts", ".torchscript"]
-        .iter()
-        .any(|e| ends(e))
-    {
+    } else if [".pt", ".pth", ".ts", ".torchscript"].iter().any(|e| ends(e)) {
         found("a zip archive with a model inside it", UNPACK)
     } else {
         found("a zip archive of something else", EXPORT)
@@ -122,37 +105,19 @@ const STARTS: &[(&[u8], Found)] = &[
     (b"\xff\xd8\xff", found("a JPEG picture", NAME_MODEL)),
     (b"GIF8", found("a GIF picture", NAME_MODEL)),
     (b"%PDF", found("a PDF document", NAME_MODEL)),
-    (
-        b"PK\x03\x04",
-        found("a truncated zip archive, whose end is missing", DOWNLOAD),
-    ),
+    (b"PK\x03\x04", found("a truncated zip archive, whose end is missing", DOWNLOAD)),
 ];
 
 /// The same further on: offset, signature.
 const LATER: &[(usize, &[u8], Found)] = &[
-    (
-        4,
-        b"ftyp",
-        found("a video, an MP4 or QuickTime file", NAME_MODEL),
-    ),
+    (4, b"ftyp", found("a video, an MP4 or QuickTime file", NAME_MODEL)),
     (4, b"TFL3", found("a TensorFlow Lite model", FRAMEWORK)),
-    (
-        4,
-        b"PTMF",
-        found(
-            "a mobile model (.ptl) in PyTorch's flatbuffer format",
-            PROGRAM,
-        ),
-    ),
+    (4, b"PTMF", found("a mobile model (.ptl) in PyTorch's flatbuffer format", PROGRAM)),
     (4, b"ET1", found("an ExecuTorch program (.pte)", PROGRAM)),
     (257, b"ustar", found("a tar archive", UNPACK)),
     // safetensors: the length of a JSON header, and the header.
     (8, b"{\"", found("a safetensors file", WEIGHTS)),
-    (
-        188,
-        b"G",
-        found("a video, an MPEG transport stream", NAME_MODEL),
-    ),
+    (188, b"G", found("a video, an MPEG transport stream", NAME_MODEL)),
 ];
 
 /// A file that is no zip archive, by its first [`HEAD`] bytes.
@@ -174,19 +139,14 @@ pub fn of_bytes(head: &[u8]) -> Found {
     if head.starts_with(b"\x80") && head.get(1).is_some_and(|v| (2..=5).contains(v)) {
         return found("a Python pickle, as torch.save or pickle writes it", EAGER);
     }
-    of_text(head).unwrap_or(found(
-        "a file that is no zip archive and of no known kind, or a damaged one",
-        EXPORT,
-    ))
+    of_text(head).unwrap_or(found("a file that is no zip archive and of no known kind, or a damaged one", EXPORT))
 }
 
 /// ONNX and TensorFlow have no signature, but a known first field each.
 fn of_protobuf(head: &[u8]) -> Option<Found> {
     match head {
         // Its second field is a message, where that of ONNX is a name.
-        [0x08, 2..=30, 0x12, _, 0x0a | 0x52 | 0xa2, ..] => {
-            Some(found("a Core ML model", FRAMEWORK))
-        }
+        [0x08, 2..=30, 0x12, _, 0x0a | 0x52 | 0xa2, ..] => Some(found("a Core ML model", FRAMEWORK)),
         [0x08, 1, 0x12, ..] => Some(found("a TensorFlow SavedModel", FRAMEWORK)),
         // The format's version, then the name of the program that wrote it or the next field there.
         [0x08, 2..=30, 0x12 | 0x1a | 0x22 | 0x28 | 0x3a | 0x42, ..] => Some(found(
@@ -216,20 +176,15 @@ fn of_text(head: &[u8]) -> Option<Found> {
     }
     let text = text.trim_start_matches('\u{feff}').trim_start();
     let lower = text.to_lowercase();
-    Some(
-        if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
-            found("an HTML page, as a failed download leaves", DOWNLOAD)
-        } else if text.starts_with('<') {
-            found(
-                "an XML text, as a failed download or OpenVINO leaves",
-                DOWNLOAD,
-            )
-        } else if text.starts_with('{') || text.starts_with('[') {
-            found("a JSON text", NAME_MODEL)
-        } else {
-            found("a text file, which is no zip archive", EXPORT)
-        },
-    )
+    Some(if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
+        found("an HTML page, as a failed download leaves", DOWNLOAD)
+    } else if text.starts_with('<') {
+        found("an XML text, as a failed download or OpenVINO leaves", DOWNLOAD)
+    } else if text.starts_with('{') || text.starts_with('[') {
+        found("a JSON text", NAME_MODEL)
+    } else {
+        found("a text file, which is no zip archive", EXPORT)
+    })
 }
 
 #[cfg(test)]
@@ -245,14 +200,8 @@ mod tests {
         let mut ts = vec![0xff; 400];
         (ts[0], ts[188]) = (b'G', b'G');
         let cases: &[(&[u8], &str)] = &[
-            (
-                b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
-                "Git LFS",
-            ),
-            (
-                b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.",
-                "legacy",
-            ),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS"),
+            (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.", "legacy"),
             (b"\x80\x04\x95\x10\0\0\0", "pickle"),
             (b"\x58\0\0\0\0\0\0\0{\"__metadata__\":{}}", "safetensors"),
             (b"\x08\x08\x12\x07pytorch\x1a\x052.1.0", "ONNX"),

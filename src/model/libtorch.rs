@@ -42,8 +42,9 @@ fn stated(root: &Path) -> Option<String> {
 fn of_abi() -> Option<String> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(loaded()?.as_os_str().as_bytes()).ok()?;
-    // SAFETY: both names end in a zero. RTLD_NOLOAD only looks for what is loaded, and the handle is never closed. The symbol, where there
-    // is one, is a function of this type in torch/csrc/inductor/aoti_torch/c/shim.h since PyTorch 2.9.
+    // SAFETY: both names end in a zero. RTLD_NOLOAD only looks for what is loaded, and the handle is never closed. The
+    // symbol, where there is one, is a function of this type in torch/csrc/inductor/aoti_torch/c/shim.h since PyTorch
+    // 2.9.
     let number = unsafe {
         let library = libc::dlopen(path.as_ptr(), libc::RTLD_NOLOAD | libc::RTLD_LAZY);
         if library.is_null() {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What a classifier expects of its input and means by its output: the JSON member `extra/sparseadv.json` of a TorchScript archive
-//! (`torch.jit.save(..., _extra_files={"sparseadv.json": ...})`), or the sidecar file `model.pt.json`, which wins where both exist.
+//! What a classifier expects of its input and means by its output: the JSON member `extra/sparseadv.json` of a
+//! TorchScript archive (`torch.jit.save(..., _extra_files={"sparseadv.json": ...})`), or the sidecar file
+//! `model.pt.json`, which wins where both exist.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,8 +59,8 @@ pub enum Resize {
     Exact([usize; 2]),
 }
 
-/// Which input frames a feature step sees: step `j` covers frames `start + j * stride .. start + j * stride + size` (those that exist).
-/// This is z and its placement in the paper's Eq. 4.
+/// Which input frames a feature step sees: step `j` covers frames `start + j * stride .. start + j * stride + size`
+/// (those that exist). This is z and its placement in the paper's Eq. 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureWindow {
     pub size: usize,
@@ -76,11 +77,11 @@ pub struct Metadata {
     pub window: usize,
     pub layout: Layout,
     pub resize: Resize,
-    /// Centre crop after the resize, `[height, width]`.
+    /// Center crop after the resize, `[height, width]`.
     pub crop: [usize; 2],
     /// Whether the bilinear resize widens its kernel when it shrinks (torchvision's `antialias`).
     pub antialias: bool,
-    /// The order of the colour channels: `RGB` or `BGR`.
+    /// The order of the color channels: `RGB` or `BGR`.
     pub channels: String,
     /// A channel's value is `(v - mean) / std` with v in `range`.
     pub mean: [f32; 3],
@@ -121,22 +122,15 @@ impl Default for Metadata {
 impl Metadata {
     /// Parses and checks the JSON text; `origin` names it in errors.
     pub fn from_json(text: &[u8], origin: &str) -> Result<Self, Error> {
-        let wrong = |reason: String| Error::Metadata {
-            origin: origin.into(),
-            reason,
-        };
+        let wrong = |reason: String| Error::Metadata { origin: origin.into(), reason };
         // As some editors begin a file.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-        let value: serde_json::Value =
-            serde_json::from_slice(text).map_err(|e| wrong(e.to_string()))?;
+        let value: serde_json::Value = serde_json::from_slice(text).map_err(|e| wrong(e.to_string()))?;
         if !value.is_object() {
             return Err(wrong(format!("expected an object, found {value}")));
         }
         let metadata: Self = serde_json::from_value(value).map_err(|e| wrong(e.to_string()))?;
-        metadata.check().map_err(|reason| Error::Metadata {
-            origin: origin.into(),
-            reason,
-        })?;
+        metadata.check().map_err(|reason| Error::Metadata { origin: origin.into(), reason })?;
         Ok(metadata)
     }
 
@@ -152,14 +146,10 @@ impl Metadata {
 
     /// Where the model's view lies in frames of `height` x `width`.
     pub fn geometry(&self, height: usize, width: usize) -> Geometry {
-        Geometry {
-            resized: self.resized(height, width),
-            crop: self.crop,
-            antialias: self.antialias,
-        }
+        Geometry { resized: self.resized(height, width), crop: self.crop, antialias: self.antialias }
     }
 
-    /// Multiplier and offset a channel that turn grey levels 0..255 into the model's values.
+    /// Multiplier and offset a channel that turn gray levels 0..255 into the model's values.
     pub fn scale_and_bias(&self) -> ([f32; 3], [f32; 3]) {
         let mut scale = [0.0; 3];
         let mut bias = [0.0; 3];
@@ -172,68 +162,45 @@ impl Metadata {
 
     /// The name of a class, or its number where the model names none.
     pub fn label_name(&self, label: usize) -> String {
-        self.labels
-            .get(label)
-            .cloned()
-            .unwrap_or_else(|| label.to_string())
+        self.labels.get(label).cloned().unwrap_or_else(|| label.to_string())
     }
 
     fn check(&self) -> Result<(), String> {
         let [ch, cw] = self.crop;
         if !(1..=1024).contains(&self.window) {
-            return Err(format!(
-                "expected a window of 1 to 1024 frames, found {}",
-                self.window
-            ));
+            return Err(format!("expected a window of 1 to 1024 frames, found {}", self.window));
         }
         if !(1..=256).contains(&self.frame_step) {
-            return Err(format!(
-                "expected a frame_step of 1 to 256, found {}",
-                self.frame_step
-            ));
+            return Err(format!("expected a frame_step of 1 to 256, found {}", self.frame_step));
         }
         if ch == 0 || cw == 0 || ch > 4096 || cw > 4096 {
-            return Err(format!(
-                "expected a crop of 1 to 4096 pixels a side, found {ch}x{cw}"
-            ));
+            return Err(format!("expected a crop of 1 to 4096 pixels a side, found {ch}x{cw}"));
         }
         match self.resize {
-            Resize::Exact([h, w]) if h < ch || w < cw => Err(format!(
-                "expected a crop within the resized {h}x{w}, found {ch}x{cw} (height x width)"
-            )),
-            Resize::Exact([h, w]) if h > 8192 || w > 8192 => Err(format!(
-                "expected a resize of at most 8192 pixels a side, found {h}x{w}"
-            )),
-            Resize::ShortSide(side) if side < ch || side < cw || side > 8192 => Err(format!(
-                "expected a short side of {} to 8192 pixels, found {side}",
-                ch.max(cw)
-            )),
+            Resize::Exact([h, w]) if h < ch || w < cw => {
+                Err(format!("expected a crop within the resized {h}x{w}, found {ch}x{cw} (height x width)"))
+            }
+            Resize::Exact([h, w]) if h > 8192 || w > 8192 => {
+                Err(format!("expected a resize of at most 8192 pixels a side, found {h}x{w}"))
+            }
+            Resize::ShortSide(side) if side < ch || side < cw || side > 8192 => {
+                Err(format!("expected a short side of {} to 8192 pixels, found {side}", ch.max(cw)))
+            }
             _ => Ok(()),
         }?;
         if self.channels != "RGB" && self.channels != "BGR" {
-            return Err(format!(
-                "expected channels RGB or BGR, found {}",
-                self.channels
-            ));
+            return Err(format!("expected channels RGB or BGR, found {}", self.channels));
         }
-        if !self.std.iter().all(|s| s.is_finite() && *s > 0.0)
-            || !self.mean.iter().all(|m| m.is_finite())
-        {
+        if !self.std.iter().all(|s| s.is_finite() && *s > 0.0) || !self.mean.iter().all(|m| m.is_finite()) {
             return Err(format!(
                 "expected finite means and positive deviations, found {:?} and {:?}",
                 self.mean, self.std
             ));
         }
         if !self.range.iter().all(|r| r.is_finite()) || self.range[0] >= self.range[1] {
-            return Err(format!(
-                "expected a rising range such as [0, 1], found {:?}",
-                self.range
-            ));
+            return Err(format!("expected a rising range such as [0, 1], found {:?}", self.range));
         }
-        if self
-            .feature_window
-            .is_some_and(|w| w.size == 0 || w.stride == 0)
-        {
+        if self.feature_window.is_some_and(|w| w.size == 0 || w.stride == 0) {
             return Err("expected a feature_window of at least one frame with a stride of at least 1, found 0".into());
         }
         Ok(())

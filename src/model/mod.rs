@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The classifier under attack: a TorchScript archive, its metadata, and the passes through it. Knows nothing of GStreamer.
+//! The classifier under attack: a TorchScript archive, its metadata, and the passes through it. Knows nothing of
+//! GStreamer.
 
 pub mod archive;
 pub mod classifier;

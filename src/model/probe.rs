@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Passes over a few windows when a model is loaded: every way in which it may not fit becomes a sentence now, not a crash or a wrong number
-//! later.
+//! Passes over a few windows when a model is loaded: every way in which it may not fit becomes a sentence now, not a
+//! crash or a wrong number later.
 
 use tch::{Kind, Tensor};
 
 use super::classifier::{Features, Pass};
 use super::features::Coverage;
 use super::metadata::FeatureLayout;
-use super::tensor::{copy_to, gradient, run_error, FLOATS};
-use super::{refusal, Error, Model};
+use super::tensor::{FLOATS, copy_to, gradient, run_error};
+use super::{Error, Model, refusal};
 
 pub(super) struct Probed {
     pub classes: usize,
@@ -23,7 +23,8 @@ const BLACK: &str = "a black window";
 const NOISE: &str = "a window of noise";
 const TEXTURE: &str = "a window of texture";
 
-/// The windows a model is looked at with. Black alone may leave units dead, and one window may meet a model's exception.
+/// The windows a model is looked at with. Black alone may leave units dead, and one window may meet a model's
+/// exception.
 struct Views {
     black: Vec<f32>,
     noise: Vec<f32>,
@@ -36,16 +37,12 @@ impl Views {
         let hash = |i: usize| ((i.wrapping_mul(2_654_435_761)) >> 7 & 255) as f32;
         let len = model.view_len();
         let stripes = |i: usize| {
-            // Of another width and place in every row, colour and frame.
+            // Of another width and place in every row, color and frame.
             let (x, row) = (i % w, i / w);
             let phase = x as f32 * (0.15 + 0.01 * (row % 7) as f32) + row as f32 * 0.4;
             127.5 + 100.0 * phase.sin() + (hash(i) - 127.5) * 0.2
         };
-        Self {
-            black: vec![0.0; len],
-            noise: (0..len).map(hash).collect(),
-            texture: (0..len).map(stripes).collect(),
-        }
+        Self { black: vec![0.0; len], noise: (0..len).map(hash).collect(), texture: (0..len).map(stripes).collect() }
     }
 }
 
@@ -58,17 +55,11 @@ pub(super) fn probe(model: &mut Model) -> Result<Probed, Error> {
     let black = look(model, &views.black, BLACK)?;
     let labels = model.metadata().labels.len();
     if labels != 0 && labels != classes {
-        return Err(Error::Labels {
-            labels,
-            logits: classes,
-        });
+        return Err(Error::Labels { labels, logits: classes });
     }
     let noise = look(model, &views.noise, NOISE)?;
     let texture = look(model, &views.texture, TEXTURE)?;
-    for (view, name, first) in [
-        (&views.noise, NOISE, &noise),
-        (&views.texture, TEXTURE, &texture),
-    ] {
+    for (view, name, first) in [(&views.noise, NOISE, &noise), (&views.texture, TEXTURE, &texture)] {
         let second = look(model, view, name)?;
         repeated(model, name, first, &second)?;
     }
@@ -99,12 +90,7 @@ pub(super) fn probe(model: &mut Model) -> Result<Probed, Error> {
             return Err(Error::GradientNotFinite);
         }
     }
-    Ok(Probed {
-        classes,
-        features,
-        features_unused,
-        doubts,
-    })
+    Ok(Probed { classes, features, features_unused, doubts })
 }
 
 fn all(model: &Model) -> Vec<usize> {
@@ -132,11 +118,7 @@ fn begin(model: &mut Model, view: &[f32]) -> Result<(), Error> {
         model.giving.kind = stated;
     }
     let remedy = refusal::of_input(model, &refused);
-    Err(Error::Input {
-        shape: format!("{:?}", model.input_shape()),
-        reason: refused,
-        remedy,
-    })
+    Err(Error::Input { shape: format!("{:?}", model.input_shape()), reason: refused, remedy })
 }
 
 /// The number of classes, by the last pass.
@@ -145,11 +127,7 @@ fn shape_of(model: &mut Model) -> Result<usize, Error> {
     let size = logits.size();
     let classes = match size[..] {
         [1, classes] if classes >= 2 => classes,
-        _ => {
-            return Err(Error::Logits {
-                found: format!("{size:?}"),
-            })
-        }
+        _ => return Err(Error::Logits { found: format!("{size:?}") }),
     };
     match FLOATS.contains(&logits.kind()) {
         true => Ok(classes as usize),
@@ -160,9 +138,7 @@ fn shape_of(model: &mut Model) -> Result<usize, Error> {
 /// The logits of a window. A model that writes into its input gets a copy from here on.
 fn look(model: &mut Model, view: &[f32], name: &str) -> Result<Vec<f32>, Error> {
     let all = all(model);
-    let meant = model
-        .fill(view, &all)
-        .and_then(|t| t.f_detach()?.f_mul_scalar(1.0));
+    let meant = model.fill(view, &all).and_then(|t| t.f_detach()?.f_mul_scalar(1.0));
     let meant = meant.map_err(run_error)?;
     let mut logits = model.pass(view, &all)?.logits()?;
     // libtorch does not count writes through `.data`.
@@ -172,16 +148,13 @@ fn look(model: &mut Model, view: &[f32], name: &str) -> Result<Vec<f32>, Error> 
         logits = model.pass(view, &all)?.logits()?;
     }
     if logits.iter().any(|z| !z.is_finite()) {
-        return Err(Error::NotFinite {
-            found: format!("{logits:?}"),
-            input: name.into(),
-        });
+        return Err(Error::NotFinite { found: format!("{logits:?}"), input: name.into() });
     }
     Ok(logits)
 }
 
-/// How far two passes over one input may lie apart, as a part of the largest logit. A matrix product may sum in another order at another
-/// address; that is some hundred roundings at most.
+/// How far two passes over one input may lie apart, as a part of the largest logit. A matrix product may sum in another
+/// order at another address; that is some hundred roundings at most.
 fn noise_of(kind: Kind) -> f32 {
     match kind {
         Kind::Half => 2e-2,
@@ -191,19 +164,13 @@ fn noise_of(kind: Kind) -> f32 {
 }
 
 fn repeated(model: &Model, name: &str, first: &[f32], second: &[f32]) -> Result<(), Error> {
-    let largest = first
-        .iter()
-        .chain(second)
-        .fold(0.0f32, |m, z| m.max(z.abs()));
+    let largest = first.iter().chain(second).fold(0.0f32, |m, z| m.max(z.abs()));
     let pairs = first.iter().zip(second);
     let difference = pairs.fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
     if difference <= noise_of(model.giving.kind) * largest {
         return Ok(());
     }
-    Err(Error::NotRepeatable {
-        difference,
-        input: name.into(),
-    })
+    Err(Error::NotRepeatable { difference, input: name.into() })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -218,9 +185,7 @@ fn zero_gradient(model: &mut Model) -> Result<Gradient, Error> {
     let pass = model.last()?;
     let classes = pass.logits.numel();
     // Whole numbers of the sum zero: what moves all logits alike moves no label, and cancels exactly.
-    let mut weights: Vec<f32> = (0..classes)
-        .map(|k| ((k * 7 + 3) % 11) as f32 - 5.0)
-        .collect();
+    let mut weights: Vec<f32> = (0..classes).map(|k| ((k * 7 + 3) % 11) as f32 - 5.0).collect();
     let sum: f32 = weights.iter().sum();
     if let Some(last) = weights.last_mut() {
         *last -= sum;
@@ -238,8 +203,8 @@ fn zero_gradient(model: &mut Model) -> Result<Gradient, Error> {
     })
 }
 
-/// Whether the outputs are probabilities: they sum to 1 or 100 whatever the input, or stay between 0 and 1. Log-probabilities are logits up to
-/// a constant, and fit.
+/// Whether the outputs are probabilities: they sum to 1 or 100 whatever the input, or stay between 0 and 1.
+/// Log-probabilities are logits up to a constant, and fit.
 fn probabilities(model: &mut Model, outputs: &[Vec<f32>; 3]) -> Result<Option<String>, Error> {
     let sums_to = |total: f32| {
         let sums = |z: &Vec<f32>| (z.iter().sum::<f32>() - total).abs() <= 2e-3 * total;
@@ -263,7 +228,8 @@ fn probabilities(model: &mut Model, outputs: &[Vec<f32>; 3]) -> Result<Option<St
     )))
 }
 
-/// Whether the outputs stay within their bounds for input ten thousand times as strong as any, which takes logits far away.
+/// Whether the outputs stay within their bounds for input ten thousand times as strong as any, which takes logits far
+/// away.
 fn bounded(model: &mut Model, within: impl Fn(&[f32]) -> bool) -> Result<bool, Error> {
     let strong = Views::of(model).noise;
     let strong: Vec<f32> = strong.iter().map(|v| (v - 127.5) * 1e4).collect();
@@ -296,7 +262,7 @@ fn probe_features(model: &mut Model) -> Result<(Option<Features>, Option<String>
             return Err(Error::Features {
                 expected: format!("{layout:?} ({} axes)", layout.rank()),
                 found: format!("{shape:?}"),
-            })
+            });
         }
         (None, 3) => FeatureLayout::Btd,
         (None, 5) if shape[1] == frames as i64 && shape[2] != frames as i64 => FeatureLayout::Btchw,
@@ -306,7 +272,7 @@ fn probe_features(model: &mut Model) -> Result<(Option<Features>, Option<String>
             return Err(Error::Features {
                 expected: "[B, C, T', H', W'], [B, T', C, H', W'] or [B, T', D]".into(),
                 found: format!("{shape:?}"),
-            })
+            });
         }
     };
     let steps = shape[layout.time_axis()] as usize;
@@ -318,11 +284,7 @@ fn probe_features(model: &mut Model) -> Result<(Option<Features>, Option<String>
     if coverage.is_blind() {
         return Ok((None, Some(collapsed(&shape))));
     }
-    let features = Features {
-        layout,
-        coverage,
-        shape,
-    };
+    let features = Features { layout, coverage, shape };
     Ok((Some(features), None))
 }
 
@@ -352,10 +314,8 @@ fn measure_coverage(
             .and_then(|s: Tensor| s.f_sum(Kind::Float))
             .map_err(run_error)?;
         let grad = gradient(&sum, &pass.input, true)?.ok_or(Error::FeaturesOffPath)?;
-        let sums = grad
-            .f_abs()
-            .and_then(|g| g.f_sum_dim_intlist(&others[..], false, Kind::Float))
-            .map_err(run_error)?;
+        let sums =
+            grad.f_abs().and_then(|g| g.f_sum_dim_intlist(&others[..], false, Kind::Float)).map_err(run_error)?;
         let mut host = vec![0.0; metadata.window];
         copy_to(&sums, &mut host)?;
         Ok((0..host.len()).filter(|k| host[*k] > 0.0).collect())

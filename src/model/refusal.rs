@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What to do about a model that libtorch refuses: by its message, by the archive's code, and by trying what the model might take instead.
+//! What to do about a model that libtorch refuses: by its message, by the archive's code, and by trying what the model
+//! might take instead.
 
 use tch::{IValue, Kind, Tensor};
 
@@ -33,17 +34,14 @@ pub(super) fn of_load(reason: &str, code: &str) -> &'static str {
 /// A sentence that fits better, where the archive's code tells the cause.
 pub(super) fn of_code(error: Error, code: &str) -> Error {
     match error {
-        Error::NoGradient if code.contains("quantized") || code.contains("quantize_per_") => {
-            Error::Quantized
-        }
+        Error::NoGradient if code.contains("quantized") || code.contains("quantize_per_") => Error::Quantized,
         other => other,
     }
 }
 
 const FLOAT: &str =
     "Its weights or constants are of another precision than its input: call .float() on the model before exporting.";
-const SIZE: &str =
-    "Expected a model that takes this size; correct window, layout, resize or crop in its metadata (or in a sidecar file model.pt.json), or the \
+const SIZE: &str = "Expected a model that takes this size; correct window, layout, resize or crop in its metadata (or in a sidecar file model.pt.json), or the \
      window-size property.";
 
 /// About an input that the model refuses for `reason`.
@@ -60,8 +58,7 @@ pub(super) fn of_input(model: &Model, reason: &str) -> String {
             .into();
     }
     if has(&["Method 'forward' is not defined", "method 'forward'"]) {
-        return "It has no forward: export a module with one that takes a clip and returns logits."
-            .into();
+        return "It has no forward: export a module with one that takes a clip and returns logits.".into();
     }
     let cuda = has(&["CUDA", "cuda", "NVIDIA", "same device", "expected device"]);
     if cuda && model.device == tch::Device::Cpu {
@@ -86,17 +83,7 @@ pub(super) fn of_input(model: &Model, reason: &str) -> String {
 
 /// Whether a message speaks of precisions.
 pub(super) fn of_precision(reason: &str) -> bool {
-    let words = [
-        "dtype",
-        "Half",
-        "half",
-        "BFloat16",
-        "bfloat16",
-        "double",
-        "Double",
-        "scalar type",
-        "ScalarType",
-    ];
+    let words = ["dtype", "Half", "half", "BFloat16", "bfloat16", "double", "Double", "scalar type", "ScalarType"];
     words.iter().any(|w| reason.contains(w))
 }
 
@@ -152,11 +139,7 @@ fn of_numbers(model: &Model, reason: &str, takes: impl Fn(&[i64], Kind) -> bool)
     };
     for batch in [2, 4, 8, 16, 32, 64] {
         // A large batch is only tried where the message speaks of that number.
-        let spellings = [
-            format!("[{batch},"),
-            format!("({batch})"),
-            format!("({batch}x"),
-        ];
+        let spellings = [format!("[{batch},"), format!("({batch})"), format!("({batch}x")];
         let said = spellings.iter().any(|s| reason.contains(s));
         if said && takes(&shape(batch, 3, frames, [h, w]), float) {
             return Some(format!(
@@ -179,14 +162,9 @@ fn of_numbers(model: &Model, reason: &str, takes: impl Fn(&[i64], Kind) -> bool)
             ));
         }
     }
-    for side in [112, 224, 64, 128, 160, 256]
-        .into_iter()
-        .filter(|side| [*side; 2] != [h, w])
-    {
+    for side in [112, 224, 64, 128, 160, 256].into_iter().filter(|side| [*side; 2] != [h, w]) {
         if takes(&shape(1, 3, frames, [side, side]), float) {
-            return Some(format!(
-                "It takes frames of {side}x{side}: correct resize and crop {sidecar}."
-            ));
+            return Some(format!("It takes frames of {side}x{side}: correct resize and crop {sidecar}."));
         }
     }
     None
@@ -195,11 +173,6 @@ fn of_numbers(model: &Model, reason: &str, takes: impl Fn(&[i64], Kind) -> bool)
 impl Model {
     /// Whether the model runs on this.
     fn takes(&self, input: &[IValue]) -> bool {
-        tch::no_grad(|| {
-            matches!(
-                self.module.forward_is(input),
-                Ok(IValue::Tensor(_) | IValue::Tuple(_))
-            )
-        })
+        tch::no_grad(|| matches!(self.module.forward_is(input), Ok(IValue::Tensor(_) | IValue::Tuple(_))))
     }
 }

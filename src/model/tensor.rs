@@ -4,8 +4,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::error::torch_message;
 use super::Error;
+use super::error::torch_message;
 
 /// What gradients flow through.
 pub const FLOATS: [Kind; 4] = [Kind::Float, Kind::Double, Kind::Half, Kind::BFloat16];
@@ -34,17 +34,12 @@ pub fn gradients<const N: usize>(
 /// Copies a tensor of any kind and device to `host`, which is as long.
 pub fn copy_to(tensor: &Tensor, host: &mut [f32]) -> Result<(), Error> {
     let mut copy = || -> Result<(), tch::TchError> {
-        let tensor = tensor
-            .f_to_device(Device::Cpu)?
-            .f_to_kind(Kind::Float)?
-            .f_contiguous()?;
+        let tensor = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
         tensor.f_copy_data(host, tensor.numel())
     };
     copy().map_err(run_error)
 }
 
 pub fn run_error(error: tch::TchError) -> Error {
-    Error::Run {
-        reason: torch_message(&error),
-    }
+    Error::Run { reason: torch_message(&error) }
 }

@@ -4,18 +4,13 @@
 
 use tch::Kind;
 
-use super::archive::{sidecar_path, Archive};
+use super::archive::{Archive, sidecar_path};
 use super::classifier::{Model, Options};
 use super::metadata::{Metadata, Resize};
 use super::probe::Probed;
-use super::{libtorch, Origin};
+use super::{Origin, libtorch};
 
-pub(super) fn of(
-    model: &Model,
-    archive: &Archive,
-    options: &Options,
-    probed: &Probed,
-) -> Vec<String> {
+pub(super) fn of(model: &Model, archive: &Archive, options: &Options, probed: &Probed) -> Vec<String> {
     let mut found = Vec::new();
     let sidecar = sidecar_path(&options.path).display().to_string();
     found.extend(guessed(model.metadata(), archive, options, &sidecar));
@@ -46,17 +41,10 @@ pub(super) fn of(
 }
 
 /// The metadata that nobody wrote.
-fn guessed(
-    metadata: &Metadata,
-    archive: &Archive,
-    options: &Options,
-    sidecar: &str,
-) -> Option<String> {
+fn guessed(metadata: &Metadata, archive: &Archive, options: &Options, sidecar: &str) -> Option<String> {
     // A window that was asked for is no guess.
     let fields = archive.guessed.iter().copied();
-    let fields: Vec<&str> = fields
-        .filter(|f| *f != "window" || options.window.is_none())
-        .collect();
+    let fields: Vec<&str> = fields.filter(|f| *f != "window" || options.window.is_none()).collect();
     let taken = |field: &&str| match *field {
         "window" => format!("a window of {} frames", metadata.window),
         "resize" => match metadata.resize {
@@ -86,9 +74,7 @@ fn guessed(
 /// A class named by a number that is not its index: a property that names it could mean either.
 fn numeric_label(labels: &[String]) -> Option<String> {
     let other = |(index, label): &(usize, &String)| {
-        label
-            .parse::<usize>()
-            .is_ok_and(|number| number != *index && number < labels.len())
+        label.parse::<usize>().is_ok_and(|number| number != *index && number < labels.len())
     };
     let (index, label) = labels.iter().enumerate().find(other)?;
     Some(format!(
@@ -104,9 +90,7 @@ mod tests {
     #[test]
     fn numbers_as_names_are_said_where_they_are_ambiguous() {
         let labels = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
-        assert!(
-            numeric_label(&labels(&["3", "2", "0", "1"])).is_some_and(|w| w.contains("index 0"))
-        );
+        assert!(numeric_label(&labels(&["3", "2", "0", "1"])).is_some_and(|w| w.contains("index 0")));
         assert_eq!(numeric_label(&labels(&["0", "1", "2"])), None);
         assert_eq!(numeric_label(&labels(&["walk", "run"])), None);
         assert_eq!(numeric_label(&labels(&["walk", "2024"])), None);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the element's idle threads wait at. They hold no reference to the element there, so that one that nobody holds any more is let go.
+//! What the element's idle threads wait at. They hold no reference to the element there, so that one that nobody holds
+//! any more is let go.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,16 +31,10 @@ impl Bell {
         let silent = |rung: &mut u64| *rung == seen;
         // The result is looked for in the element's state.
         match timeout {
-            Some(timeout) => drop(
-                self.changed
-                    .wait_timeout_while(rung, timeout, silent)
-                    .unwrap_or_else(PoisonError::into_inner),
-            ),
-            None => drop(
-                self.changed
-                    .wait_while(rung, silent)
-                    .unwrap_or_else(PoisonError::into_inner),
-            ),
+            Some(timeout) => {
+                drop(self.changed.wait_timeout_while(rung, timeout, silent).unwrap_or_else(PoisonError::into_inner))
+            }
+            None => drop(self.changed.wait_while(rung, silent).unwrap_or_else(PoisonError::into_inner)),
         }
     }
 }

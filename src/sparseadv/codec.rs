@@ -2,14 +2,15 @@
 
 //! A real codec, or any other bin that takes and gives raw video, as a function from frames to frames.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
-/// Time after which a bin that gives nothing more is taken to be stuck. Slow encoders need some seconds for a window of large frames.
+/// Time after which a bin that gives nothing more is taken to be stuck. Slow encoders need some seconds for a window of
+/// large frames.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Time that a bin is given to stop before it is left to itself.
@@ -21,7 +22,8 @@ pub struct Codec {
     chain: Arc<Chain>,
 }
 
-/// What a run needs. A run has a thread of its own: a bin may block in a change of state, and nobody shall have to wait for it then.
+/// What a run needs. A run has a thread of its own: a bin may block in a change of state, and nobody shall have to wait
+/// for it then.
 struct Chain {
     description: String,
     pipeline: gst::Pipeline,
@@ -49,11 +51,7 @@ fn bin(description: &str) -> Result<gst::Element, String> {
     let whole = format!("{description} ! identity name=sparseadv-last");
     let made = gst::parse::bin_from_description_full(&whole, false, Some(&mut context), flags);
     let why = match made {
-        Ok(bin) => match bin
-            .downcast::<gst::Bin>()
-            .map_err(|_| "it is no bin".into())
-            .and_then(ghost)
-        {
+        Ok(bin) => match bin.downcast::<gst::Bin>().map_err(|_| "it is no bin".into()).and_then(ghost) {
             Ok(bin) => return Ok(bin.upcast()),
             Err(why) => why,
         },
@@ -71,8 +69,8 @@ fn bin(description: &str) -> Result<gst::Element, String> {
     ))
 }
 
-/// Gives a bin its two pads: the only ones in it that are not linked, of the first and the last element of one chain. Any other pad would
-/// be a hole, and the frames would not go through all of the bin.
+/// Gives a bin its two pads: the only ones in it that are not linked, of the first and the last element of one chain.
+/// Any other pad would be a hole, and the frames would not go through all of the bin.
 fn ghost(bin: gst::Bin) -> Result<gst::Bin, String> {
     let free = |pads: Vec<gst::Pad>| pads.into_iter().filter(|pad| !pad.is_linked());
     let (mut sinks, mut sources) = (Vec::new(), Vec::new());
@@ -83,9 +81,7 @@ fn ghost(bin: gst::Bin) -> Result<gst::Bin, String> {
     let names = |pads: &[gst::Pad]| {
         let names = pads.iter().map(|pad| {
             let element = pad.parent_element();
-            let factory = element
-                .and_then(|e| e.factory())
-                .map(|f| f.name().to_string());
+            let factory = element.and_then(|e| e.factory()).map(|f| f.name().to_string());
             format!("{}'s {}", factory.unwrap_or_default(), pad.name())
         });
         names.collect::<Vec<_>>().join(" and ")
@@ -105,16 +101,10 @@ fn ghost(bin: gst::Bin) -> Result<gst::Bin, String> {
         });
     };
     if !leads_to(sink, source) {
-        return Err(format!(
-            "nothing leads from {} to its end",
-            names(std::slice::from_ref(sink))
-        ));
+        return Err(format!("nothing leads from {} to its end", names(std::slice::from_ref(sink))));
     }
     for (name, pad) in [("sink", sink), ("src", source)] {
-        let ghost = gst::GhostPad::builder_with_target(pad)
-            .map_err(|e| e.to_string())?
-            .name(name)
-            .build();
+        let ghost = gst::GhostPad::builder_with_target(pad).map_err(|e| e.to_string())?.name(name).build();
         bin.add_pad(&ghost).map_err(|e| e.to_string())?;
     }
     Ok(bin)
@@ -141,11 +131,7 @@ fn leads_to(sink: &gst::Pad, source: &gst::Pad) -> bool {
 
 impl Codec {
     /// For frames of `info`, each lasting `frame_duration`.
-    pub fn new(
-        description: &str,
-        info: &gst_video::VideoInfo,
-        frame_duration: gst::ClockTime,
-    ) -> Result<Self, String> {
+    pub fn new(description: &str, info: &gst_video::VideoInfo, frame_duration: gst::ClockTime) -> Result<Self, String> {
         let wrong = |e: &dyn std::fmt::Display| wrong(description, &e.to_string());
         let mut caps = info.to_caps().map_err(|e| wrong(&e))?;
         if info.fps().numer() == 0 {
@@ -159,17 +145,10 @@ impl Codec {
             .field("width", info.width() as i32)
             .field("height", info.height() as i32)
             .build();
-        let source = gst_app::AppSrc::builder()
-            .caps(&caps)
-            .format(gst::Format::Time)
-            .max_bytes(0)
-            .build();
+        let source = gst_app::AppSrc::builder().caps(&caps).format(gst::Format::Time).max_bytes(0).build();
         let sink = gst_app::AppSink::builder().caps(&back).sync(false).build();
         let convert = || gst::ElementFactory::make("videoconvert").build();
-        let (first, last) = (
-            convert().map_err(|e| wrong(&e))?,
-            convert().map_err(|e| wrong(&e))?,
-        );
+        let (first, last) = (convert().map_err(|e| wrong(&e))?, convert().map_err(|e| wrong(&e))?);
         let bin = bin(description)?;
         let pipeline = gst::Pipeline::new();
         let chain = [source.upcast_ref(), &first, &bin, &last, sink.upcast_ref()];
@@ -188,19 +167,15 @@ impl Codec {
     }
 
     /// Sends frames through, from a fresh start of all elements to their end of stream.
-    pub fn run(
-        &self,
-        frames: impl ExactSizeIterator<Item = gst::Buffer>,
-    ) -> Result<Vec<gst::Buffer>, String> {
-        self.run_unless(frames, &|| false)
-            .map(Option::unwrap_or_default)
+    pub fn run(&self, frames: impl ExactSizeIterator<Item = gst::Buffer>) -> Result<Vec<gst::Buffer>, String> {
+        self.run_unless(frames, &|| false).map(Option::unwrap_or_default)
     }
 
-    /// The same, and nothing if `cancelled` says so before it is done, whatever the bin is doing. It is of no use then.
+    /// The same, and nothing if `canceled` says so before it is done, whatever the bin is doing. It is of no use then.
     pub fn run_unless(
         &self,
         frames: impl ExactSizeIterator<Item = gst::Buffer>,
-        cancelled: &dyn Fn() -> bool,
+        canceled: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<gst::Buffer>>, String> {
         let frames: Vec<gst::Buffer> = frames.collect();
         let chain = self.chain.clone();
@@ -208,13 +183,13 @@ impl Codec {
         loop {
             match result.recv_timeout(GLANCE) {
                 Ok(result) => return result.map(Some),
-                Err(RecvTimeoutError::Timeout) if !cancelled() => {}
+                Err(RecvTimeoutError::Timeout) if !canceled() => {}
                 Err(RecvTimeoutError::Timeout) => {
                     self.chain.abandoned.store(true, Ordering::SeqCst);
                     return Ok(None);
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(wrong(&self.chain.description, "its thread panicked"))
+                    return Err(wrong(&self.chain.description, "its thread panicked"));
                 }
             }
         }
@@ -227,9 +202,7 @@ impl Codec {
 }
 
 /// Does something in a thread that may take for ever.
-fn beside<R: Send + 'static>(
-    work: impl FnOnce() -> R + Send + 'static,
-) -> Result<Receiver<R>, String> {
+fn beside<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<Receiver<R>, String> {
     let (send, receive) = channel();
     std::thread::Builder::new()
         .name("sparseadv-bin".into())
@@ -244,7 +217,8 @@ fn beside<R: Send + 'static>(
 impl Chain {
     fn run(&self, frames: Vec<gst::Buffer>) -> Result<Vec<gst::Buffer>, String> {
         let result = self.send(frames.into_iter());
-        // READY forgets all that was encoded, and keeps what is slow to make. The ends forget that they are at an end in NULL only.
+        // READY forgets all that was encoded, and keeps what is slow to make. The ends forget that they are at an end
+        // in NULL only.
         let stopped = self
             .pipeline
             .set_state(gst::State::Ready)
@@ -260,14 +234,9 @@ impl Chain {
         Ok(frames)
     }
 
-    fn send(
-        &self,
-        frames: impl ExactSizeIterator<Item = gst::Buffer>,
-    ) -> Result<Vec<gst::Buffer>, String> {
+    fn send(&self, frames: impl ExactSizeIterator<Item = gst::Buffer>) -> Result<Vec<gst::Buffer>, String> {
         let expected = frames.len();
-        self.pipeline
-            .set_state(gst::State::Playing)
-            .map_err(|_| self.why("it did not start"))?;
+        self.pipeline.set_state(gst::State::Playing).map_err(|_| self.why("it did not start"))?;
         let mut pts = gst::ClockTime::ZERO;
         for mut frame in frames {
             let times = frame.make_mut();
@@ -275,13 +244,9 @@ impl Chain {
             times.set_dts(gst::ClockTime::NONE);
             times.set_duration(self.frame_duration);
             pts += self.frame_duration;
-            self.source
-                .push_buffer(frame)
-                .map_err(|_| self.why("it takes no frames"))?;
+            self.source.push_buffer(frame).map_err(|_| self.why("it takes no frames"))?;
         }
-        self.source
-            .end_of_stream()
-            .map_err(|_| self.why("it takes no end of stream"))?;
+        self.source.end_of_stream().map_err(|_| self.why("it takes no end of stream"))?;
         let mut received = Vec::with_capacity(expected);
         let deadline = Instant::now() + PATIENCE;
         while !self.sink.is_eos() {
@@ -291,18 +256,13 @@ impl Chain {
             let left = deadline.saturating_duration_since(Instant::now());
             let left = gst::ClockTime::try_from(left).unwrap_or_default();
             // Often enough to hear of an error.
-            let sample = self
-                .sink
-                .try_pull_sample(left.min(200 * gst::ClockTime::MSECOND));
+            let sample = self.sink.try_pull_sample(left.min(200 * gst::ClockTime::MSECOND));
             match sample {
                 Some(sample) => received.extend(sample.buffer_owned()),
                 None if self.sink.is_eos() => break,
                 None if left.is_zero() => {
-                    let text = format!(
-                        "{} of {expected} frames came back within {} s",
-                        received.len(),
-                        PATIENCE.as_secs()
-                    );
+                    let text =
+                        format!("{} of {expected} frames came back within {} s", received.len(), PATIENCE.as_secs());
                     return Err(self.why(&text));
                 }
                 None => {
@@ -326,10 +286,7 @@ impl Chain {
     }
 
     fn error(&self) -> Option<String> {
-        let message = self
-            .pipeline
-            .bus()?
-            .pop_filtered(&[gst::MessageType::Error])?;
+        let message = self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
         match message.view() {
             gst::MessageView::Error(error) => {
                 let debug = error.debug().unwrap_or_default();

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Whether anything in the pipeline has failed. A source whose stream has failed posts an error, and then ends the stream as if it were whole:
-//! the end of stream alone does not say that a report is whole too. Only the pipeline's bus knows.
+//! Whether anything in the pipeline has failed. A source whose stream has failed posts an error, and then ends the
+//! stream as if it were whole: the end of stream alone does not say that a report is whole too. Only the pipeline's bus
+//! knows.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gst::prelude::*;
 
@@ -26,11 +27,7 @@ impl FailureWatch {
         let handler = bus.connect_sync_message(Some("error"), move |_, _| {
             heard.store(true, Ordering::SeqCst);
         });
-        Some(Self {
-            bus,
-            handler: Some(handler),
-            failed,
-        })
+        Some(Self { bus, handler: Some(handler), failed })
     }
 
     pub fn failed(&self) -> bool {

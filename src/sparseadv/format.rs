@@ -52,15 +52,11 @@ pub fn pad_templates() -> Vec<gst::PadTemplate> {
         .width_range(MIN_SIZE..=i32::MAX)
         .height_range(MIN_SIZE..=i32::MAX)
         .build();
-    let template =
-        |name, direction| gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps);
-    [
-        ("sink", gst::PadDirection::Sink),
-        ("src", gst::PadDirection::Src),
-    ]
-    .into_iter()
-    .map(|(name, direction)| template(name, direction).unwrap_or_else(|e| unreachable!("{e}")))
-    .collect()
+    let template = |name, direction| gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps);
+    [("sink", gst::PadDirection::Sink), ("src", gst::PadDirection::Src)]
+        .into_iter()
+        .map(|(name, direction)| template(name, direction).unwrap_or_else(|e| unreachable!("{e}")))
+        .collect()
 }
 
 /// The layout of frames of these caps.
@@ -126,27 +122,26 @@ fn refusal(caps: &gst::CapsRef, element: &str) -> Option<String> {
     let features = caps.features(0);
     let name = structure.name().as_str();
     if name != "video/x-raw" {
-        return Some(format!(
-            "Expected raw video, found {name}. Put a decoder (decodebin) in front of {element}."
-        ));
+        return Some(format!("Expected raw video, found {name}. Put a decoder (decodebin) in front of {element}."));
     }
     let format = structure.get::<&str>("format").unwrap_or("no format");
-    let foreign = features.filter(|f| {
-        !f.is_equal(gst::CapsFeatures::new([gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY]).as_ref())
-    });
+    let foreign =
+        features.filter(|f| !f.is_equal(gst::CapsFeatures::new([gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY]).as_ref()));
     if let Some(features) = foreign {
-        let download = DOWNLOADS
-            .iter()
-            .find(|(memory, _)| features.contains(*memory));
+        let download = DOWNLOADS.iter().find(|(memory, _)| features.contains(*memory));
         let remedy = match download {
-            Some((_, download)) => format!("Put {download} ! videoconvert in front of {element}, or lower the rank of the decoder that gives such memory (GST_PLUGIN_FEATURE_RANK=NAME:NONE)"),
+            Some((_, download)) => format!(
+                "Put {download} ! videoconvert in front of {element}, or lower the rank of the decoder that gives such memory (GST_PLUGIN_FEATURE_RANK=NAME:NONE)"
+            ),
             None if features.contains("format:Interlaced") => format!("Put a deinterlace in front of {element}"),
-            None if features.contains("meta:GstVideoOverlayComposition") => format!("Put an overlaycomposition or a videoconvert in front of {element}"),
-            None => format!("Put the element in front of {element} that brings such frames into system memory, or use a software decoder"),
+            None if features.contains("meta:GstVideoOverlayComposition") => {
+                format!("Put an overlaycomposition or a videoconvert in front of {element}")
+            }
+            None => format!(
+                "Put the element in front of {element} that brings such frames into system memory, or use a software decoder"
+            ),
         };
-        return Some(format!(
-            "Expected frames in system memory, found {features} (format {format}). {remedy}."
-        ));
+        return Some(format!("Expected frames in system memory, found {features} (format {format}). {remedy}."));
     }
     let known = FORMATS.iter().any(|f| f.to_str() == format);
     if !known {
@@ -168,7 +163,9 @@ fn refusal(caps: &gst::CapsRef, element: &str) -> Option<String> {
         ));
     }
     let info = gst_video::VideoInfo::from_caps(caps);
-    info.err().map(|error| format!("Expected caps of raw video, found {caps}: {error}. Put a videoconvert in front of {element}."))
+    info.err().map(|error| {
+        format!("Expected caps of raw video, found {caps}: {error}. Put a videoconvert in front of {element}.")
+    })
 }
 
 /// Elements, and the caps that they have told of.
@@ -180,9 +177,9 @@ pub fn forget_refused_caps(element: &gst::Element) {
     lock(&TOLD).retain(|(of, _)| others(of));
 }
 
-/// Posts an error where caps come that cannot be used; called where somebody asks whether they can. The core asks this before it hands on
-/// a CAPS event, refuses the event itself, and upstream then speaks of an internal error. Others ask before they choose: then no pad
-/// upstream has these caps yet.
+/// Posts an error where caps come that cannot be used; called where somebody asks whether they can. The core asks this
+/// before it hands on a CAPS event, refuses the event itself, and upstream then speaks of an internal error. Others ask
+/// before they choose: then no pad upstream has these caps yet.
 pub fn tell_refused_caps(element: &gst::Element, pad: &gst::Pad, caps: &gst::CapsRef) {
     if !caps.is_fixed() || !pad.peer().is_some_and(|peer| comes(&peer, caps, 100)) {
         return;
@@ -190,9 +187,8 @@ pub fn tell_refused_caps(element: &gst::Element, pad: &gst::Pad, caps: &gst::Cap
     {
         // The core asks again for every event that it cannot hand on for them.
         let mut told = lock(&TOLD);
-        let same = |(e, c): &(glib::WeakRef<gst::Element>, gst::Caps)| {
-            e.upgrade().as_ref() == Some(element) && **c == *caps
-        };
+        let same =
+            |(e, c): &(glib::WeakRef<gst::Element>, gst::Caps)| e.upgrade().as_ref() == Some(element) && **c == *caps;
         if told.iter().any(same) {
             return;
         }
@@ -210,8 +206,7 @@ fn comes(pad: &gst::Pad, caps: &gst::CapsRef, steps: u32) -> bool {
     if pad.current_caps().is_some_and(|current| *current == *caps) {
         return true;
     }
-    let further =
-        |pad: Option<gst::Pad>| steps > 0 && pad.is_some_and(|pad| comes(&pad, caps, steps - 1));
+    let further = |pad: Option<gst::Pad>| steps > 0 && pad.is_some_and(|pad| comes(&pad, caps, steps - 1));
     if let Some(ghost) = pad.downcast_ref::<gst::GhostPad>() {
         return further(ghost.target());
     }

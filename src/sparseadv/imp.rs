@@ -40,11 +40,7 @@ use crate::model::{self, Metadata, Model};
 use crate::provenance::settings_of;
 
 pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
-    gst::DebugCategory::new(
-        "sparseadv",
-        gst::DebugColorFlags::empty(),
-        Some("Sparse adversarial attack"),
-    )
+    gst::DebugCategory::new("sparseadv", gst::DebugColorFlags::empty(), Some("Sparse adversarial attack"))
 });
 
 /// A loaded model and what it was loaded by.
@@ -69,7 +65,8 @@ pub struct SparseAdv {
     pub(super) report: Mutex<Option<ReportFile>>,
 }
 
-/// A lock that a panic elsewhere does not poison: the data are consistent between statements, and pad functions must not panic.
+/// A lock that a panic elsewhere does not poison: the data are consistent between statements, and pad functions must
+/// not panic.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -119,11 +116,7 @@ impl ObjectSubclass for SparseAdv {
         };
         let sinkpad = pad("sink")
             .chain_function(|_, parent, buffer| {
-                Self::catch_panic_pad_function(
-                    parent,
-                    || Err(gst::FlowError::Error),
-                    |this| this.sink_chain(buffer),
-                )
+                Self::catch_panic_pad_function(parent, || Err(gst::FlowError::Error), |this| this.sink_chain(buffer))
             })
             .event_full_function(|pad, parent, event| {
                 Self::catch_panic_pad_function(
@@ -199,7 +192,8 @@ impl ObjectImpl for SparseAdv {
         if matches!(pspec.name(), "enabled" | "time-budget") {
             // Locked: not between a thread's look at the settings and its going to sleep.
             let mut state = self.state();
-            // Frames shall not wait for an attack that nobody wants any more; a release under way is none, and must not be void.
+            // Frames shall not wait for an attack that nobody wants any more; a release under way is none, and must not
+            // be void.
             if !self.settings().enabled && !state.releasing {
                 self.epoch.fetch_add(1, Ordering::SeqCst);
                 state.job = None;
@@ -238,19 +232,14 @@ impl ElementImpl for SparseAdv {
         &TEMPLATES
     }
 
-    fn change_state(
-        &self,
-        transition: gst::StateChange,
-    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::ReadyToPaused {
             format::forget_refused_caps(self.obj().upcast_ref());
         }
         let prepared = match transition {
             gst::StateChange::NullToReady => self.prepare().and_then(|()| self.open_report()),
             // Anew, as the totals are, and where the property says by now.
-            gst::StateChange::ReadyToPaused => {
-                self.open_report().and_then(|()| self.start_worker())
-            }
+            gst::StateChange::ReadyToPaused => self.open_report().and_then(|()| self.start_worker()),
             _ => Ok(()),
         };
         if let Err(message) = prepared {

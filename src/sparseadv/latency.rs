@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::imp::{SparseAdv, CAT};
+use super::imp::{CAT, SparseAdv};
 use super::state::State;
 
 /// Share of the time budget after which a window leaves with what has been found.
@@ -47,11 +47,7 @@ impl SparseAdv {
         };
         drop(state);
         gst::debug!(CAT, imp = self, "Own latency {own}, live {live}");
-        query.set(
-            live,
-            min.saturating_add(own),
-            max.map(|max| max.saturating_add(holds)),
-        );
+        query.set(live, min.saturating_add(own), max.map(|max| max.saturating_add(holds)));
         true
     }
 
@@ -92,12 +88,7 @@ impl SparseAdv {
     /// When the window at the front of the queue has to leave, in a live pipeline, finished or not.
     pub(super) fn deadline(&self, state: &State) -> Option<Instant> {
         let settings = self.settings();
-        if !settings.enabled
-            || state.live != Some(true)
-            || state.releasing
-            || state.failed
-            || state.skip > 0
-        {
+        if !settings.enabled || state.live != Some(true) || state.releasing || state.failed || state.skip > 0 {
             return None;
         }
         let stream = state.stream.as_ref()?;

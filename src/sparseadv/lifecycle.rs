@@ -9,7 +9,7 @@ use std::time::Instant;
 use gst::subclass::prelude::*;
 
 use super::codec;
-use super::imp::{lock, Loaded, SparseAdv, CAT};
+use super::imp::{CAT, Loaded, SparseAdv, lock};
 use super::report_file::ReportFile;
 use super::state::State;
 use super::worker;
@@ -59,19 +59,12 @@ impl SparseAdv {
             return Ok(());
         };
         let metadata = loaded.model.metadata();
-        let config = settings
-            .attack_config(metadata, loaded.model.classes())
-            .map_err(wrong)?;
+        let config = settings.attack_config(metadata, loaded.model.classes()).map_err(wrong)?;
         use crate::attack::keyframes::Source;
-        let needs_features = matches!(
-            config.selection,
-            crate::attack::Selection::Gradient(Source::Features | Source::Signed)
-        );
+        let needs_features =
+            matches!(config.selection, crate::attack::Selection::Gradient(Source::Features | Source::Signed));
         if needs_features && loaded.model.feature_shape().is_none() {
-            let why = loaded
-                .model
-                .features_unused()
-                .unwrap_or("the model returns logits alone");
+            let why = loaded.model.features_unused().unwrap_or("the model returns logits alone");
             return Err(wrong(format!(
                 "Expected a model with a feature map to weigh keyframes by (keyframes={}), but {why}. Use keyframes=gradient.",
                 config.selection
@@ -144,9 +137,7 @@ impl SparseAdv {
         let thread = std::thread::Builder::new()
             .name("sparseadv".into())
             .spawn(move || worker::run(&this, &bell, loaded))
-            .map_err(|e| {
-                gst::error_msg!(gst::CoreError::Thread, ("Cannot start the worker: {e}"))
-            })?;
+            .map_err(|e| gst::error_msg!(gst::CoreError::Thread, ("Cannot start the worker: {e}")))?;
         *lock(&self.worker) = Some(thread);
         Ok(())
     }
@@ -165,10 +156,6 @@ impl SparseAdv {
         self.flush();
         let mut state = self.state();
         // The totals stay readable after the pipeline has stopped.
-        *state = State {
-            stats: std::mem::take(&mut state.stats),
-            windowing: state.windowing,
-            ..State::new()
-        };
+        *state = State { stats: std::mem::take(&mut state.stats), windowing: state.windowing, ..State::new() };
     }
 }

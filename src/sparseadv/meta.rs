@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What each frame that leaves carries about its window: a custom meta, so that C, Python and Rust applications read it by name with
-//! `gst_buffer_get_custom_meta` and encoders copy it along.
+//! What each frame that leaves carries about its window: a custom meta, so that C, Python and Rust applications read it
+//! by name with `gst_buffer_get_custom_meta` and encoders copy it along.
 
 use crate::tally::Labels;
 
-/// Name of the meta. Its structure has the fields `window` (guint64), `frame` (guint, place in the window), `keyframe` (gboolean, whether
-/// this frame is perturbed), `weight` (gdouble), `success` and `already-fooled` (gboolean), and, where known, `label` (the true one),
-/// `target-label`, `clean-label` and `final-label` (guint).
+/// Name of the meta. Its structure has the fields `window` (guint64), `frame` (guint, place in the window), `keyframe`
+/// (gboolean, whether this frame is perturbed), `weight` (gdouble), `success` and `already-fooled` (gboolean), and,
+/// where known, `label` (the true one), `target-label`, `clean-label` and `final-label` (guint).
 pub const NAME: &str = "GstSparseAdvMeta";
 
 pub fn register() {
@@ -36,18 +36,8 @@ pub fn add(buffer: &mut gst::BufferRef, info: &FrameInfo) -> Result<(), glib::Bo
     structure.set("weight", info.weight);
     structure.set("success", info.success);
     structure.set("already-fooled", info.labels.already_fooled());
-    let Labels {
-        truth,
-        target,
-        clean,
-        last,
-    } = info.labels;
-    for (name, label) in [
-        ("label", truth),
-        ("target-label", target),
-        ("clean-label", clean),
-        ("final-label", last),
-    ] {
+    let Labels { truth, target, clean, last } = info.labels;
+    for (name, label) in [("label", truth), ("target-label", target), ("clean-label", clean), ("final-label", last)] {
         if let Some(label) = label {
             structure.set(name, label as u32);
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The GStreamer element. The sink pad's thread only queues, the worker attacks, the source pad's task pushes: decoding, attack and
-//! encoding overlap without `queue` elements.
+//! The GStreamer element. The sink pad's thread only queues, the worker attacks, the source pad's task pushes:
+//! decoding, attack and encoding overlap without `queue` elements.
 
 use glib::prelude::*;
 
@@ -36,10 +36,5 @@ glib::wrapper! {
 
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();
-    gst::Element::register(
-        Some(plugin),
-        "sparseadv",
-        gst::Rank::NONE,
-        SparseAdv::static_type(),
-    )
+    gst::Element::register(Some(plugin), "sparseadv", gst::Rank::NONE, SparseAdv::static_type())
 }

@@ -2,16 +2,16 @@
 
 //! The pads: the sink pad's thread queues, the source pad's task pushes.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::imp::{lock, SparseAdv, CAT};
+use super::imp::{CAT, SparseAdv, lock};
 use super::planes;
-use super::queue::{begins, ends_window, Frame, Item, Output};
+use super::queue::{Frame, Item, Output, begins, ends_window};
 use super::stream::Stream;
 
 /// There is nothing to do, for so long at the most.
@@ -27,16 +27,11 @@ pub fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gst::Cloc
 /// Where the stream comes from, if its source has an address.
 pub fn input_uri(pad: &gst::Pad) -> Option<String> {
     let mut query = gst::query::Uri::new();
-    pad.peer_query(&mut query)
-        .then(|| query.uri())?
-        .map(Into::into)
+    pad.peer_query(&mut query).then(|| query.uri())?.map(Into::into)
 }
 
 impl SparseAdv {
-    pub(super) fn sink_chain(
-        &self,
-        buffer: gst::Buffer,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+    pub(super) fn sink_chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut state = self.state();
         let Some(stream) = state.incoming.clone() else {
             state.flow?;
@@ -66,8 +61,7 @@ impl SparseAdv {
             return Err(gst::FlowError::Error);
         }
         let buffer = planes::own(buffer, capacity);
-        if buffer.flags().contains(gst::BufferFlags::DISCONT) || std::mem::take(&mut state.relinked)
-        {
+        if buffer.flags().contains(gst::BufferFlags::DISCONT) || std::mem::take(&mut state.relinked) {
             state.queue.push(Item::Drain);
         }
         let running_time = running_time(&self.sinkpad, &buffer);
@@ -88,11 +82,7 @@ impl SparseAdv {
         Ok(gst::FlowSuccess::Ok)
     }
 
-    pub(super) fn sink_event(
-        &self,
-        pad: &gst::Pad,
-        event: gst::Event,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+    pub(super) fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> Result<gst::FlowSuccess, gst::FlowError> {
         use gst::EventView;
 
         gst::log!(CAT, obj = pad, "Event {event:?}");
@@ -140,8 +130,8 @@ impl SparseAdv {
         info.is_some_and(|info| incoming.is_some_and(|stream| stream.info == info))
     }
 
-    /// Takes an item into the line. While downstream refuses frames, events wait there as in a `queue`: upstream hears of it by frames, and a
-    /// refused event would be an error to every other branch of a tee.
+    /// Takes an item into the line. While downstream refuses frames, events wait there as in a `queue`: upstream hears
+    /// of it by frames, and a refused event would be an error to every other branch of a tee.
     fn enqueue(&self, item: Item) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut state = self.state();
         if let Item::Event(event, _) = &item {
@@ -154,9 +144,7 @@ impl SparseAdv {
         match state.flow {
             Err(gst::FlowError::Flushing) => return Err(gst::FlowError::Flushing),
             // Upstream learns of an error by its next buffer, but after EOS there is none.
-            Err(error) if eos && !state.failed => {
-                unheard = Some(error).filter(|_| !state.told_not_linked)
-            }
+            Err(error) if eos && !state.failed => unheard = Some(error).filter(|_| !state.told_not_linked),
             _ => {}
         }
         state.queue.push(item);
@@ -176,11 +164,7 @@ impl SparseAdv {
             gst::warning!(CAT, imp = self, "Nothing is linked to the source pad");
             return Ok(());
         }
-        gst::element_imp_error!(
-            self,
-            gst::StreamError::Failed,
-            ("Pushing downstream failed: {error}")
-        );
+        gst::element_imp_error!(self, gst::StreamError::Failed, ("Pushing downstream failed: {error}"));
         Err(error)
     }
 
@@ -270,23 +254,18 @@ impl SparseAdv {
             .map_err(|e| gst::loggable_error!(CAT, "Cannot start the source pad's task: {e}"))
     }
 
-    pub(super) fn src_activate(
-        &self,
-        pad: &gst::Pad,
-        active: bool,
-    ) -> Result<(), gst::LoggableError> {
+    pub(super) fn src_activate(&self, pad: &gst::Pad, active: bool) -> Result<(), gst::LoggableError> {
         if active {
             self.state().flow = Ok(gst::FlowSuccess::Ok);
             self.start_task()
         } else {
             self.stop_flow();
-            pad.stop_task()
-                .map_err(|e| gst::loggable_error!(CAT, "Cannot stop the source pad's task: {e}"))
+            pad.stop_task().map_err(|e| gst::loggable_error!(CAT, "Cannot stop the source pad's task: {e}"))
         }
     }
 
-    /// One round of the source pad's task: pushes what is ready, or lets go of a window whose deadline has passed. Where there is nothing to
-    /// do, returns for how long at the most.
+    /// One round of the source pad's task: pushes what is ready, or lets go of a window whose deadline has passed.
+    /// Where there is nothing to do, returns for how long at the most.
     fn src_task(&self) -> Option<Idle> {
         let mut state = self.state();
         if state.flow.is_err() {
@@ -296,8 +275,7 @@ impl SparseAdv {
         }
         if let Some(output) = state.queue.pop_ready() {
             state.pushing = true;
-            state.caps_under_way =
-                matches!(&output, Output::Event(e) if e.type_() == gst::EventType::Caps);
+            state.caps_under_way = matches!(&output, Output::Event(e) if e.type_() == gst::EventType::Caps);
             drop(state);
             self.tell();
             self.push(output);

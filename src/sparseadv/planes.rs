@@ -2,21 +2,24 @@
 
 //! Where the planes of a frame lie in its buffer, and slices of just those bytes.
 //!
-//! Neither `gst_video_frame_map` nor `VideoFrameRef` is used here: the first trusts the offsets and strides of a GstVideoMeta, and the
-//! second makes slices of `stride * height` bytes of whatever pointer comes back (`plane_data` casts a negative stride to `u32`). So
-//! every plane is placed by checked arithmetic first, and read through the maps of the memory itself.
+//! Neither `gst_video_frame_map` nor `VideoFrameRef` is used here: the first trusts the offsets and strides of a
+//! GstVideoMeta, and the second makes slices of `stride * height` bytes of whatever pointer comes back (`plane_data`
+//! casts a negative stride to `u32`). So every plane is placed by checked arithmetic first, and read through the maps
+//! of the memory itself.
 //!
 //! The `unsafe` code in dependencies that this relies on, and why it is sound:
 //!
-//! * `MemoryRef::map_readable`, `BufferRef::map_writable` and the slices of their maps (gstreamer): a map is as long as `gst_memory_map`
-//!   says, and lives no longer than the buffer. Another element must not write while a buffer is shared; GStreamer's own rule.
-//! * `BufferRef::copy_to_slice` (gstreamer): `gst_buffer_extract`, which stops at the buffer's end. Used where a plane lies in several
-//!   memories.
-//! * `VideoMeta::offset` and `VideoMeta::stride` (gstreamer-video): arrays of four, cut at `n_planes`, which is looked at before.
+//! * `MemoryRef::map_readable`, `BufferRef::map_writable` and the slices of their maps (gstreamer): a map is as long as
+//!   `gst_memory_map` says, and lives no longer than the buffer. Another element must not write while a buffer is
+//!   shared; GStreamer's own rule.
+//! * `BufferRef::copy_to_slice` (gstreamer): `gst_buffer_extract`, which stops at the buffer's end. Used where a plane
+//!   lies in several memories.
+//! * `VideoMeta::offset` and `VideoMeta::stride` (gstreamer-video): arrays of four, cut at `n_planes`, which is looked
+//!   at before.
 //! * tch's `Tensor::from_slice` and `copy_data`: they check lengths, and get whole vectors of ours.
 //!
-//! A GstVideoCropMeta is ignored: the frame is what the caps say. `sparseadv` takes it out of ALLOCATION answers, so that no decoder
-//! relies on it.
+//! A GstVideoCropMeta is ignored: the frame is what the caps say. `sparseadv` takes it out of ALLOCATION answers, so
+//! that no decoder relies on it.
 
 use std::ops::Range;
 
@@ -42,13 +45,7 @@ struct Place {
 
 impl Place {
     /// All checks of a plane against the size of what it lies in.
-    fn new(
-        plane: usize,
-        (row, rows): (usize, usize),
-        offset: usize,
-        stride: i32,
-        size: usize,
-    ) -> Result<Self, String> {
+    fn new(plane: usize, (row, rows): (usize, usize), offset: usize, stride: i32, size: usize) -> Result<Self, String> {
         let step = stride.unsigned_abs() as usize;
         if step < row {
             return Err(format!(
@@ -69,22 +66,13 @@ impl Place {
                 "Expected plane {plane} within the frame's {size} bytes, found {rows} rows of {row} bytes from byte {offset} on with a stride of {stride}. Replace the element that makes such frames."
             ));
         }
-        Ok(Self {
-            first: offset,
-            stride: stride as isize,
-            row,
-            rows,
-        })
+        Ok(Self { first: offset, stride: stride as isize, row, rows })
     }
 
     /// The bytes from the plane's lowest to its highest.
     fn span(&self) -> Range<usize> {
         let reach = self.stride.unsigned_abs() * self.rows.saturating_sub(1);
-        let begin = if self.stride < 0 {
-            self.first - reach
-        } else {
-            self.first
-        };
+        let begin = if self.stride < 0 { self.first - reach } else { self.first };
         begin..begin + reach + self.row
     }
 
@@ -92,23 +80,17 @@ impl Place {
     fn row(&self, y: usize) -> usize {
         let y = y.min(self.rows.saturating_sub(1));
         let down = self.stride.unsigned_abs() * y;
-        if self.stride < 0 {
-            self.first - down
-        } else {
-            self.first + down
-        }
+        if self.stride < 0 { self.first - down } else { self.first + down }
     }
 
     /// The same plane, counted from its lowest byte.
     fn counted_from_its_begin(self) -> Self {
         let begin = self.span().start;
-        Self {
-            first: self.first - begin,
-            ..self
-        }
+        Self { first: self.first - begin, ..self }
     }
 
-    /// Whether a byte may belong to both planes. Rows side by side, as in formats with U and V in one row, do not overlap.
+    /// Whether a byte may belong to both planes. Rows side by side, as in formats with U and V in one row, do not
+    /// overlap.
     fn overlaps(&self, other: &Self) -> bool {
         let (a, b) = (self.span(), other.span());
         if a.end <= b.start || b.end <= a.start {
@@ -145,9 +127,7 @@ fn places(buffer: &gst::BufferRef, info: &VideoInfo) -> Result<Vec<Place>, Strin
     let extents = extents(info);
     let size = buffer.size();
     // As gst_buffer_get_video_meta does it where there are several.
-    let meta = buffer
-        .iter_meta::<gst_video::VideoMeta>()
-        .min_by_key(|meta| meta.id());
+    let meta = buffer.iter_meta::<gst_video::VideoMeta>().min_by_key(|meta| meta.id());
     let (offsets, strides) = match &meta {
         None if size < info.size() => {
             return Err(format!(
@@ -181,9 +161,7 @@ fn places(buffer: &gst::BufferRef, info: &VideoInfo) -> Result<Vec<Place>, Strin
     planes
         .map(|(p, extent)| match (offsets.get(p), strides.get(p)) {
             (Some(offset), Some(stride)) => Place::new(p, extent, *offset, *stride, size),
-            _ => Err(format!(
-                "Expected an offset and a stride of plane {p}, found none."
-            )),
+            _ => Err(format!("Expected an offset and a stride of plane {p}, found none.")),
         })
         .collect()
 }
@@ -218,22 +196,17 @@ pub struct Frame<'a>(Vec<(Bytes<'a>, Place)>);
 impl<'a> Frame<'a> {
     pub fn read(buffer: &'a gst::BufferRef, info: &VideoInfo) -> Result<Self, String> {
         let planes = places(buffer, info)?.into_iter();
-        let planes: Result<Vec<_>, String> = planes
-            .map(|place| Ok((bytes(buffer, place.span())?, place.counted_from_its_begin())))
-            .collect();
+        let planes: Result<Vec<_>, String> =
+            planes.map(|place| Ok((bytes(buffer, place.span())?, place.counted_from_its_begin()))).collect();
         planes.map(Self)
     }
 }
 
 fn bytes(buffer: &gst::BufferRef, span: Range<usize>) -> Result<Bytes<'_>, String> {
-    let failed = |found: &str| {
-        format!(
-            "Expected a frame that can be read, found that {found}. Put a videoconvert in front."
-        )
-    };
-    let (memories, skip) = buffer
-        .find_memory(span.clone())
-        .ok_or_else(|| failed("its memory is shorter than it says"))?;
+    let failed =
+        |found: &str| format!("Expected a frame that can be read, found that {found}. Put a videoconvert in front.");
+    let (memories, skip) =
+        buffer.find_memory(span.clone()).ok_or_else(|| failed("its memory is shorter than it says"))?;
     if memories.len() == 1 {
         let map = buffer.peek_memory(memories.start).map_readable();
         let map = map.map_err(|e| failed(&e.to_string()))?;
@@ -244,9 +217,7 @@ fn bytes(buffer: &gst::BufferRef, span: Range<usize>) -> Result<Bytes<'_>, Strin
         return Ok(Bytes::Mapped(map, within));
     }
     let mut copy = vec![0; span.len()];
-    buffer
-        .copy_to_slice(span.start, &mut copy)
-        .map_err(|_| failed("its memories cannot be mapped"))?;
+    buffer.copy_to_slice(span.start, &mut copy).map_err(|_| failed("its memories cannot be mapped"))?;
     Ok(Bytes::Copied(copy))
 }
 
@@ -285,12 +256,13 @@ impl RowsMut for FrameMut<'_> {
     }
 }
 
-/// A buffer that may be kept for as long as `held` others are. One of a pool that has no more than those is copied, or upstream would wait
-/// for ever for a free one.
+/// A buffer that may be kept for as long as `held` others are. One of a pool that has no more than those is copied, or
+/// upstream would wait for ever for a free one.
 pub fn own(buffer: gst::Buffer, held: usize) -> gst::Buffer {
     use glib::translate::from_glib_none;
     use gst::prelude::BufferPoolExtManual as _;
-    // SAFETY: `as_ptr` is the buffer's own structure, alive as long as `buffer`; its pool is NULL or alive as long as the buffer is.
+    // SAFETY: `as_ptr` is the buffer's own structure, alive as long as `buffer`; its pool is NULL or alive as long as
+    // the buffer is.
     let pool: Option<gst::BufferPool> = unsafe { from_glib_none((*buffer.as_ptr()).pool) };
     let bound = pool.and_then(|pool| Some(pool.config().params()?.3));
     // Some more are on their way in and out.

@@ -96,7 +96,7 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .build(),
         glib::ParamSpecFloat::builder("learning-rate")
             .nick("Learning rate")
-            .blurb("Step of the optimizer in grey levels")
+            .blurb("Step of the optimizer in gray levels")
             .minimum(1e-6)
             .maximum(255.0)
             .default_value(d.learning_rate)
@@ -127,7 +127,7 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             .build(),
         glib::ParamSpecFloat::builder("epsilon")
             .nick("Epsilon")
-            .blurb("Bound on the perturbation of any value of the model's view in grey levels (0 = none)")
+            .blurb("Bound on the perturbation of any value of the model's view in gray levels (0 = none)")
             .minimum(0.0)
             .maximum(255.0)
             .default_value(d.epsilon)
@@ -189,9 +189,7 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
 /// Sets a property. GObject has checked its type and range.
 pub fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
     fn get<'a, T: glib::value::FromValue<'a>>(value: &'a glib::Value) -> T {
-        value
-            .get()
-            .unwrap_or_else(|_| unreachable!("type checked by GObject"))
+        value.get().unwrap_or_else(|_| unreachable!("type checked by GObject"))
     }
     let s = settings;
     match name {
@@ -264,11 +262,7 @@ pub fn get(settings: &Settings, name: &str) -> glib::Value {
         "seed" => s.seed.to_value(),
         "tail" => s.tail.to_value(),
         "enabled" => s.enabled.to_value(),
-        "report-location" => s
-            .report_location
-            .as_ref()
-            .and_then(|p| p.to_str())
-            .to_value(),
+        "report-location" => s.report_location.as_ref().and_then(|p| p.to_str()).to_value(),
         _ => unreachable!("no such property: {name}"),
     }
 }

@@ -23,8 +23,8 @@ impl SparseAdv {
         }
     }
 
-    /// Waits until nothing is inside any more, for a query that stands in line behind it. A window that is not full ends here, since its
-    /// frames cannot come before the query is answered.
+    /// Waits until nothing is inside any more, for a query that stands in line behind it. A window that is not full
+    /// ends here, since its frames cannot come before the query is answered.
     fn let_all_leave(&self) -> bool {
         let mut state = self.state();
         state.queue.push(Item::Drain);
@@ -43,7 +43,8 @@ impl SparseAdv {
         let caps = query.get_owned().0;
         let reached = || self.srcpad.current_caps() == caps;
         let mut state = self.state();
-        // Downstream has to have the caps first. A live source cannot wait for a window that is under attack before them.
+        // Downstream has to have the caps first. A live source cannot wait for a window that is under attack before
+        // them.
         while state.flow.is_ok() && state.live != Some(true) {
             let under_way = state.queue.holds_caps() || state.releasing || state.caps_under_way;
             if !under_way && (!state.pushing || reached()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Frames and events between the sink pad and the source pad, in order: those not decided on yet, and those ready to leave.
+//! Frames and events between the sink pad and the source pad, in order: those not decided on yet, and those ready to
+//! leave.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,19 +12,14 @@ use super::stream::Stream;
 
 /// Whether frames are wanted again from this event on.
 pub fn begins(event: &gst::Event) -> bool {
-    matches!(
-        event.type_(),
-        gst::EventType::Segment | gst::EventType::StreamStart
-    )
+    matches!(event.type_(), gst::EventType::Segment | gst::EventType::StreamStart)
 }
 
-/// Whether no window may reach across an event of this kind. A caps event is another matter: only other caps end a window.
+/// Whether no window may reach across an event of this kind. A caps event is another matter: only other caps end a
+/// window.
 pub fn ends_window(event: gst::EventType) -> bool {
     use gst::EventType::{Eos, Segment, SegmentDone, StreamGroupDone, StreamStart};
-    matches!(
-        event,
-        Segment | StreamStart | SegmentDone | StreamGroupDone | Eos
-    )
+    matches!(event, Segment | StreamStart | SegmentDone | StreamGroupDone | Eos)
 }
 
 /// A frame whose window is not decided yet.
@@ -42,7 +38,7 @@ pub struct Frame {
 
 pub enum Item {
     Frame(Frame),
-    /// A serialised event; `true` where no window may reach across it.
+    /// A serialized event; `true` where no window may reach across it.
     Event(gst::Event, bool),
     /// A caps event and what follows from it.
     Caps(gst::Event, Arc<Stream>),
@@ -105,12 +101,7 @@ impl Queue {
 
     /// Looks at the first `at_most` frames.
     pub fn front(&self, at_most: usize) -> Front {
-        let mut front = Front {
-            frames: 0,
-            fresh: 0,
-            barrier: false,
-            complete: None,
-        };
+        let mut front = Front { frames: 0, fresh: 0, barrier: false, complete: None };
         for item in &self.waiting {
             if front.frames == at_most {
                 break;
@@ -170,23 +161,15 @@ impl Queue {
 
     pub fn holds_eos(&self) -> bool {
         let eos = |e: &gst::Event| e.type_() == gst::EventType::Eos;
-        self.waiting
-            .iter()
-            .any(|i| matches!(i, Item::Event(e, _) if eos(e)))
-            || self
-                .ready
-                .iter()
-                .any(|o| matches!(o, Output::Event(e) if eos(e)))
+        self.waiting.iter().any(|i| matches!(i, Item::Event(e, _) if eos(e)))
+            || self.ready.iter().any(|o| matches!(o, Output::Event(e) if eos(e)))
     }
 
     /// Whether caps are on their way downstream.
     pub fn holds_caps(&self) -> bool {
         let caps = |e: &gst::Event| e.type_() == gst::EventType::Caps;
         self.waiting.iter().any(|i| matches!(i, Item::Caps(..)))
-            || self
-                .ready
-                .iter()
-                .any(|o| matches!(o, Output::Event(e) if caps(e)))
+            || self.ready.iter().any(|o| matches!(o, Output::Event(e) if caps(e)))
     }
 
     /// Drops the frames before the next segment or stream. Returns whether one begins.
@@ -214,7 +197,8 @@ impl Queue {
         begun
     }
 
-    /// Drops everything. Returns the sticky events that must outlive a flush, and the stream that the last caps event began.
+    /// Drops everything. Returns the sticky events that must outlive a flush, and the stream that the last caps event
+    /// began.
     pub fn flush(&mut self) -> (Vec<gst::Event>, Option<Arc<Stream>>) {
         let mut stream = None;
         let mut events = Vec::new();
@@ -235,9 +219,7 @@ impl Queue {
         }
         self.waiting_frames = 0;
         self.ready_frames = 0;
-        events.retain(|e| {
-            e.is_sticky() && !matches!(e.type_(), gst::EventType::Eos | gst::EventType::Segment)
-        });
+        events.retain(|e| e.is_sticky() && !matches!(e.type_(), gst::EventType::Eos | gst::EventType::Segment));
         (events, stream)
     }
 }

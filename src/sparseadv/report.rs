@@ -7,20 +7,21 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::run::Size;
-use crate::attack::{loss, Best, Calls, Goal, Outcome};
+use crate::attack::{Best, Calls, Goal, Outcome, loss};
 use crate::model::Metadata;
 use crate::provenance::Provenance;
 use crate::tally::Labels;
 
-/// The result of one window. Frame numbers count the frames the model sees, 0..T. Perturbation sizes are in grey levels 0..255 of the
-/// model's view, means over all its pixels, channels and frames unless said otherwise.
+/// The result of one window. Frame numbers count the frames the model sees, 0..T. Perturbation sizes are in gray levels
+/// 0..255 of the model's view, means over all its pixels, channels and frames unless said otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WindowReport {
     pub window: u64,
     /// Presentation time of the first frame and end of the last, in nanoseconds.
     pub start_pts: Option<u64>,
     pub end_pts: Option<u64>,
-    /// Running time of the first frame, in nanoseconds: it stays the same through encoders and muxers that move timestamps.
+    /// Running time of the first frame, in nanoseconds: it stays the same through encoders and muxers that move
+    /// timestamps.
     pub start_time: Option<u64>,
     /// Number of the first frame in the stream.
     pub first_frame: u64,
@@ -35,9 +36,11 @@ pub struct WindowReport {
     pub final_label: Option<usize>,
     pub final_label_name: Option<String>,
     pub final_probability: Option<f64>,
-    /// The goal holds for the bytes pushed; absent for a window that is in no rate, since it was already fooled or never classified.
+    /// The goal holds for the bytes pushed; absent for a window that is in no rate, since it was already fooled or
+    /// never classified.
     pub success: Option<bool>,
-    /// The model is wrong about the clean window already, or gives the target's label; nobody attacks it ([`crate::tally`]).
+    /// The model is wrong about the clean window already, or gives the target's label; nobody attacks it
+    /// ([`crate::tally`]).
     pub already_fooled: bool,
     pub queries: u32,
     pub forwards: u32,
@@ -72,23 +75,12 @@ pub struct WindowReport {
 impl WindowReport {
     /// The report of a window nothing is known of yet: it left clean.
     pub fn clean(window: u64, frames: usize, provenance: Arc<Provenance>) -> Self {
-        Self {
-            window,
-            frames,
-            sparse_rate: 1.0,
-            provenance,
-            ..Self::default()
-        }
+        Self { window, frames, sparse_rate: 1.0, provenance, ..Self::default() }
     }
 
     /// What the rates are made of.
     pub fn labels(&self) -> Labels {
-        Labels {
-            truth: self.label,
-            target: self.target_label,
-            clean: self.clean_label,
-            last: self.final_label,
-        }
+        Labels { truth: self.label, target: self.target_label, clean: self.clean_label, last: self.final_label }
     }
 
     pub fn set_calls(&mut self, calls: Calls) {
@@ -159,8 +151,8 @@ impl WindowReport {
         self.l21 = size.l21;
     }
 
-    /// The element message's structure, `sparseadv-window`: the JSON line's fields with dashes for underscores, and the line itself as
-    /// `json`. Fields that are not known are left out.
+    /// The element message's structure, `sparseadv-window`: the JSON line's fields with dashes for underscores, and the
+    /// line itself as `json`. Fields that are not known are left out.
     pub fn structure(&self) -> gst::Structure {
         let mut s = gst::Structure::builder("sparseadv-window")
             .field("window", self.window)
@@ -182,10 +174,7 @@ impl WindowReport {
             .field("seconds", self.seconds)
             .field("overrun", self.overrun)
             .field("zero-gradient", self.zero_gradient)
-            .field(
-                "keyframes",
-                gst::Array::new(self.keyframes.iter().map(|k| *k as u32)),
-            )
+            .field("keyframes", gst::Array::new(self.keyframes.iter().map(|k| *k as u32)))
             .field("weights", gst::Array::new(self.weights.iter().copied()))
             .field("model", &self.provenance.model)
             .field("model-sha256", &self.provenance.model_sha256)
@@ -202,10 +191,7 @@ impl WindowReport {
                 s.set(name, value as u32);
             }
         }
-        let names = [
-            ("clean-label-name", &self.clean_label_name),
-            ("final-label-name", &self.final_label_name),
-        ];
+        let names = [("clean-label-name", &self.clean_label_name), ("final-label-name", &self.final_label_name)];
         for (name, value) in names {
             if let Some(value) = value {
                 s.set(name, value);
@@ -214,11 +200,8 @@ impl WindowReport {
         if let Some(success) = self.success {
             s.set("success", success);
         }
-        for (name, value) in [
-            ("start-pts", self.start_pts),
-            ("end-pts", self.end_pts),
-            ("start-time", self.start_time),
-        ] {
+        for (name, value) in [("start-pts", self.start_pts), ("end-pts", self.end_pts), ("start-time", self.start_time)]
+        {
             if let Some(value) = value {
                 s.set(name, value);
             }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The file of the `report-location` property: a JSON line a window, under the name `FILE.part` until the stream has ended.
+//! The file of the `report-location` property: a JSON line a window, under the name `FILE.part` until the stream has
+//! ended.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use gst::prelude::*;
 
-use super::failure::{whole_of, FailureWatch};
+use super::failure::{FailureWatch, whole_of};
 use crate::files::{self, Growing};
 use crate::model::archive;
 
@@ -19,8 +20,8 @@ pub struct ReportFile {
 }
 
 impl ReportFile {
-    /// At the value of the property. It may be neither the model nor its sidecar, nor any of the `inputs`, each with the name its user
-    /// knows it by.
+    /// At the value of the property. It may be neither the model nor its sidecar, nor any of the `inputs`, each with
+    /// the name its user knows it by.
     pub fn open(
         element: &impl IsA<gst::Element>,
         path: &Path,
@@ -50,11 +51,7 @@ impl ReportFile {
                 )
             )
         })?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            file,
-            failure: FailureWatch::of(element.upcast_ref()),
-        })
+        Ok(Self { path: path.to_path_buf(), file, failure: FailureWatch::of(element.upcast_ref()) })
     }
 
     /// An error where the report would take the place of the video at `uri`, which is being read.
@@ -69,7 +66,8 @@ impl ReportFile {
         self.file.line(json)
     }
 
-    /// At the end of the stream: the report takes its name, in the place of an older one, unless the pipeline has failed.
+    /// At the end of the stream: the report takes its name, in the place of an older one, unless the pipeline has
+    /// failed.
     pub fn publish(&mut self) -> io::Result<()> {
         match self.failure.as_ref().is_some_and(FailureWatch::failed) {
             true => Ok(()),
@@ -77,7 +75,8 @@ impl ReportFile {
         }
     }
 
-    /// When the stream is left before its end: an older report stays, this one is kept beside it. Returns what there is to say of it.
+    /// When the stream is left before its end: an older report stays, this one is kept beside it. Returns what there is
+    /// to say of it.
     pub fn abandon(self) -> Option<String> {
         let path = self.path.display().to_string();
         match self.file.abandon() {

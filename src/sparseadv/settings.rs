@@ -13,10 +13,7 @@ use crate::model::{self, Metadata};
 #[enum_type(name = "GstSparseAdvTail")]
 pub enum Tail {
     #[default]
-    #[enum_value(
-        name = "Attack it, the last frame repeated for the model's eyes only",
-        nick = "pad"
-    )]
+    #[enum_value(name = "Attack it, the last frame repeated for the model's eyes only", nick = "pad")]
     Pad,
     #[enum_value(name = "Leave it clean", nick = "passthrough")]
     Passthrough,
@@ -43,10 +40,7 @@ pub enum ObjectiveName {
         nick = "two-stage"
     )]
     TwoStage,
-    #[enum_value(
-        name = "Both with constant weights, as SA's program (Wei et al., AAAI 2019)",
-        nick = "sparse"
-    )]
+    #[enum_value(name = "Both with constant weights, as SA's program (Wei et al., AAAI 2019)", nick = "sparse")]
     Sparse,
 }
 
@@ -56,10 +50,7 @@ pub enum LossName {
     #[default]
     #[enum_value(name = "Cross-entropy, as in the paper", nick = "cross-entropy")]
     CrossEntropy,
-    #[enum_value(
-        name = "The lead of the label's logit over the best other one (Carlini and Wagner)",
-        nick = "margin"
-    )]
+    #[enum_value(name = "The lead of the label's logit over the best other one (Carlini and Wagner)", nick = "margin")]
     Margin,
 }
 
@@ -91,7 +82,8 @@ impl From<OptimizerName> for attack::optimizer::Kind {
     }
 }
 
-/// The properties. Zero, -1 or an absent value stands for "by the model" or "by the goal", as each property's text says.
+/// The properties. Zero, -1 or an absent value stands for "by the model" or "by the goal", as each property's text
+/// says.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub model: Option<PathBuf>,
@@ -158,8 +150,8 @@ impl Default for Settings {
     }
 }
 
-/// What a codec takes away depends on the rest of the file too, which the loop does not have. This lead keeps windows fooled behind an
-/// encoder of the whole file that are lost without it (README, "Behind a codec").
+/// What a codec takes away depends on the rest of the file too, which the loop does not have. This lead keeps windows
+/// fooled behind an encoder of the whole file that are lost without it (README, "Behind a codec").
 const SURVIVING_CONFIDENCE: f32 = 2.0;
 
 /// Sizes of windows in frames of the stream.
@@ -190,10 +182,7 @@ impl Settings {
         )?;
         Ok(model::Options {
             path,
-            device: self
-                .device
-                .parse()
-                .map_err(|e: model::Error| e.to_string())?,
+            device: self.device.parse().map_err(|e: model::Error| e.to_string())?,
             window: (self.window_size > 0).then_some(self.window_size as usize),
         })
     }
@@ -216,24 +205,13 @@ impl Settings {
     }
 
     /// The attack that the properties ask for, or what is wrong with them.
-    pub fn attack_config(
-        &self,
-        metadata: &Metadata,
-        classes: usize,
-    ) -> Result<attack::Config, String> {
+    pub fn attack_config(&self, metadata: &Metadata, classes: usize) -> Result<attack::Config, String> {
         let find = |property: &str, text: &str| find_label(property, text, metadata, classes);
-        let label = self
-            .label
-            .as_deref()
-            .map(|t| find("label", t))
-            .transpose()?;
+        let label = self.label.as_deref().map(|t| find("label", t)).transpose()?;
         let target = self.target_label.as_deref();
         let target = target.map(|t| find("target-label", t)).transpose()?;
         let goal = Goal::new(label, target);
-        let selection: Selection = self
-            .keyframes
-            .parse()
-            .map_err(|e| format!("The keyframes property: {e}."))?;
+        let selection: Selection = self.keyframes.parse().map_err(|e| format!("The keyframes property: {e}."))?;
         check_frames(&selection, metadata.window)?;
         let defaults = attack::Config::new(goal);
         let confidence = match (self.confidence, &self.survive) {
@@ -243,11 +221,7 @@ impl Settings {
         };
         Ok(attack::Config {
             selection,
-            boundary: if self.boundary > 0.0 {
-                self.boundary
-            } else {
-                defaults.boundary
-            },
+            boundary: if self.boundary > 0.0 { self.boundary } else { defaults.boundary },
             max_iterations: u32::try_from(self.max_iterations).unwrap_or(defaults.max_iterations),
             patience: self.patience,
             stop_early: self.stop_early,
@@ -265,13 +239,9 @@ impl Settings {
         })
     }
 
-    /// The time a window's attack may take: as set, or in a live pipeline the time until the next window is due, so that it keeps up.
-    pub fn budget(
-        &self,
-        live: bool,
-        frame_duration: gst::ClockTime,
-        windowing: Windowing,
-    ) -> Option<Duration> {
+    /// The time a window's attack may take: as set, or in a live pipeline the time until the next window is due, so
+    /// that it keeps up.
+    pub fn budget(&self, live: bool, frame_duration: gst::ClockTime, windowing: Windowing) -> Option<Duration> {
         match self.time_budget {
             Some(gst::ClockTime::ZERO) => None,
             Some(budget) => Some(budget.into()),
@@ -299,12 +269,7 @@ fn check_frames(selection: &Selection, window: usize) -> Result<(), String> {
 }
 
 /// A label by its name, or by its index.
-pub fn find_label(
-    property: &str,
-    text: &str,
-    metadata: &Metadata,
-    classes: usize,
-) -> Result<usize, String> {
+pub fn find_label(property: &str, text: &str, metadata: &Metadata, classes: usize) -> Result<usize, String> {
     if let Some(index) = metadata.labels.iter().position(|l| l == text) {
         return Ok(index);
     }
@@ -330,11 +295,7 @@ mod tests {
     #[test]
     fn surviving_asks_for_a_larger_lead_unless_it_is_set() {
         let lead = |confidence: f32, survive: Option<&str>| {
-            let settings = Settings {
-                confidence,
-                survive: survive.map(String::from),
-                ..Settings::default()
-            };
+            let settings = Settings { confidence, survive: survive.map(String::from), ..Settings::default() };
             let config = settings.attack_config(&Metadata::default(), 2);
             config.expect("settings of an attack").confidence
         };

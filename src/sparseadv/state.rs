@@ -14,7 +14,8 @@ use crate::attack::Goal;
 use crate::provenance::Provenance;
 use crate::video::view::Samples;
 
-/// What the threads share. `epoch` names the state of the queue's front: a result that was computed for an older one is void.
+/// What the threads share. `epoch` names the state of the queue's front: a result that was computed for an older one is
+/// void.
 pub struct State {
     pub flow: Result<gst::FlowSuccess, gst::FlowError>,
     /// The worker shall go on.
@@ -24,8 +25,8 @@ pub struct State {
     pub releasing: bool,
     /// The source pad's task is pushing.
     pub pushing: bool,
-    /// Downstream is being told of caps, or did not take the last ones. It must not be asked what it would allocate for them: x264enc
-    /// crashes.
+    /// Downstream is being told of caps, or did not take the last ones. It must not be asked what it would allocate for
+    /// them: x264enc crashes.
     pub caps_under_way: bool,
     pub caps_refused: bool,
     /// Downstream wants no more frames before a new segment or stream.
@@ -85,12 +86,7 @@ impl State {
             next_window: 0,
             next_frame: 0,
             live: None,
-            windowing: Windowing {
-                frames: 1,
-                step: 1,
-                span: 1,
-                stride: 1,
-            },
+            windowing: Windowing { frames: 1, step: 1, span: 1, stride: 1 },
             job: None,
             open: VecDeque::new(),
             released: VecDeque::new(),

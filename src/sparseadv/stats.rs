@@ -52,7 +52,8 @@ impl Stats {
         }
     }
 
-    /// The `stats` property. Means are over fooled windows, as in the paper's Table 2, and left out while there is none.
+    /// The `stats` property. Means are over fooled windows, as in the paper's Table 2, and left out while there is
+    /// none.
     pub fn structure(&self) -> gst::Structure {
         let tally = &self.tally;
         let mut s = gst::Structure::builder("sparseadv-stats")

@@ -36,9 +36,7 @@ impl Stream {
         let frame_duration = format::frame_duration(&info);
         Self {
             view: View::new(&layout, geometry, Chroma::Repeated),
-            second_view: layout
-                .is_subsampled()
-                .then(|| View::new(&layout, geometry, Chroma::Interpolated)),
+            second_view: layout.is_subsampled().then(|| View::new(&layout, geometry, Chroma::Interpolated)),
             info,
             codecs: Mutex::new(None),
             frame_duration,
@@ -46,10 +44,7 @@ impl Stream {
     }
 
     /// The window that some frames make up.
-    pub fn scene<'b>(
-        &self,
-        buffers: impl Iterator<Item = &'b gst::Buffer>,
-    ) -> Result<StreamScene<'_>, String> {
+    pub fn scene<'b>(&self, buffers: impl Iterator<Item = &'b gst::Buffer>) -> Result<StreamScene<'_>, String> {
         let mut scene = match &self.second_view {
             Some(second) => StreamScene::with_second(&self.view, second),
             None => StreamScene::new(&self.view),
@@ -63,15 +58,13 @@ impl Stream {
     /// The bins of a `survive` property, for frames of this format.
     pub fn codecs(&self, survive: &str) -> Result<Arc<Vec<Codec>>, String> {
         let mut made = lock(&self.codecs);
-        if let Some((_, codecs)) = made
-            .as_ref()
-            .filter(|(of, codecs)| of == survive && codecs.iter().all(Codec::is_usable))
+        if let Some((_, codecs)) =
+            made.as_ref().filter(|(of, codecs)| of == survive && codecs.iter().all(Codec::is_usable))
         {
             return Ok(codecs.clone());
         }
-        let codecs: Result<Vec<Codec>, String> = codec::split(survive)
-            .map(|description| Codec::new(description, &self.info, self.frame_duration))
-            .collect();
+        let codecs: Result<Vec<Codec>, String> =
+            codec::split(survive).map(|description| Codec::new(description, &self.info, self.frame_duration)).collect();
         let codecs = Arc::new(codecs?);
         *made = Some((survive.to_string(), codecs.clone()));
         Ok(codecs)
@@ -82,8 +75,8 @@ impl Stream {
         Ok(self.view.sample(&Frame::read(buffer, &self.info)?))
     }
 
-    /// Renders a perturbation into a frame, reads it back, and makes sure that the model sees of the bytes just what the attack was judged
-    /// by. Returns what it sees.
+    /// Renders a perturbation into a frame, reads it back, and makes sure that the model sees of the bytes just what
+    /// the attack was judged by. Returns what it sees.
     pub fn render(&self, buffer: &mut gst::BufferRef, delta: &[f32]) -> Result<Samples, String> {
         let clean = self.sample(buffer)?;
         let mut frame = FrameMut::write(buffer, &self.info)?;
@@ -93,8 +86,7 @@ impl Stream {
         let mut expected = vec![0.0; self.view.len()];
         let mut found = vec![0.0; self.view.len()];
         let (tape, scratch) = (&mut Tape::default(), &mut Scratch::default());
-        self.view
-            .observe_perturbed(&clean, Some(delta), tape, scratch, &mut expected);
+        self.view.observe_perturbed(&clean, Some(delta), tape, scratch, &mut expected);
         self.view.observe(&rendered, &mut found);
         if expected != found {
             return Err("the rendered frame is not the one that was attacked".into());

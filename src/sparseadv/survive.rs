@@ -6,11 +6,11 @@ use super::codec::Codec;
 use super::planes::FrameMut;
 use super::stream::Stream;
 use crate::attack::{Error, Scene};
-use crate::video::view::Samples;
 use crate::video::StreamScene;
+use crate::video::view::Samples;
 
-/// Frames before a window that go through the codec with it. An encoder predicts from what came before: of the labels that windows of whole
-/// x264 files have, encoding each by itself gave 56 %, with 8 frames before it all of nine.
+/// Frames before a window that go through the codec with it. An encoder predicts from what came before: of the labels
+/// that windows of whole x264 files have, encoding each by itself gave 56 %, with 8 frames before it all of nine.
 pub const CONTEXT: usize = 8;
 
 pub struct SurvivingScene<'a> {
@@ -23,7 +23,7 @@ pub struct SurvivingScene<'a> {
     /// The last frames before the window, as they left.
     pub context: &'a [gst::Buffer],
     /// Whether the window's attack is of no use any more.
-    pub cancelled: &'a dyn Fn() -> bool,
+    pub canceled: &'a dyn Fn() -> bool,
     /// The perturbation last rendered.
     pub perturbed: Vec<(usize, Vec<f32>)>,
 }
@@ -38,8 +38,8 @@ impl SurvivingScene<'_> {
             self.stream.view.render(&mut frame, delta);
         }
         let all: Vec<gst::Buffer> = self.context.iter().cloned().chain(frames).collect();
-        let received = codec.run_unless(all.into_iter(), self.cancelled);
-        let mut received = received.map_err(Error::Channel)?.ok_or(Error::Cancelled)?;
+        let received = codec.run_unless(all.into_iter(), self.canceled);
+        let mut received = received.map_err(Error::Channel)?.ok_or(Error::Canceled)?;
         received.drain(..self.context.len());
         Ok(received)
     }
@@ -77,11 +77,7 @@ impl Scene for SurvivingScene<'_> {
 
     fn perturbed(&mut self, frames: &[usize], delta: &[f32], views: &mut [f32]) {
         let deltas = delta.chunks_exact(self.frame_len());
-        self.perturbed = frames
-            .iter()
-            .copied()
-            .zip(deltas.map(<[f32]>::to_vec))
-            .collect();
+        self.perturbed = frames.iter().copied().zip(deltas.map(<[f32]>::to_vec)).collect();
         self.inner.perturbed(frames, delta, views);
     }
 

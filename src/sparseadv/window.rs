@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A window on its way out: perturbations are rendered into its keyframes, its frames are handed to the source pad, and it is reported.
+//! A window on its way out: perturbations are rendered into its keyframes, its frames are handed to the source pad, and
+//! it is reported.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -9,7 +10,7 @@ use std::time::Instant;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::imp::{SparseAdv, CAT};
+use super::imp::{CAT, SparseAdv};
 use super::meta::{self, FrameInfo};
 use super::queue::{Frame, Item, Output};
 use super::report::WindowReport;
@@ -36,7 +37,8 @@ pub struct Decision {
     pub perturbation: Vec<(usize, Vec<f32>)>,
 }
 
-/// A window that overlaps the next one: its frames may still change, so that it can only be judged when its last one has left.
+/// A window that overlaps the next one: its frames may still change, so that it can only be judged when its last one
+/// has left.
 pub struct OpenWindow {
     pub report: WindowReport,
     /// Stream numbers of the frames the model sees.
@@ -49,19 +51,13 @@ pub fn model_frames(windowing: Windowing, frames: usize) -> impl Iterator<Item =
 }
 
 impl SparseAdv {
-    /// Carries out a decision on the first `frames` frames in the queue and lets go of those that no later window can hold.
+    /// Carries out a decision on the first `frames` frames in the queue and lets go of those that no later window can
+    /// hold.
     pub(super) fn decide(&self, mut state: MutexGuard<State>, frames: usize, decision: Decision) {
         let windowing = state.windowing;
         let full = frames == windowing.span;
-        let leaving = if full {
-            windowing.stride.min(frames)
-        } else {
-            frames
-        };
-        let Decision {
-            mut report,
-            perturbation,
-        } = decision;
+        let leaving = if full { windowing.stride.min(frames) } else { frames };
+        let Decision { mut report, perturbation } = decision;
         let places: Vec<usize> = model_frames(windowing, frames).collect();
         let overlapping = windowing.overlaps();
         let mut indices = Vec::new();
@@ -174,20 +170,10 @@ impl SparseAdv {
         all
     }
 
-    /// Renders a frame's perturbation and adds the meta. Returns the buffer, what the model sees of it if wanted, and whether it is as it
-    /// should be.
-    fn finish(
-        &self,
-        frame: Frame,
-        stream: Option<&Stream>,
-        sample: bool,
-    ) -> (gst::Buffer, Option<Samples>, bool) {
-        let Frame {
-            mut buffer,
-            delta,
-            mut info,
-            ..
-        } = frame;
+    /// Renders a frame's perturbation and adds the meta. Returns the buffer, what the model sees of it if wanted, and
+    /// whether it is as it should be.
+    fn finish(&self, frame: Frame, stream: Option<&Stream>, sample: bool) -> (gst::Buffer, Option<Samples>, bool) {
+        let Frame { mut buffer, delta, mut info, .. } = frame;
         let Some(stream) = stream else {
             return (buffer, None, true);
         };
@@ -245,16 +231,8 @@ impl SparseAdv {
                 perturbation = best.perturbation;
             }
         }
-        gst::debug!(
-            CAT,
-            imp = self,
-            "Window {} leaves at its deadline",
-            report.window
-        );
-        let decision = Decision {
-            report,
-            perturbation,
-        };
+        gst::debug!(CAT, imp = self, "Window {} leaves at its deadline", report.window);
+        let decision = Decision { report, perturbation };
         self.decide(state, frames, decision);
     }
 
@@ -267,20 +245,13 @@ impl SparseAdv {
     }
 
     fn write_report(&self, report: &WindowReport) {
-        let mut file = self
-            .report
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut file = self.report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(Err(error)) = file.as_mut().map(|file| file.write(&report.json())) else {
             return;
         };
         // Once is enough; a full disk stays full.
         *file = None;
         drop(file);
-        gst::element_imp_warning!(
-            self,
-            gst::ResourceError::Write,
-            ("The report cannot be written any more: {error}")
-        );
+        gst::element_imp_warning!(self, gst::ResourceError::Write, ("The report cannot be written any more: {error}"));
     }
 }

@@ -9,19 +9,20 @@ use std::time::{Duration, Instant};
 use gst::subclass::prelude::*;
 
 use super::bell::Bell;
-use super::imp::{Loaded, SparseAdv, CAT};
+use super::imp::{CAT, Loaded, SparseAdv};
 use super::queue::{Item, Output};
 use super::report::WindowReport;
 use super::settings::{Settings, Tail};
 use super::state::State;
 use super::stream::Stream;
 use super::survive::SurvivingScene;
-use super::window::{model_frames, Decision, Job, OpenWindow};
-use crate::attack::{self, loss, Classifier as _, Outcome, Progress};
+use super::window::{Decision, Job, OpenWindow, model_frames};
+use crate::attack::{self, Classifier as _, Outcome, Progress, loss};
 use crate::model::Model;
 use crate::video::view::Samples;
 
-/// Share of a deadline's time that an attack may plan with; the rest is for rendering and for being wrong about a pass's time.
+/// Share of a deadline's time that an attack may plan with; the rest is for rendering and for being wrong about a
+/// pass's time.
 const PLANNED: f64 = 0.85;
 
 /// A window to be attacked.
@@ -48,12 +49,9 @@ enum Work {
     Stop,
 }
 
-/// The worker's life. Returns the model, which is lost where a pass panics. While it waits it holds no reference to the element.
-pub(super) fn run(
-    element: &glib::WeakRef<super::SparseAdv>,
-    bell: &Bell,
-    mut loaded: Loaded,
-) -> Option<Loaded> {
+/// The worker's life. Returns the model, which is lost where a pass panics. While it waits it holds no reference to the
+/// element.
+pub(super) fn run(element: &glib::WeakRef<super::SparseAdv>, bell: &Bell, mut loaded: Loaded) -> Option<Loaded> {
     // Per thread; without it every module's second call takes ten times as long.
     if let Err(error) = tch::jit::f_set_graph_executor_optimize(false) {
         gst::warning!(CAT, "{error}");
@@ -113,7 +111,7 @@ impl SparseAdv {
             if state.flow.is_err() || state.releasing {
                 return Work::Wait;
             }
-            if let Some(work) = self.judgement(&mut state) {
+            if let Some(work) = self.judgment(&mut state) {
                 return work;
             }
             if let Some(work) = self.look(state) {
@@ -123,7 +121,7 @@ impl SparseAdv {
     }
 
     /// The next overlapping window that has left whole.
-    fn judgement(&self, state: &mut State) -> Option<Work> {
+    fn judgment(&self, state: &mut State) -> Option<Work> {
         let last = *state.open.front()?.indices.last()?;
         let newest = state.released.back()?.0;
         let stream = state.stream.clone()?;
@@ -170,11 +168,7 @@ impl SparseAdv {
         }
         let front = state.queue.front(windowing.span);
         if !settings.enabled || state.failed || state.skip > 0 {
-            let frames = if settings.enabled && !state.failed {
-                front.frames.min(state.skip)
-            } else {
-                front.frames
-            };
+            let frames = if settings.enabled && !state.failed { front.frames.min(state.skip) } else { front.frames };
             state.skip = state.skip.saturating_sub(frames);
             self.release(state, frames);
             return None;
@@ -238,10 +232,7 @@ impl SparseAdv {
                 state.zero_gradient |= outcome.zero_gradient;
                 report.set_outcome(&outcome, model.metadata());
                 report.set_goal(state.goal);
-                let decision = Decision {
-                    report,
-                    perturbation: outcome.perturbation,
-                };
+                let decision = Decision { report, perturbation: outcome.perturbation };
                 self.decide(state, task.frames, decision);
                 self.note_duration(outcome.duration);
                 if news {
@@ -257,7 +248,7 @@ impl SparseAdv {
                     );
                 }
             }
-            Err(attack::Error::Cancelled) => {}
+            Err(attack::Error::Canceled) => {}
             Err(error) => {
                 drop(state);
                 // Told before upstream hears of it, or its own error would be the first on the bus.
@@ -274,18 +265,11 @@ impl SparseAdv {
 
     fn run_attack(&self, model: &mut Model, task: &Task) -> Result<Outcome, attack::Error> {
         let failed = |text: String| attack::Error::Classifier(text.into());
-        let mut config = task
-            .settings
-            .attack_config(model.metadata(), model.classes())
-            .map_err(failed)?;
+        let mut config = task.settings.attack_config(model.metadata(), model.classes()).map_err(failed)?;
         // One seed, and other frames in every window.
         config.seed = config.seed.wrapping_add(task.window);
         config.time_budget = match task.deadline {
-            Some(deadline) => Some(
-                deadline
-                    .saturating_duration_since(Instant::now())
-                    .mul_f64(PLANNED),
-            ),
+            Some(deadline) => Some(deadline.saturating_duration_since(Instant::now()).mul_f64(PLANNED)),
             None => {
                 let budget = task.settings.time_budget.filter(|b| !b.is_zero());
                 budget.map(Duration::from)
@@ -298,11 +282,11 @@ impl SparseAdv {
         let survive = task.settings.survive.as_deref();
         let codecs = survive.map(|survive| task.stream.codecs(survive));
         let codecs = codecs.transpose().map_err(attack::Error::Channel)?;
-        let cancelled = || self.epoch.load(Ordering::SeqCst) != task.epoch;
+        let canceled = || self.epoch.load(Ordering::SeqCst) != task.epoch;
         let mut progress = |news: Progress| {
             let mut state = self.state();
             // Not that of a window that took this one's place.
-            if cancelled() {
+            if canceled() {
                 return;
             }
             if let Some(job) = &mut state.job {
@@ -323,20 +307,13 @@ impl SparseAdv {
                     buffers: &task.buffers,
                     places: &task.places,
                     context: &task.context,
-                    cancelled: &cancelled,
+                    canceled: &canceled,
                     perturbed: Vec::new(),
                 };
                 &mut surviving
             }
         };
-        attack::run(
-            scene,
-            model,
-            &config,
-            &task.start,
-            &cancelled,
-            &mut progress,
-        )
+        attack::run(scene, model, &config, &task.start, &canceled, &mut progress)
     }
 
     /// Classifies an overlapping window as its frames really left, and reports it.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Where the model's view lies in a frame: which samples of each component it touches, and how a perturbation of the view reaches them.
+//! Where the model's view lies in a frame: which samples of each component it touches, and how a perturbation of the
+//! view reaches them.
 
 use super::taps::Taps;
 
@@ -9,7 +10,7 @@ use super::taps::Taps;
 pub struct Geometry {
     /// `[height, width]` after the resize.
     pub resized: [usize; 2],
-    /// `[height, width]` of the centre crop, the view's own size.
+    /// `[height, width]` of the center crop, the view's own size.
     pub crop: [usize; 2],
     pub antialias: bool,
 }
@@ -52,11 +53,7 @@ impl Axis {
                 let position = position.clamp(0.0, last as f64);
                 let low = position as usize;
                 let weight = (position - low as f64) as f32;
-                if weight > 0.0 {
-                    vec![(low, 1.0 - weight), ((low + 1).min(last), weight)]
-                } else {
-                    vec![(low, 1.0)]
-                }
+                if weight > 0.0 { vec![(low, 1.0 - weight), ((low + 1).min(last), weight)] } else { vec![(low, 1.0)] }
             }
         };
         let (sites, upsample) = if shift == 0 {
@@ -65,56 +62,33 @@ impl Axis {
             let (sites, taps) = Taps::from_rows(pixels.iter().map(of_pixel)).compact();
             (sites, Some(taps))
         };
-        Self {
-            render: render_taps(&sites, shift, size, resized, start, crop),
-            sites,
-            upsample,
-        }
+        Self { render: render_taps(&sites, shift, size, resized, start, crop), sites, upsample }
     }
 
-    /// The same where every pixel gets its sample for itself, repeated where pixels share one: more samples to compute, but in the
-    /// pixels' own order, which costs less than to bring them there.
-    pub fn repeated(
-        pixels: &[usize],
-        shift: u32,
-        size: usize,
-        (resized, start, crop): (usize, usize, usize),
-    ) -> Self {
+    /// The same where every pixel gets its sample for itself, repeated where pixels share one: more samples to compute,
+    /// but in the pixels' own order, which costs less than to bring them there.
+    pub fn repeated(pixels: &[usize], shift: u32, size: usize, (resized, start, crop): (usize, usize, usize)) -> Self {
         let sites: Vec<usize> = pixels.iter().map(|p| p >> shift).collect();
-        Self {
-            render: render_taps(&sites, shift, size, resized, start, crop),
-            sites,
-            upsample: None,
-        }
+        Self { render: render_taps(&sites, shift, size, resized, start, crop), sites, upsample: None }
     }
 }
 
-/// Interpolation of a perturbation of the view at the sample positions `sites` of a component, at the centre of the pixels each covers.
-pub fn render_taps(
-    sites: &[usize],
-    shift: u32,
-    size: usize,
-    resized: usize,
-    start: usize,
-    crop: usize,
-) -> Taps {
+/// Interpolation of a perturbation of the view at the sample positions `sites` of a component, at the center of the
+/// pixels each covers.
+pub fn render_taps(sites: &[usize], shift: u32, size: usize, resized: usize, start: usize, crop: usize) -> Taps {
     let step = resized as f64 / size as f64;
     let covered = f64::from(1u32 << shift);
     let positions = sites.iter().map(|s| {
-        let centre = *s as f64 * covered + covered / 2.0;
-        centre * step - 0.5 - start as f64
+        let center = *s as f64 * covered + covered / 2.0;
+        center * step - 0.5 - start as f64
     });
     Taps::hat(crop, positions, step * covered)
 }
 
 /// torchvision's `center_crop`.
 pub fn crop_offset(resized: usize, crop: usize) -> usize {
-    // Python's round: halves go to the even neighbour.
+    // Python's round: halves go to the even neighbor.
     let twice = resized - crop;
     let half = twice / 2;
-    if twice % 2 == 1 && half % 2 == 1 {
-        half + 1
-    } else {
-        half
-    }
+    if twice % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
 }

@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The inner loops over samples and pixels, without branches, so that they use whole vector registers. What the attack sees and what is
-//! written go through the same ones: they must agree to the bit.
+//! The inner loops over samples and pixels, without branches, so that they use whole vector registers. What the attack
+//! sees and what is written go through the same ones: they must agree to the bit.
 
 /// Rounds half to even, without the library call that baseline x86-64 makes of `f32::round`; exact for |x| < 2^22.
 #[inline]
-fn round_grey(x: f32) -> f32 {
+fn round_gray(x: f32) -> f32 {
     const SHIFT: f32 = 12_582_912.0;
     (x + SHIFT) - SHIFT
 }
 
-/// A sample plus its perturbation as the stream can hold it, and whether it followed the perturbation or was clipped. A sample outside the
-/// nominal range may stay where it was, but goes no further out.
+/// A sample plus its perturbation as the stream can hold it, and whether it followed the perturbation or was clipped. A
+/// sample outside the nominal range may stay where it was, but goes no further out.
 #[inline]
-pub fn quantise(base: f32, change: f32, lo: f32, hi: f32) -> (f32, bool) {
+pub fn quantize(base: f32, change: f32, lo: f32, hi: f32) -> (f32, bool) {
     let value = base + change;
     let clipped = value.max(lo.min(base)).min(hi.max(base));
-    (round_grey(clipped), clipped == value)
+    (round_gray(clipped), clipped == value)
 }
 
-/// [`quantise`] of each of `values`, which are the changes of `base` and become the samples; `free` is 1 where nothing was clipped, else 0.
-pub fn quantise_all(values: &mut [f32], base: &[u8], free: &mut [u8], (lo, hi): (f32, f32)) {
+/// [`quantize`] of each of `values`, which are the changes of `base` and become the samples; `free` is 1 where nothing
+/// was clipped, else 0.
+pub fn quantize_all(values: &mut [f32], base: &[u8], free: &mut [u8], (lo, hi): (f32, f32)) {
     for ((v, b), f) in values.iter_mut().zip(base).zip(free) {
-        let (value, follows) = quantise(f32::from(*b), *v, lo, hi);
+        let (value, follows) = quantize(f32::from(*b), *v, lo, hi);
         *v = value;
         *f = u8::from(follows);
     }
@@ -35,20 +36,15 @@ pub fn mix(m: [f32; 3], [a, b, c]: [&[f32]; 3], out: &mut [f32]) {
     }
 }
 
-/// [`mix`] of samples without their offsets, rounded and clipped to 8 bits; `inside` is 1 where nothing was clipped, 0 elsewhere.
-pub fn mix_and_clip(
-    m: [f32; 3],
-    offset: [f32; 3],
-    [a, b, c]: [&[f32]; 3],
-    out: &mut [f32],
-    inside: &mut [u8],
-) {
+/// [`mix`] of samples without their offsets, rounded and clipped to 8 bits; `inside` is 1 where nothing was clipped, 0
+/// elsewhere.
+pub fn mix_and_clip(m: [f32; 3], offset: [f32; 3], [a, b, c]: [&[f32]; 3], out: &mut [f32], inside: &mut [u8]) {
     let values = a.iter().zip(b).zip(c);
     for ((o, inside), ((a, b), c)) in out.iter_mut().zip(inside).zip(values) {
         let v = m[0] * (a - offset[0]) + m[1] * (b - offset[1]) + m[2] * (c - offset[2]);
-        // Half a grey level of slack: a value that rounds to black or white is not clipped.
+        // Half a gray level of slack: a value that rounds to black or white is not clipped.
         *inside = u8::from((-0.5..=255.5).contains(&v));
-        *o = round_grey(v.clamp(0.0, 255.0));
+        *o = round_gray(v.clamp(0.0, 255.0));
     }
 }
 

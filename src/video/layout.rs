@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Where the samples of a raw video frame lie, and what colours they stand for. Holds no reference to GStreamer: the element fills it
-//! from the caps.
+//! Where the samples of a raw video frame lie, and what colors they stand for. Holds no reference to GStreamer: the
+//! element fills it from the caps.
 
 /// One component (R, G, B, Y, U or V) of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Component {
     pub shift_y: u32,
 }
 
-/// How components stand for colours.
+/// How components stand for colors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Color {
     /// R, G, B in this order, full range.
@@ -28,7 +28,7 @@ pub enum Color {
     Gray { full_range: bool },
 }
 
-/// BT.601's luma coefficients of red and blue; also the ones by which colour perturbations become grey ones.
+/// BT.601's luma coefficients of red and blue; also the ones by which color perturbations become gray ones.
 pub const BT601: (f32, f32) = (0.299, 0.114);
 /// BT.709's.
 pub const BT709: (f32, f32) = (0.2126, 0.0722);
@@ -50,19 +50,8 @@ impl FrameLayout {
 
     /// Packed RGB without padding, as tests and tools use it.
     pub fn rgb(width: usize, height: usize) -> Self {
-        let component = |offset| Component {
-            plane: 0,
-            offset,
-            pixel_stride: 3,
-            shift_x: 0,
-            shift_y: 0,
-        };
-        Self {
-            width,
-            height,
-            components: (0..3).map(component).collect(),
-            color: Color::Rgb,
-        }
+        let component = |offset| Component { plane: 0, offset, pixel_stride: 3, shift_x: 0, shift_y: 0 };
+        Self { width, height, components: (0..3).map(component).collect(), color: Color::Rgb }
     }
 }
 
@@ -92,7 +81,7 @@ impl RowsMut for Vec<(&mut [u8], usize)> {
     }
 }
 
-/// The linear map between component values and grey levels 0..255 of R, G, B.
+/// The linear map between component values and gray levels 0..255 of R, G, B.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
     /// RGB = `to_rgb` * (component - `offset`).
@@ -109,25 +98,13 @@ impl Color {
     pub fn matrix(self) -> Matrix {
         const ONE: [[f32; 3]; 3] = [[1., 0., 0.], [0., 1., 0.], [0., 0., 1.]];
         let (kr, kb, full_range) = match self {
-            Color::Rgb => {
-                return Matrix {
-                    to_rgb: ONE,
-                    from_rgb: ONE,
-                    offset: [0.0; 3],
-                    lo: [0.0; 3],
-                    hi: [255.0; 3],
-                }
-            }
+            Color::Rgb => return Matrix { to_rgb: ONE, from_rgb: ONE, offset: [0.0; 3], lo: [0.0; 3], hi: [255.0; 3] },
             Color::Yuv { kr, kb, full_range } => (kr, kb, full_range),
             Color::Gray { full_range } => (BT601.0, BT601.1, full_range),
         };
         let kg = 1.0 - kr - kb;
         // Bytes per unit of Y' in 0..1 and of Cb, Cr in -0.5..0.5 (ITU-R BT.601, BT.709).
-        let (y_span, c_span, y_off) = if full_range {
-            (255.0, 255.0, 0.0)
-        } else {
-            (219.0, 224.0, 16.0)
-        };
+        let (y_span, c_span, y_off) = if full_range { (255.0, 255.0, 0.0) } else { (219.0, 224.0, 16.0) };
         let (sy, sc) = (y_span / 255.0, c_span / 255.0);
         let y = [kr * sy, kg * sy, kb * sy];
         let (u, v) = (2.0 * (1.0 - kb), 2.0 * (1.0 - kr));
@@ -152,16 +129,8 @@ impl Color {
                 [(1.0 - kr) / v * sc, -kg / v * sc, -kb / v * sc],
             ],
             offset: [y_off, 128.0, 128.0],
-            lo: [
-                y_off,
-                if full_range { 0.0 } else { 16.0 },
-                if full_range { 0.0 } else { 16.0 },
-            ],
-            hi: [
-                y_off + y_span,
-                if full_range { 255.0 } else { 240.0 },
-                if full_range { 255.0 } else { 240.0 },
-            ],
+            lo: [y_off, if full_range { 0.0 } else { 16.0 }, if full_range { 0.0 } else { 16.0 }],
+            hi: [y_off + y_span, if full_range { 255.0 } else { 240.0 }, if full_range { 255.0 } else { 240.0 }],
         }
     }
 }

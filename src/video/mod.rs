@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Between the bytes of a video stream and the model's view of them: *observe* turns a frame's planes into the model's geometry, *render*
-//! turns a perturbation of the view into bytes of the planes. Knows neither GStreamer nor the model.
+//! Between the bytes of a video stream and the model's view of them: *observe* turns a frame's planes into the model's
+//! geometry, *render* turns a perturbation of the view into bytes of the planes. Knows neither GStreamer nor the model.
 
 pub mod geometry;
 mod kernels;

@@ -2,20 +2,21 @@
 
 //! What the model sees of a perturbed frame, and the gradient's way back.
 //!
-//! Both go row by row, all steps of a row before the next, so that between the perturbation and the view nothing but a few rows is held:
-//! beside a fast model the memory these loops touch is what they cost.
+//! Both go row by row, all steps of a row before the next, so that between the perturbation and the view nothing but a
+//! few rows is held: beside a fast model the memory these loops touch is what they cost.
 
 use std::borrow::Borrow;
 
 use super::kernels;
 use super::view::{ComponentAxes, Samples, View};
 
-/// Where values were clipped on the way to a view: what its derivative needs to know. 1 where they were not, 0 where they were.
+/// Where values were clipped on the way to a view: what its derivative needs to know. 1 where they were not, 0 where
+/// they were.
 #[derive(Clone, Debug, Default)]
 pub struct Tape {
     /// Each component's samples followed the perturbation.
     free: [Vec<u8>; 3],
-    /// Each colour of the touched pixels lay within black and white.
+    /// Each color of the touched pixels lay within black and white.
     inside: [Vec<u8>; 3],
 }
 
@@ -23,8 +24,8 @@ pub struct Tape {
 #[derive(Debug, Default)]
 pub struct Scratch {
     components: [ComponentScratch; 3],
-    /// Three rows, one a colour, for each row it holds.
-    colours: Ring,
+    /// Three rows, one a color, for each row it holds.
+    colors: Ring,
     row: [Vec<f32>; 3],
     nothing: Vec<f32>,
 }
@@ -82,7 +83,8 @@ impl View {
         self.observe_perturbed(samples, None, tape, scratch, out);
     }
 
-    /// The view of a window of `frames` frames, `[frames, 3, height, width]`; where there are less, the last one is repeated.
+    /// The view of a window of `frames` frames, `[frames, 3, height, width]`; where there are less, the last one is
+    /// repeated.
     pub fn observe_window(&self, samples: &[impl Borrow<Samples>], frames: usize) -> Vec<f32> {
         let mut views = vec![0.0; frames * self.len()];
         for (k, view) in views.chunks_exact_mut(self.len()).enumerate() {
@@ -93,8 +95,8 @@ impl View {
         views
     }
 
-    /// The view of a frame after `delta`, `[3, height, width]` in grey levels, is rendered into its planes, and on `tape` what
-    /// [`View::backward`] needs.
+    /// The view of a frame after `delta`, `[3, height, width]` in gray levels, is rendered into its planes, and on
+    /// `tape` what [`View::backward`] needs.
     pub fn observe_perturbed(
         &self,
         samples: &Samples,
@@ -120,13 +122,13 @@ impl View {
             inside.resize(rows * cols, 1);
         }
         scratch.nothing.resize(cols, 0.0);
-        scratch.colours.reset(3 * cols, self.live_rows.0);
+        scratch.colors.reset(3 * cols, self.live_rows.0);
         let blended = &mut scratch.row[0];
         blended.resize(cols, 0.0);
         for o in 0..height {
             for y in self.observe_rows.row(o).0 {
                 let y = *y as usize;
-                let Some(colours) = scratch.colours.claim(y) else {
+                let Some(colors) = scratch.colors.claim(y) else {
                     continue;
                 };
                 // Rows of the components a frame has, of zeros for the others.
@@ -139,30 +141,24 @@ impl View {
                     let (base, free) = (&samples.0[c], &mut tape.free[c]);
                     lines[c] = axes.pixel_row(y, base, free, range, delta.is_some(), scratch);
                 }
-                for (k, out) in colours.chunks_exact_mut(cols).enumerate() {
+                for (k, out) in colors.chunks_exact_mut(cols).enumerate() {
                     let (m, offset) = (self.matrix.to_rgb[k], self.matrix.offset);
                     let inside = &mut tape.inside[k][y * cols..][..cols];
                     kernels::mix_and_clip(m, offset, lines, out, inside);
                 }
             }
             for k in 0..3 {
-                let colour = |y| &scratch.colours.row(y)[k * cols..][..cols];
-                self.observe_rows.blend(o, colour, blended);
+                let color = |y| &scratch.colors.row(y)[k * cols..][..cols];
+                self.observe_rows.blend(o, color, blended);
                 let out = &mut out[(k * height + o) * width..][..width];
                 self.observe_cols.gather(blended, out);
             }
         }
     }
 
-    /// The gradient with respect to the perturbation from the one with respect to the view, written to `grad_delta`. Rounding counts as
-    /// the identity (straight-through), clipping as what it is.
-    pub fn backward(
-        &self,
-        tape: &Tape,
-        scratch: &mut Scratch,
-        grad_view: &[f32],
-        grad_delta: &mut [f32],
-    ) {
+    /// The gradient with respect to the perturbation from the one with respect to the view, written to `grad_delta`.
+    /// Rounding counts as the identity (straight-through), clipping as what it is.
+    pub fn backward(&self, tape: &Tape, scratch: &mut Scratch, grad_view: &[f32], grad_delta: &mut [f32]) {
         let [height, width] = self.geometry.crop;
         let (rows, cols) = self.touched;
         for (c, scratch) in scratch.components.iter_mut().enumerate() {
@@ -176,30 +172,30 @@ impl View {
             scratch.upsampled.resize(cols, 0.0);
             scratch.short.resize(width, 0.0);
         }
-        scratch.colours.reset(3 * cols, self.live_rows.1);
+        scratch.colors.reset(3 * cols, self.live_rows.1);
         scratch.row.iter_mut().for_each(|row| row.resize(cols, 0.0));
         for y in 0..rows {
             for o in self.observe_rows_transposed.row(y).0 {
                 let o = *o as usize;
-                let Some(colours) = scratch.colours.claim(o) else {
+                let Some(colors) = scratch.colors.claim(o) else {
                     continue;
                 };
-                colours.fill(0.0);
-                for (k, colour) in colours.chunks_exact_mut(cols).enumerate() {
+                colors.fill(0.0);
+                for (k, color) in colors.chunks_exact_mut(cols).enumerate() {
                     let grad = &grad_view[(k * height + o) * width..][..width];
-                    self.observe_cols.scatter(grad, colour);
+                    self.observe_cols.scatter(grad, color);
                 }
             }
             for (k, row) in scratch.row.iter_mut().enumerate() {
-                let colour = |o| &scratch.colours.row(o)[k * cols..][..cols];
-                self.observe_rows_transposed.blend(y, colour, row);
+                let color = |o| &scratch.colors.row(o)[k * cols..][..cols];
+                self.observe_rows_transposed.blend(y, color, row);
                 kernels::mask(row, &tape.inside[k][y * cols..][..cols]);
             }
-            let colours = scratch.row.each_ref().map(Vec::as_slice);
+            let colors = scratch.row.each_ref().map(Vec::as_slice);
             let components = scratch.components.iter_mut().zip(&self.components);
             for (c, (scratch, axes)) in components.enumerate() {
                 let m = [0, 1, 2].map(|k| self.matrix.to_rgb[k][c]);
-                kernels::mix(m, colours, &mut scratch.upsampled);
+                kernels::mix(m, colors, &mut scratch.upsampled);
                 axes.pixel_row_adjoint(y, &tape.free[c], width, scratch);
             }
         }
@@ -247,7 +243,7 @@ impl ComponentAxes {
                 samples.fill(0.0);
             }
             let at = site * cols..(site + 1) * cols;
-            kernels::quantise_all(samples, &base[at.clone()], &mut free[at], range);
+            kernels::quantize_all(samples, &base[at.clone()], &mut free[at], range);
         }
         let samples = match (sites, &self.rows.upsample) {
             (_, Some(taps)) if sites.len() > 1 => {
@@ -265,14 +261,9 @@ impl ComponentAxes {
         }
     }
 
-    /// Adds to `scratch.mixed` what row `y` of the pixels' gradient, in `scratch.upsampled`, makes of it. Rows have to come in order.
-    fn pixel_row_adjoint(
-        &self,
-        y: usize,
-        free: &[u8],
-        width: usize,
-        scratch: &mut ComponentScratch,
-    ) {
+    /// Adds to `scratch.mixed` what row `y` of the pixels' gradient, in `scratch.upsampled`, makes of it. Rows have to
+    /// come in order.
+    fn pixel_row_adjoint(&self, y: usize, free: &[u8], width: usize, scratch: &mut ComponentScratch) {
         let own = [y as u32];
         let (sites, weights) = self.sites(y, &own);
         let row = match &self.cols.upsample {
@@ -309,11 +300,7 @@ impl ComponentAxes {
             return y..y + 1;
         };
         let first = |y| taps.row(y).0[0] as usize;
-        let next = if y + 1 < taps.outputs() {
-            first(y + 1)
-        } else {
-            self.rows.sites.len()
-        };
+        let next = if y + 1 < taps.outputs() { first(y + 1) } else { self.rows.sites.len() };
         first(y)..next
     }
 }

@@ -19,22 +19,12 @@ pub struct StreamScene<'a> {
 
 impl<'a> StreamScene<'a> {
     pub fn new(view: &'a View) -> Self {
-        Self {
-            view,
-            samples: Vec::new(),
-            tapes: Vec::new(),
-            scratch: Scratch::default(),
-            frames: 0,
-            second: None,
-        }
+        Self { view, samples: Vec::new(), tapes: Vec::new(), scratch: Scratch::default(), frames: 0, second: None }
     }
 
     /// The same with a second reading of the same frames, in which a success has to hold too.
     pub fn with_second(view: &'a View, second: &'a View) -> Self {
-        Self {
-            second: Some(Box::new(Self::new(second))),
-            ..Self::new(view)
-        }
+        Self { second: Some(Box::new(Self::new(second))), ..Self::new(view) }
     }
 
     /// Adds a frame by its planes.
@@ -79,21 +69,19 @@ impl Scene for StreamScene<'_> {
     }
 
     fn perturbed(&mut self, frames: &[usize], delta: &[f32], views: &mut [f32]) {
-        // One after the other: a second thread would compete with libtorch's, which go on spinning for a while after each pass.
+        // One after the other: a second thread would compete with libtorch's, which go on spinning for a while after
+        // each pass.
         let len = self.view.len();
         let pairs = delta.chunks_exact(len).zip(views.chunks_exact_mut(len));
         for (frame, (delta, out)) in frames.iter().zip(pairs) {
             let (samples, tape) = (&self.samples[*frame], &mut self.tapes[*frame]);
-            self.view
-                .observe_perturbed(samples, Some(delta), tape, &mut self.scratch, out);
+            self.view.observe_perturbed(samples, Some(delta), tape, &mut self.scratch, out);
         }
     }
 
     fn backward(&mut self, frames: &[usize], grad_views: &[f32], grad_delta: &mut [f32]) {
         let len = self.view.len();
-        let pairs = grad_views
-            .chunks_exact(len)
-            .zip(grad_delta.chunks_exact_mut(len));
+        let pairs = grad_views.chunks_exact(len).zip(grad_delta.chunks_exact_mut(len));
         for (frame, (grad, out)) in frames.iter().zip(pairs) {
             let tape = &self.tapes[*frame];
             self.view.backward(tape, &mut self.scratch, grad, out);

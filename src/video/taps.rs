@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One-dimensional linear resampling as a short list of weighted source positions per output position. Two of them, one an axis, resample
-//! a plane; both the model's view of a frame and the rendering of a perturbation are made of these.
+//! One-dimensional linear resampling as a short list of weighted source positions per output position. Two of them, one
+//! an axis, resample a plane; both the model's view of a frame and the rendering of a perturbation are made of these.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,8 @@ pub struct Taps {
     starts: Vec<u32>,
     index: Vec<u32>,
     weight: Vec<f32>,
-    /// The same rows in runs, where none has more than two positions: the common case, and loops that fill whole vector registers.
+    /// The same rows in runs, where none has more than two positions: the common case, and loops that fill whole vector
+    /// registers.
     runs: Option<Runs>,
 }
 
@@ -47,22 +48,13 @@ impl Runs {
                 to.push(w);
             }
             match runs.last_mut() {
-                Some(run)
-                    if run.start + run.len == i && index == run.index.map(|k| k + run.len) =>
-                {
+                Some(run) if run.start + run.len == i && index == run.index.map(|k| k + run.len) => {
                     run.len += 1;
                 }
-                _ => runs.push(Run {
-                    start: i,
-                    len: 1,
-                    index,
-                }),
+                _ => runs.push(Run { start: i, len: 1, index }),
             }
         }
-        Some(Self {
-            runs,
-            weight: weights,
-        })
+        Some(Self { runs, weight: weights })
     }
 }
 
@@ -78,15 +70,8 @@ impl Run {
 
 impl Taps {
     /// From the positions and weights of each output.
-    pub fn from_rows<R: IntoIterator<Item = (usize, f32)>>(
-        rows: impl IntoIterator<Item = R>,
-    ) -> Self {
-        let mut taps = Self {
-            starts: vec![0],
-            index: Vec::new(),
-            weight: Vec::new(),
-            runs: None,
-        };
+    pub fn from_rows<R: IntoIterator<Item = (usize, f32)>>(rows: impl IntoIterator<Item = R>) -> Self {
+        let mut taps = Self { starts: vec![0], index: Vec::new(), weight: Vec::new(), runs: None };
         for row in rows {
             for (i, w) in row {
                 taps.index.push(i as u32);
@@ -104,11 +89,7 @@ impl Taps {
         let Some(Runs { runs, weight }) = &self.runs else {
             for (x, o) in out.iter_mut().enumerate() {
                 let (index, weight) = self.row(x);
-                *o = index
-                    .iter()
-                    .zip(weight)
-                    .map(|(i, w)| w * from[*i as usize])
-                    .sum();
+                *o = index.iter().zip(weight).map(|(i, w)| w * from[*i as usize]).sum();
             }
             return;
         };
@@ -172,24 +153,14 @@ impl Taps {
         }
     }
 
-    /// Bilinear resize of `input` to `output` samples, the positions `range` of it: PyTorch's `interpolate` with `align_corners=False`,
-    /// with its `antialias` (a triangle as wide as the step) where asked for.
-    pub fn resize(
-        input: usize,
-        output: usize,
-        range: std::ops::Range<usize>,
-        antialias: bool,
-    ) -> Self {
+    /// Bilinear resize of `input` to `output` samples, the positions `range` of it: PyTorch's `interpolate` with
+    /// `align_corners=False`, with its `antialias` (a triangle as wide as the step) where asked for.
+    pub fn resize(input: usize, output: usize, range: std::ops::Range<usize>, antialias: bool) -> Self {
         let scale = input as f64 / output as f64;
         Self::from_rows(range.map(|i| {
             if antialias {
                 let support = scale.max(1.0);
-                triangle(
-                    (i as f64 + 0.5) * scale - 0.5,
-                    support,
-                    0.0,
-                    input as f64 - 1.0,
-                )
+                triangle((i as f64 + 0.5) * scale - 0.5, support, 0.0, input as f64 - 1.0)
             } else {
                 let position = ((i as f64 + 0.5) * scale - 0.5).max(0.0);
                 let first = (position as usize).min(input - 1);
@@ -203,13 +174,13 @@ impl Taps {
         }))
     }
 
-    /// Interpolates `size` samples, whose neighbours are one apart, at each of `positions`; a position stands for `step` samples (less
-    /// than one where there are more positions than samples). Beyond the ends the samples are zero, so that a rendered perturbation
-    /// fades out at the border of the crop.
+    /// Interpolates `size` samples, whose neighbors are one apart, at each of `positions`; a position stands for
+    /// `step` samples (less than one where there are more positions than samples). Beyond the ends the samples are
+    /// zero, so that a rendered perturbation fades out at the border of the crop.
     pub fn hat(size: usize, positions: impl IntoIterator<Item = f64>, step: f64) -> Self {
         let support = step.max(1.0);
         Self::from_rows(positions.into_iter().map(|p| {
-            // Normalised over the unbounded grid, not over the samples that exist: that is what makes it fade.
+            // Normalized over the unbounded grid, not over the samples that exist: that is what makes it fade.
             let all = triangle(p, support, f64::NEG_INFINITY, f64::INFINITY);
             all.into_iter()
                 .filter(|(i, _)| (OFFSET..OFFSET + size).contains(i))
@@ -238,8 +209,8 @@ impl Taps {
         self.renumbered(used)
     }
 
-    /// The same with the positions in another order: first those that come first in an output, then the others. A resize to less than
-    /// half reads every second one of an ascending list; in this one it reads two stretches.
+    /// The same with the positions in another order: first those that come first in an output, then the others. A
+    /// resize to less than half reads every second one of an ascending list; in this one it reads two stretches.
     pub fn compact_by_tap(self) -> (Vec<usize>, Self) {
         let mut used: Vec<usize> = Vec::new();
         for tap in 0.. {
@@ -291,38 +262,28 @@ impl Taps {
 /// Added to indices of an unbounded grid, so that they stay positive.
 const OFFSET: usize = 1 << 20;
 
-/// Normalised triangle weights around `centre`, `support` to each side, over the grid points within `lo..=hi`. Indices are offset by
-/// [`OFFSET`] where the grid is unbounded.
-fn triangle(centre: f64, support: f64, lo: f64, hi: f64) -> Vec<(usize, f32)> {
+/// Normalized triangle weights around `center`, `support` to each side, over the grid points within `lo..=hi`. Indices
+/// are offset by [`OFFSET`] where the grid is unbounded.
+fn triangle(center: f64, support: f64, lo: f64, hi: f64) -> Vec<(usize, f32)> {
     let offset = if lo.is_finite() { 0.0 } else { OFFSET as f64 };
-    let first = (centre - support).ceil().max(lo);
-    let last = (centre + support).floor().min(hi);
+    let first = (center - support).ceil().max(lo);
+    let last = (center + support).floor().min(hi);
     let mut weights = Vec::new();
     let mut sum = 0.0;
     let mut x = first;
     while x <= last {
-        let w = 1.0 - (x - centre).abs() / support;
+        let w = 1.0 - (x - center).abs() / support;
         if w > 1e-12 {
             weights.push(((x + offset) as usize, w));
             sum += w;
         }
         x += 1.0;
     }
-    weights
-        .into_iter()
-        .map(|(i, w)| (i, (w / sum) as f32))
-        .collect()
+    weights.into_iter().map(|(i, w)| (i, (w / sum) as f32)).collect()
 }
 
 /// Resamples a plane of rows of `width` samples: rows first, then columns. `scratch` is reused between calls.
-pub fn resample(
-    plane: &[f32],
-    width: usize,
-    rows: &Taps,
-    cols: &Taps,
-    scratch: &mut Vec<f32>,
-    out: &mut [f32],
-) {
+pub fn resample(plane: &[f32], width: usize, rows: &Taps, cols: &Taps, scratch: &mut Vec<f32>, out: &mut [f32]) {
     scratch.resize(width, 0.0);
     let out_rows = out.chunks_exact_mut(cols.outputs().max(1));
     for (y, out_row) in out_rows.enumerate().take(rows.outputs()) {

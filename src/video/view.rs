@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The model's view of a stream: bilinear resize and centre crop of the frame's RGB, computed from just those samples of the planes that
-//! the resize touches. That bound, four samples a view pixel, is why an iteration costs the same at 4K as at 320x240.
+//! The model's view of a stream: bilinear resize and center crop of the frame's RGB, computed from just those samples
+//! of the planes that the resize touches. That bound, four samples a view pixel, is why an iteration costs the same at
+//! 4K as at 320x240.
 //!
-//! RGB is what common decoders make of the frame: chroma repeated over the pixels it covers, the caps' matrix and range, rounded and
-//! clipped to 8 bits. All values are grey levels 0..255.
+//! RGB is what common decoders make of the frame: chroma repeated over the pixels it covers, the caps' matrix and
+//! range, rounded and clipped to 8 bits. All values are gray levels 0..255.
 
-use super::geometry::{crop_offset, render_taps, Axis, Chroma, Geometry};
+use super::geometry::{Axis, Chroma, Geometry, crop_offset, render_taps};
 use super::kernels;
 use super::layout::{FrameLayout, Matrix, Rows, RowsMut};
-use super::taps::{resample, Taps};
+use super::taps::{Taps, resample};
 
 #[derive(Clone, Debug)]
 pub(super) struct ComponentAxes {
@@ -46,9 +47,7 @@ impl View {
         let [h, w] = geometry.crop;
         let top = crop_offset(rh, h);
         let left = crop_offset(rw, w);
-        let resize = |input, output, start, len| {
-            Taps::resize(input, output, start..start + len, geometry.antialias)
-        };
+        let resize = |input, output, start, len| Taps::resize(input, output, start..start + len, geometry.antialias);
         let (pixel_rows, observe_rows) = resize(layout.height, rh, top, h).compact();
         let (pixel_cols, observe_cols) = resize(layout.width, rw, left, w).compact_by_tap();
         let observe_rows_transposed = observe_rows.transposed(pixel_rows.len());
@@ -62,11 +61,7 @@ impl View {
             } else {
                 Axis::repeated(&pixel_cols, c.shift_x, layout.width, width)
             };
-            ComponentAxes {
-                live_rows: rows.upsample.as_ref().map_or(1, Taps::span),
-                rows,
-                cols,
-            }
+            ComponentAxes { live_rows: rows.upsample.as_ref().map_or(1, Taps::span), rows, cols }
         });
         Self {
             components: components.collect(),
@@ -104,16 +99,10 @@ impl View {
         Samples(
             components
                 .map(|(component, axes)| {
-                    let mut values =
-                        Vec::with_capacity(axes.rows.sites.len() * axes.cols.sites.len());
+                    let mut values = Vec::with_capacity(axes.rows.sites.len() * axes.cols.sites.len());
                     for y in &axes.rows.sites {
                         let row = &planes.row(component.plane, *y)[component.offset..];
-                        values.extend(
-                            axes.cols
-                                .sites
-                                .iter()
-                                .map(|x| row[x * component.pixel_stride]),
-                        );
+                        values.extend(axes.cols.sites.iter().map(|x| row[x * component.pixel_stride]));
                     }
                     values
                 })
@@ -130,27 +119,10 @@ impl View {
             let whole = |size: usize, shift: u32, resized, crop| {
                 let count = (size + (1 << shift) - 1) >> shift;
                 let sites: Vec<usize> = (0..count).collect();
-                let taps = render_taps(
-                    &sites,
-                    shift,
-                    size,
-                    resized,
-                    crop_offset(resized, crop),
-                    crop,
-                );
+                let taps = render_taps(&sites, shift, size, resized, crop_offset(resized, crop), crop);
                 // Only the sites within reach of the crop.
-                let within: Vec<usize> = sites
-                    .into_iter()
-                    .filter(|i| !taps.row(*i).0.is_empty())
-                    .collect();
-                let taps = render_taps(
-                    &within,
-                    shift,
-                    size,
-                    resized,
-                    crop_offset(resized, crop),
-                    crop,
-                );
+                let within: Vec<usize> = sites.into_iter().filter(|i| !taps.row(*i).0.is_empty()).collect();
+                let taps = render_taps(&within, shift, size, resized, crop_offset(resized, crop), crop);
                 (within, taps)
             };
             let (rows, row_taps) = whole(self.layout.height, component.shift_y, rh, h);
@@ -163,7 +135,7 @@ impl View {
                 let row = &mut planes.row_mut(component.plane, *y)[component.offset..];
                 for (x, d) in cols.iter().zip(change) {
                     let byte = &mut row[x * component.pixel_stride];
-                    *byte = kernels::quantise(f32::from(*byte), *d, lo, hi).0 as u8;
+                    *byte = kernels::quantize(f32::from(*byte), *d, lo, hi).0 as u8;
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 //! SA's own objective, stopping early, second readings and channels.
 
-use gstsparseadv::attack::{loss, sparse, Config, Error, Goal, Objective, Scene, Selection};
+use gstsparseadv::attack::{Config, Error, Goal, Objective, Scene, Selection, loss, sparse};
 
 use crate::toy::*;
 
@@ -10,14 +10,12 @@ use crate::toy::*;
 fn sparse_objective_by_finite_differences() {
     let model = Linear::new(RISING, 1.0);
     let label = 0;
-    let delta: Vec<f32> = (0..T * LEN)
-        .map(|i| ((i * 5 % 13) as f32 - 6.0) * 0.7)
-        .collect();
+    let delta: Vec<f32> = (0..T * LEN).map(|i| ((i * 5 % 13) as f32 - 6.0) * 0.7).collect();
     for goal in [UNTARGETED, Goal::new(None, Some(2))] {
         // In 0..1, as the program has it.
         let value = |delta: &[f64]| {
-            let grey: Vec<f32> = delta.iter().map(|d| (d * 255.0) as f32).collect();
-            let p = loss::probabilities(&model.logits(&grey));
+            let gray: Vec<f32> = delta.iter().map(|d| (d * 255.0) as f32).collect();
+            let p = loss::probabilities(&model.logits(&gray));
             let class = match goal {
                 Goal::Untargeted { .. } => -(1.0 - p[label]).ln(),
                 Goal::Targeted { target, .. } => -p[target].ln(),
@@ -39,11 +37,7 @@ fn sparse_objective_by_finite_differences() {
             };
             let numeric = (moved(h) - moved(-h)) / (2.0 * h);
             let error = (f64::from(found[i]) - numeric).abs();
-            assert!(
-                error < 0.02 * numeric.abs().max(0.5),
-                "{i}: {} {numeric}",
-                found[i]
-            );
+            assert!(error < 0.02 * numeric.abs().max(0.5), "{i}: {} {numeric}", found[i]);
         }
     }
 }
@@ -65,11 +59,7 @@ fn sparse_objective_begins_at_its_initial_value_and_fools() {
     let (view, _) = model.views()[1].clone();
     for (i, v) in view.iter().enumerate() {
         let initial = if i < 2 * LEN { sparse::INITIAL } else { 0.0 };
-        let step = if i < 2 * LEN {
-            config.learning_rate
-        } else {
-            0.0
-        };
+        let step = if i < 2 * LEN { config.learning_rate } else { 0.0 };
         assert!((v - initial).abs() <= step * 1.001, "{i}: {v}");
     }
 }
@@ -78,11 +68,7 @@ fn sparse_objective_begins_at_its_initial_value_and_fools() {
 fn stopping_early_takes_the_first_success() {
     let run = |stop_early| {
         let mut model = Linear::new(RISING, 2.0);
-        let config = Config {
-            stop_early,
-            learning_rate: 0.5,
-            ..config(UNTARGETED)
-        };
+        let config = Config { stop_early, learning_rate: 0.5, ..config(UNTARGETED) };
         attack(&mut scene(), &mut model, &config)
     };
     let (early, patient) = (run(true), run(false));
@@ -102,10 +88,7 @@ struct Darker {
 impl Darker {
     fn new() -> Self {
         let frames = (0..T * LEN).map(|i| -((i % 5) as f32)).collect();
-        Self {
-            first: scene(),
-            second: Exact { frames, real: T },
-        }
+        Self { first: scene(), second: Exact { frames, real: T } }
     }
 }
 
@@ -200,11 +183,7 @@ impl Scene for Coarse {
 }
 
 fn coarse(broken: bool) -> Coarse {
-    Coarse {
-        inner: scene(),
-        window: vec![0.0; T * LEN],
-        broken,
-    }
+    Coarse { inner: scene(), window: vec![0.0; T * LEN], broken }
 }
 
 #[test]
@@ -228,14 +207,8 @@ fn a_success_is_one_behind_the_channel() {
 #[test]
 fn a_broken_channel_is_an_error() {
     let mut model = Linear::new(RISING, 2.0);
-    let error = gstsparseadv::attack::run(
-        &mut coarse(true),
-        &mut model,
-        &config(UNTARGETED),
-        &[],
-        &|| false,
-        &mut |_| {},
-    )
-    .unwrap_err();
+    let error =
+        gstsparseadv::attack::run(&mut coarse(true), &mut model, &config(UNTARGETED), &[], &|| false, &mut |_| {})
+            .unwrap_err();
     assert_eq!(error.to_string(), "it lost a frame");
 }

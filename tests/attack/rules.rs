@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 
 use gstsparseadv::attack::loss::{self, Loss};
-use gstsparseadv::attack::{norm, run, Config, Error, Goal};
+use gstsparseadv::attack::{Config, Error, Goal, norm, run};
 
 use super::toy::*;
 
@@ -15,10 +15,7 @@ fn class_term_while_the_label_holds_and_norm_while_fooled() {
     let outcome = attack(&mut scene(), &mut model, &config(UNTARGETED));
     assert!(outcome.iterations > 10, "both stages must have come up");
     let asked = model.asked.borrow();
-    let first_step = asked
-        .iter()
-        .skip(1)
-        .position(|a| matches!(a, Asked::Backward { .. }));
+    let first_step = asked.iter().skip(1).position(|a| matches!(a, Asked::Backward { .. }));
     // The selection's own backward comes first.
     let mut last_label = None;
     let mut switches = 0;
@@ -31,10 +28,7 @@ fn class_term_while_the_label_holds_and_norm_while_fooled() {
             last_label = Some(held);
         }
     }
-    assert!(
-        switches >= 2,
-        "fooled and not fooled must alternate near the boundary"
-    );
+    assert!(switches >= 2, "fooled and not fooled must alternate near the boundary");
     // In the class stage the gradient is that of minus the cross-entropy of the clean label: label 0 is left.
     for a in asked.iter().skip(first_step.unwrap() + 2) {
         if let Asked::Backward { cotangent } = a {
@@ -60,19 +54,9 @@ fn norm_stage_shrinks_along_the_perturbation() {
     let (before, after) = (&views[fooled].0, &views[fooled + 1].0);
     for k in 4..T {
         let (b, a) = (&before[k * LEN..][..LEN], &after[k * LEN..][..LEN]);
-        let ratio: Vec<f32> = b
-            .iter()
-            .zip(a)
-            .filter(|(b, _)| b.abs() > 1e-6)
-            .map(|(b, a)| a / b)
-            .collect();
+        let ratio: Vec<f32> = b.iter().zip(a).filter(|(b, _)| b.abs() > 1e-6).map(|(b, a)| a / b).collect();
         // d/dx ||x|| = x / ||x||: every value of a frame shrinks in the same proportion.
-        assert!(
-            ratio
-                .iter()
-                .all(|r| *r < 1.0 && (r - ratio[0]).abs() < 1e-3),
-            "{ratio:?}"
-        );
+        assert!(ratio.iter().all(|r| *r < 1.0 && (r - ratio[0]).abs() < 1e-3), "{ratio:?}");
     }
 }
 
@@ -80,16 +64,10 @@ fn norm_stage_shrinks_along_the_perturbation() {
 fn the_smallest_success_is_kept() {
     for patience in [0, 5] {
         let mut model = Linear::new(RISING, 3.0);
-        let config = Config {
-            patience,
-            max_iterations: 120,
-            ..config(UNTARGETED)
-        };
+        let config = Config { patience, max_iterations: 120, ..config(UNTARGETED) };
         let outcome = attack(&mut scene(), &mut model, &config);
         let sizes = model.views().into_iter().filter(|(_, label)| *label != 0);
-        let smallest = sizes
-            .map(|(view, _)| norm::l21(&view, LEN))
-            .fold(f64::INFINITY, f64::min);
+        let smallest = sizes.map(|(view, _)| norm::l21(&view, LEN)).fold(f64::INFINITY, f64::min);
         assert_eq!(outcome.size.l21, smallest);
         // And it is what is returned: put back on the clean frames it fools.
         let mut view = vec![0.0; T * LEN];
@@ -110,10 +88,7 @@ fn the_smallest_success_is_kept() {
 fn iterations_are_bounded() {
     for bound in [0, 1, 7] {
         let mut model = Linear::new(RISING, 1e6);
-        let config = Config {
-            max_iterations: bound,
-            ..config(UNTARGETED)
-        };
+        let config = Config { max_iterations: bound, ..config(UNTARGETED) };
         let outcome = attack(&mut scene(), &mut model, &config);
         assert!(!outcome.success && outcome.perturbation.is_empty());
         assert_eq!(outcome.final_label, outcome.clean_label);
@@ -130,11 +105,7 @@ fn iterations_are_bounded() {
 fn targeted_reaches_its_class_and_no_other() {
     for target in [1, 2] {
         let mut model = Linear::new(RISING, 2.0);
-        let outcome = attack(
-            &mut scene(),
-            &mut model,
-            &config(Goal::new(None, Some(target))),
-        );
+        let outcome = attack(&mut scene(), &mut model, &config(Goal::new(None, Some(target))));
         assert!(outcome.success);
         assert_eq!(outcome.final_label, target);
     }
@@ -156,39 +127,16 @@ fn a_label_given_is_the_one_to_leave() {
     let given = config(Goal::Untargeted { label: Some(1) });
     assert!(attack(&mut scene(), &mut model, &given).already_fooled);
     let given = config(Goal::Untargeted { label: Some(3) });
-    let error = run(
-        &mut scene(),
-        &mut model,
-        &given,
-        &[],
-        &|| false,
-        &mut |_| {},
-    )
-    .unwrap_err();
-    assert!(matches!(
-        error,
-        Error::LabelOutOfRange {
-            classes: 3,
-            found: 3
-        }
-    ));
+    let error = run(&mut scene(), &mut model, &given, &[], &|| false, &mut |_| {}).unwrap_err();
+    assert!(matches!(error, Error::LabelOutOfRange { classes: 3, found: 3 }));
 }
 
 #[test]
 fn epsilon_bounds_every_value() {
     let mut model = Linear::new(RISING, 3.0);
-    let config = Config {
-        epsilon: 0.25,
-        max_iterations: 30,
-        grow_after: 0,
-        ..config(UNTARGETED)
-    };
+    let config = Config { epsilon: 0.25, max_iterations: 30, grow_after: 0, ..config(UNTARGETED) };
     attack(&mut scene(), &mut model, &config);
-    let largest = model
-        .views()
-        .iter()
-        .flat_map(|(v, _)| v.clone())
-        .fold(0.0f32, |m, v| m.max(v.abs()));
+    let largest = model.views().iter().flat_map(|(v, _)| v.clone()).fold(0.0f32, |m, v| m.max(v.abs()));
     assert_eq!(largest, 0.25);
 }
 
@@ -197,40 +145,24 @@ fn a_carried_perturbation_that_fools_is_left_alone() {
     let mut model = Linear::new(RISING, 1.0);
     let first = attack(&mut scene(), &mut model, &config(UNTARGETED));
     let start = first.perturbation.clone();
-    let again = run(
-        &mut scene(),
-        &mut model,
-        &config(UNTARGETED),
-        &start,
-        &|| false,
-        &mut |_| {},
-    )
-    .unwrap();
+    let again = run(&mut scene(), &mut model, &config(UNTARGETED), &start, &|| false, &mut |_| {}).unwrap();
     assert!(again.success);
     assert_eq!(again.iterations, 0);
     assert_eq!(again.perturbation, start);
 }
 
 #[test]
-fn cancelled_at_once_and_in_the_middle() {
+fn canceled_at_once_and_in_the_middle() {
     for after in [0, 3] {
         let mut model = Linear::new(RISING, 1e6);
         let left = RefCell::new(after);
-        let cancelled = || {
+        let canceled = || {
             let mut left = left.borrow_mut();
             *left -= 1;
             *left < 0
         };
-        let error = run(
-            &mut scene(),
-            &mut model,
-            &config(UNTARGETED),
-            &[],
-            &cancelled,
-            &mut |_| {},
-        )
-        .unwrap_err();
-        assert!(matches!(error, Error::Cancelled));
+        let error = run(&mut scene(), &mut model, &config(UNTARGETED), &[], &canceled, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, Error::Canceled));
         assert!(model.views().len() <= 3);
     }
 }
@@ -238,15 +170,7 @@ fn cancelled_at_once_and_in_the_middle() {
 #[test]
 fn output_that_is_not_finite_is_an_error() {
     let mut model = Linear::new(RISING, f32::NAN);
-    let error = run(
-        &mut scene(),
-        &mut model,
-        &config(UNTARGETED),
-        &[],
-        &|| false,
-        &mut |_| {},
-    )
-    .unwrap_err();
+    let error = run(&mut scene(), &mut model, &config(UNTARGETED), &[], &|| false, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("not finite"), "{error}");
 }
 
@@ -272,10 +196,7 @@ fn cotangent_is_the_cross_entropys_gradient_up_to_scale() {
         let scale = numeric[y].abs();
         for (f, n) in found.iter().zip(&numeric) {
             // The cotangent is in single precision.
-            assert!(
-                (f64::from(*f) - n / scale).abs() < 1e-6,
-                "{found:?} {numeric:?}"
-            );
+            assert!((f64::from(*f) - n / scale).abs() < 1e-6, "{found:?} {numeric:?}");
         }
     }
     // A sure model still has a direction to leave by.
@@ -304,10 +225,7 @@ fn the_margins_cotangent_is_the_leads_gradient() {
 #[test]
 fn by_the_margin_the_first_step_goes_for_the_nearest_class() {
     let mut model = Linear::new(RISING, 1.0);
-    let config = Config {
-        loss: Loss::Margin,
-        ..config(UNTARGETED)
-    };
+    let config = Config { loss: Loss::Margin, ..config(UNTARGETED) };
     let outcome = attack(&mut scene(), &mut model, &config);
     assert!(outcome.success);
     let cotangents = model.cotangents();
@@ -315,8 +233,5 @@ fn by_the_margin_the_first_step_goes_for_the_nearest_class() {
     let (first, later) = cotangents.split_first().expect("a backward pass");
     assert_eq!(*first, [1.0, 0.0, 0.0]);
     let ways = [[1.0, -1.0, 0.0], [1.0, 0.0, -1.0]];
-    assert!(
-        !later.is_empty() && later.iter().all(|c| ways.iter().any(|w| c == w)),
-        "{later:?}"
-    );
+    assert!(!later.is_empty() && later.iter().all(|c| ways.iter().any(|w| c == w)), "{later:?}");
 }

@@ -2,7 +2,7 @@
 
 //! Which frames become keyframes.
 
-use gstsparseadv::attack::keyframes::{frame_means, normalised, Source};
+use gstsparseadv::attack::keyframes::{Source, frame_means, normalized};
 use gstsparseadv::attack::loss::{self, Loss};
 use gstsparseadv::attack::{Config, Goal, Selection};
 
@@ -12,7 +12,8 @@ use super::toy::*;
 fn keyframes_by_descending_weight_to_the_boundary() {
     let mut model = Linear::new(RISING, 3.0);
     let outcome = attack(&mut scene(), &mut model, &config(UNTARGETED));
-    // Weights are in proportion to 1..6, up to the pattern's differences: the last frame has 6/21 < 0.3, the last two more.
+    // Weights are in proportion to 1..6, up to the pattern's differences: the last frame has 6/21 < 0.3, the last two
+    // more.
     let weights = &outcome.keyframes.weights;
     assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-9);
     assert!(weights.windows(2).all(|w| w[0] < w[1]), "{weights:?}");
@@ -34,16 +35,8 @@ fn features_weigh_where_there_are_any() {
     assert_eq!(outcome.keyframes.chosen(), [0]);
     assert_eq!(outcome.keyframes.weights[0], 0.5);
 
-    let by_input = Config {
-        selection: Selection::Gradient(Source::Input),
-        ..config(UNTARGETED)
-    };
-    assert_eq!(
-        attack(&mut scene(), &mut model, &by_input)
-            .keyframes
-            .chosen(),
-        [5, 4]
-    );
+    let by_input = Config { selection: Selection::Gradient(Source::Input), ..config(UNTARGETED) };
+    assert_eq!(attack(&mut scene(), &mut model, &by_input).keyframes.chosen(), [5, 4]);
 }
 
 /// The selection's backward pass is the first step's too: the clean pass, it, and the pass that shows the success.
@@ -59,10 +52,9 @@ fn by_the_loss_one_backward_serves_selection_and_first_step() {
         };
         let outcome = attack(&mut scene(), &mut model, &by_loss);
         assert!(outcome.success, "{goal:?}");
-        let cotangent =
-            loss::cotangent(&model.logits(&[0.0; T * LEN]), goal, 0, Loss::CrossEntropy);
+        let cotangent = loss::cotangent(&model.logits(&[0.0; T * LEN]), goal, 0, Loss::CrossEntropy);
         let gradient = model.gradient(&cotangent);
-        let expected = normalised(&frame_means(&gradient, T));
+        let expected = normalized(&frame_means(&gradient, T));
         assert_eq!(outcome.keyframes.weights, expected, "{goal:?}");
         assert_eq!(model.cotangents(), [cotangent], "{goal:?}");
         assert_eq!((outcome.calls.forwards, outcome.calls.backwards), (2, 1));
@@ -73,15 +65,9 @@ fn by_the_loss_one_backward_serves_selection_and_first_step() {
 fn baselines_choose_as_published() {
     let chosen = |selection: Selection, frames: Vec<f32>| {
         let mut model = Linear::new([0.3; T], 1.0);
-        let config = Config {
-            selection,
-            ..config(UNTARGETED)
-        };
+        let config = Config { selection, ..config(UNTARGETED) };
         let mut scene = Exact { frames, real: T };
-        let mut chosen = attack(&mut scene, &mut model, &config)
-            .keyframes
-            .chosen()
-            .to_vec();
+        let mut chosen = attack(&mut scene, &mut model, &config).keyframes.chosen().to_vec();
         chosen.sort_unstable();
         chosen
     };
@@ -91,13 +77,10 @@ fn baselines_choose_as_published() {
     assert_eq!(chosen(Selection::Fixed(None), black.clone()), [0, 1]);
     assert_eq!(chosen(Selection::All, black.clone()), [0, 1, 2, 3, 4, 5]);
     assert_eq!(chosen(Selection::List(vec![1, 3]), black.clone()), [1, 3]);
-    // Frame 4 differs from both neighbours: it and its successor move most.
+    // Frame 4 differs from both neighbors: it and its successor move most.
     let mut flash = black.clone();
     flash[4 * LEN..5 * LEN].fill(-0.5);
-    assert_eq!(
-        chosen(Selection::InterFrameDifference(Some(2)), flash),
-        [4, 5]
-    );
+    assert_eq!(chosen(Selection::InterFrameDifference(Some(2)), flash), [4, 5]);
     let random = Selection::Random(Some(3));
     assert_eq!(chosen(random.clone(), black.clone()), chosen(random, black));
 }
@@ -108,11 +91,7 @@ fn heuristic_weighs_by_the_drop_in_probability() {
     let mut model = Linear::new([0.0, 0.0, -1.0, 0.0, 0.0, 0.0], 0.5);
     let mut frames = vec![0.0; T * LEN];
     frames[2 * LEN..3 * LEN].fill(1.0);
-    let config = Config {
-        selection: Selection::Heuristic(Some(1)),
-        max_iterations: 1,
-        ..config(UNTARGETED)
-    };
+    let config = Config { selection: Selection::Heuristic(Some(1)), max_iterations: 1, ..config(UNTARGETED) };
     let outcome = attack(&mut Exact { frames, real: T }, &mut model, &config);
     assert_eq!(outcome.keyframes.chosen(), [2]);
     // One query a frame, beside the clean pass before, its repetition after, and the one update.
@@ -123,12 +102,7 @@ fn heuristic_weighs_by_the_drop_in_probability() {
 fn a_stalled_attack_takes_one_frame_more() {
     let stalled = |grow_after| {
         let mut model = Linear::new(RISING, 3.0);
-        let config = Config {
-            epsilon: 1.5,
-            grow_after,
-            max_iterations: 60,
-            ..config(UNTARGETED)
-        };
+        let config = Config { epsilon: 1.5, grow_after, max_iterations: 60, ..config(UNTARGETED) };
         attack(&mut scene(), &mut model, &config)
     };
     let never = stalled(0);
@@ -145,21 +119,12 @@ fn frames_that_join_are_weighed_where_the_attack_stands() {
     let stalled = |selection, grow_by| {
         let mut model = Linear::new(RISING, 30.0);
         model.features = Some(vec![6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
-        let config = Config {
-            selection,
-            epsilon: 1.5,
-            grow_after: 2,
-            grow_by,
-            max_iterations: 4,
-            ..config(UNTARGETED)
-        };
+        let config =
+            Config { selection, epsilon: 1.5, grow_after: 2, grow_by, max_iterations: 4, ..config(UNTARGETED) };
         let outcome = attack(&mut scene(), &mut model, &config);
         // The gradient that weighs them is the next step's too, as the selection's was the first one's.
         assert_eq!(outcome.calls.backwards, 4);
-        (
-            outcome.keyframes.chosen().to_vec(),
-            outcome.keyframes.weights,
-        )
+        (outcome.keyframes.chosen().to_vec(), outcome.keyframes.weights)
     };
     let gradient = || Selection::Gradient(Source::Auto);
     let (chosen, weights) = stalled(gradient(), 1);
@@ -186,17 +151,11 @@ fn other_selections_go_on_in_their_own_order() {
 #[test]
 fn repeated_last_frame_carries_its_perturbation() {
     let mut model = Linear::new(RISING, 1.0);
-    let mut short = Exact {
-        frames: vec![0.0; T * LEN],
-        real: 3,
-    };
+    let mut short = Exact { frames: vec![0.0; T * LEN], real: 3 };
     let outcome = attack(&mut short, &mut model, &config(UNTARGETED));
     assert!(outcome.success);
     assert_eq!(outcome.keyframes.weights.len(), 3);
-    assert_eq!(
-        outcome.perturbation[0].0, 2,
-        "the last real frame stands for four of six"
-    );
+    assert_eq!(outcome.perturbation[0].0, 2, "the last real frame stands for four of six");
     for (view, _) in model.views().iter().skip(1) {
         let last = &view[2 * LEN..3 * LEN];
         assert!((3..T).all(|k| view[k * LEN..][..LEN] == *last));

@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use gstsparseadv::attack::{loss, run, Classifier, Config, Error, Goal, Outcome, Scene, Weighing};
+use gstsparseadv::attack::{Classifier, Config, Error, Goal, Outcome, Scene, Weighing, loss, run};
 
 pub const T: usize = 6;
 pub const LEN: usize = 12;
@@ -80,11 +80,7 @@ impl Linear {
 
     pub fn logits(&self, view: &[f32]) -> Vec<f32> {
         let dot = |w: &Vec<f32>| w.iter().zip(view).map(|(a, b)| a * b).sum::<f32>();
-        self.weights
-            .iter()
-            .zip(&self.bias)
-            .map(|(w, b)| dot(w) + b)
-            .collect()
+        self.weights.iter().zip(&self.bias).map(|(w, b)| dot(w) + b).collect()
     }
 
     /// Of `sum_k cotangent[k] * logits[k]`.
@@ -123,22 +119,12 @@ impl Classifier for Linear {
 
     fn forward(&mut self, view: &[f32]) -> Result<Vec<f32>, Error> {
         let logits = self.logits(view);
-        self.asked.borrow_mut().push(Asked::Forward {
-            view: view.to_vec(),
-            label: loss::top(&logits),
-        });
+        self.asked.borrow_mut().push(Asked::Forward { view: view.to_vec(), label: loss::top(&logits) });
         Ok(logits)
     }
 
-    fn backward(
-        &mut self,
-        cotangent: &[f32],
-        frames: &[usize],
-        grad_view: &mut [f32],
-    ) -> Result<(), Error> {
-        self.asked.borrow_mut().push(Asked::Backward {
-            cotangent: cotangent.to_vec(),
-        });
+    fn backward(&mut self, cotangent: &[f32], frames: &[usize], grad_view: &mut [f32]) -> Result<(), Error> {
+        self.asked.borrow_mut().push(Asked::Backward { cotangent: cotangent.to_vec() });
         grad_view.fill(0.0);
         // What was not asked for must not be used.
         for k in (0..T).filter(|k| !frames.contains(k)) {
@@ -163,18 +149,11 @@ impl Classifier for Linear {
 }
 
 pub fn scene() -> Exact {
-    Exact {
-        frames: vec![0.0; T * LEN],
-        real: T,
-    }
+    Exact { frames: vec![0.0; T * LEN], real: T }
 }
 
 pub fn config(goal: Goal) -> Config {
-    Config {
-        confidence: 0.0,
-        grow_after: 0,
-        ..Config::new(goal)
-    }
+    Config { confidence: 0.0, grow_after: 0, ..Config::new(goal) }
 }
 
 pub const UNTARGETED: Goal = Goal::Untargeted { label: None };

@@ -30,11 +30,7 @@ fn the_name_says_the_container() {
     }
     let said = refused(&attack(&clip, folder.at("out.xyz"), &[]), "out.xyz");
     assert!(said.contains(".webm"), "{said}");
-    done(&attack(
-        &clip,
-        folder.at("out.xyz"),
-        &["--muxer", "matroskamux"],
-    ));
+    done(&attack(&clip, folder.at("out.xyz"), &["--muxer", "matroskamux"]));
 }
 
 #[test]
@@ -47,10 +43,7 @@ fn an_encoder_or_muxer_that_loses_frames_is_found_out() {
         ("o.mp4", "identity drop-probability=1 ! x264enc"),
         ("o.mp4", "videorate max-rate=5 ! x264enc"),
     ] {
-        refused(
-            &attack(&clip, folder.at(name), &["--encoder", encoder]),
-            "lost frames",
-        );
+        refused(&attack(&clip, folder.at(name), &["--encoder", encoder]), "lost frames");
         assert_eq!(folder.names(), before, "{encoder}");
     }
 }
@@ -82,9 +75,6 @@ fn picture_and_page_show_a_bounded_number_of_windows() {
     let info = decoder.read_info().expect("a PNG").info().size();
     assert_eq!(info.0, 16 * 64 + 16);
     for path in ["o.mp4", "p.png", "p.html"] {
-        assert!(
-            said.contains(&format!("wrote {}", folder.at(path).display())),
-            "{said}"
-        );
+        assert!(said.contains(&format!("wrote {}", folder.at(path).display())), "{said}");
     }
 }

@@ -27,23 +27,12 @@ fn a_file_that_is_cut_off_is_refused_or_noted() {
     let chain = "x264enc key-int-max=1 ! matroskamux";
     let mkv = folder.clip("good.mkv", "format=I420,width=96,height=80", chain);
     let caps = "format=I420,width=96,height=80";
-    let mp4 = folder.clip(
-        "good.mp4",
-        caps,
-        "x264enc key-int-max=1 ! mp4mux faststart=true",
-    );
+    let mp4 = folder.clip("good.mp4", caps, "x264enc key-int-max=1 ! mp4mux faststart=true");
     for clip in [mp4, mkv, folder.avi("good.avi")] {
-        let kind = clip
-            .extension()
-            .expect("a kind")
-            .to_string_lossy()
-            .into_owned();
+        let kind = clip.extension().expect("a kind").to_string_lossy().into_owned();
         let short = folder.at(format!("short.{kind}"));
         let length = cut(&clip, &short, 60);
-        let said = refused(
-            &attack(&short, folder.at("o.mkv"), &[]),
-            "the file is cut off",
-        );
+        let said = refused(&attack(&short, folder.at("o.mkv"), &[]), "the file is cut off");
         assert!(said.contains(&format!("short.{kind}")), "{said}");
         assert!(said.contains(&format!("expected {length} bytes")), "{said}");
         cut(&clip, &short, 93);
@@ -62,18 +51,11 @@ fn a_file_without_frames_is_refused_for_its_own_fault() {
     fs::write(&avi, &bytes[..end]).expect("a header");
     let clip = folder.mp4("good.mp4");
     let bytes = fs::read(&clip).expect("a clip");
-    let index = bytes
-        .windows(4)
-        .position(|w| w == b"moov")
-        .expect("an index")
-        - 4;
+    let index = bytes.windows(4).position(|w| w == b"moov").expect("an index") - 4;
     fs::write(&mp4, &bytes[..index]).expect("the data alone");
     // The decoder loses the reason now and then.
     for _ in 0..5 {
-        refused(
-            &attack(&avi, folder.at("o.mp4"), &[]),
-            "bytes, found 818; no frames could be decoded",
-        );
+        refused(&attack(&avi, folder.at("o.mp4"), &[]), "bytes, found 818; no frames could be decoded");
         refused(
             &attack(&mp4, folder.at("o.mp4"), &[]),
             "no-moov.mp4: no frames could be decoded: the file has no index",
@@ -98,10 +80,7 @@ fn what_is_no_video_is_called_by_its_name() {
     ));
     let [png, sound] = [png, sound].map(|path| fs::read(path).expect("a file"));
     let kinds: [(&[u8], &str); 9] = [
-        (
-            b"<!DOCTYPE html><html><body>unavailable</body></html>\n",
-            "an HTML page, not a video",
-        ),
+        (b"<!DOCTYPE html><html><body>unavailable</body></html>\n", "an HTML page, not a video"),
         (b"<?xml version='1.0'?><Error/>", "an XML file, not a video"),
         (b"{\"message\": \"not found\"}", "a JSON file, not a video"),
         (b"404\n", "a text file, not a video"),
@@ -118,10 +97,7 @@ fn what_is_no_video_is_called_by_its_name() {
         assert!(said.contains("clip.mp4"), "{said}");
         assert!(!said.contains("plug-in"), "{said}");
     }
-    refused(
-        &attack(folder.at(""), folder.at("o.mp4"), &[]),
-        "found a folder",
-    );
+    refused(&attack(folder.at(""), folder.at("o.mp4"), &[]), "found a folder");
 }
 
 /// Most containers do not say how many frames there should be. Their times do.
@@ -148,8 +124,5 @@ fn a_pipe_is_not_waited_for() {
     let pipe = folder.at("pipe.mp4");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.expect("mkfifo").success());
-    refused(
-        &attack(&pipe, folder.at("o.mp4"), &[]),
-        "a device or a pipe",
-    );
+    refused(&attack(&pipe, folder.at("o.mp4"), &[]), "a device or a pipe");
 }

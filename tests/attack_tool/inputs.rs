@@ -23,11 +23,7 @@ fn gets_through(folder: &Folder, clip: &Path, frames: usize, words: &str) {
 fn formats_that_the_element_or_the_encoder_does_not_take_are_converted_and_that_is_said() {
     let folder = folder();
     let formats = [
-        (
-            "format=I420_10LE",
-            "x264enc ! matroskamux",
-            "from I420_10LE to I420",
-        ),
+        ("format=I420_10LE", "x264enc ! matroskamux", "from I420_10LE to I420"),
         ("format=YUY2", "avimux", "from YUY2 to Y42B"),
         ("format=UYVY", "matroskamux", "from UYVY to Y42B"),
         ("format=BGR", "avimux", "from BGR to Y444"),
@@ -80,19 +76,14 @@ fn timed(folder: &Folder, times: &[u64]) -> PathBuf {
 #[test]
 fn frames_at_any_times_are_all_shown() {
     let folder = folder();
-    let uneven: Vec<u64> = (0..30)
-        .map(|n| n * 40 + 17 * (n % 3) + 400 * (n / 27))
-        .collect();
+    let uneven: Vec<u64> = (0..30).map(|n| n * 40 + 17 * (n % 3) + 400 * (n / 27)).collect();
     let clip = timed(&folder, &uneven);
     let out = folder.at("o.mp4");
     let said = done(&attack(&clip, &out, &[]));
     assert!(!said.contains("rate varies"), "MP4 keeps times: {said}");
     assert_eq!(sizes(&out).len(), 30);
     let said = done(&attack(&clip, folder.at("o.avi"), &[]));
-    assert!(
-        said.contains("the frame rate varies, which avimux does not take"),
-        "{said}"
-    );
+    assert!(said.contains("the frame rate varies, which avimux does not take"), "{said}");
     assert_eq!(sizes(&folder.at("o.avi")).len(), 30);
 }
 
@@ -130,24 +121,9 @@ fn frames_are_turned_as_their_file_says() {
     let folder = folder();
     let clip = folder.mp4("phone.mp4");
     let [zero, one, minus] = [0u32, 0x1_0000, 0xffff_0000].map(u32::to_be_bytes);
-    let quarter = [
-        zero,
-        one,
-        zero,
-        minus,
-        zero,
-        zero,
-        [0, 80, 0, 0],
-        zero,
-        [0x40, 0, 0, 0],
-    ];
+    let quarter = [zero, one, zero, minus, zero, zero, [0, 80, 0, 0], zero, [0x40, 0, 0, 0]];
     patch(&clip, b"tkhd", 44, &quarter.concat());
-    gets_through(
-        &folder,
-        &clip,
-        FRAMES,
-        "orientation tag says (rotate-90): 96x80 became 80x96",
-    );
+    gets_through(&folder, &clip, FRAMES, "orientation tag says (rotate-90): 96x80 became 80x96");
     assert_eq!(sizes(&folder.at("o.mp4"))[0], (80, 96));
 }
 
@@ -163,12 +139,7 @@ fn sizes_may_change_in_mid_stream() {
     fs::write(&clip, parts.concat()).expect("a stream");
     let expected = [[(160, 120); FRAMES], [(96, 80); FRAMES]].concat();
     let [picture, page] = ["p.png", "p.html"].map(|name| folder.at(name));
-    let shown = [
-        "--picture",
-        picture.to_str().expect("UTF-8"),
-        "--page",
-        page.to_str().expect("UTF-8"),
-    ];
+    let shown = ["--picture", picture.to_str().expect("UTF-8"), "--page", page.to_str().expect("UTF-8")];
     for name in ["o.mp4", "o.avi", "o.mkv", "o.ts"] {
         let said = done(&attack(&clip, folder.at(name), &shown));
         assert!(said.contains("change in size"), "{said}");
@@ -184,12 +155,7 @@ fn any_name_will_do() {
     let folder = folder();
     let clip = folder.mp4("in.mp4");
     let strange = std::ffi::OsStr::from_bytes(b"gr\xfc\xdfe.mp4");
-    for name in [
-        " a b.mp4".as_ref(),
-        "50%d \"it's\" !.mp4".as_ref(),
-        "-x.mp4".as_ref(),
-        strange,
-    ] {
+    for name in [" a b.mp4".as_ref(), "50%d \"it's\" !.mp4".as_ref(), "-x.mp4".as_ref(), strange] {
         let place = folder.at(name);
         fs::copy(&clip, &place).expect("a clip");
         let out = folder.at("o.mp4");

@@ -29,25 +29,12 @@ fn an_output_is_never_the_input_the_model_or_another_output() {
     for option in ["--report", "--picture", "--page"] {
         for place in [&input, &model, &sidecar, &out, &folder.at("link.mp4")] {
             let option = [option, place.to_str().expect("UTF-8")];
-            refused(
-                &attack(&input, &out, &[with_model, option].concat()),
-                "found the same one",
-            );
+            refused(&attack(&input, &out, &[with_model, option].concat()), "found the same one");
         }
     }
     let report = format!("report-location={} max-iterations=1", input.display());
-    refused(
-        &attack(&input, &out, &["--properties", &report]),
-        "found the same one",
-    );
-    refused(
-        &attack(
-            &input,
-            &model,
-            &[&with_model[..], &["--muxer", "mp4mux"]].concat(),
-        ),
-        "found the same one",
-    );
+    refused(&attack(&input, &out, &["--properties", &report]), "found the same one");
+    refused(&attack(&input, &model, &[&with_model[..], &["--muxer", "mp4mux"]].concat()), "found the same one");
     assert_eq!(fs::read(&input).expect("a clip"), before);
     assert_eq!(fs::metadata(&model).expect("a model").len(), size);
     assert_eq!(folder.names(), ["hard.mp4", "in.mp4", "link.mp4", "m.pt"]);
@@ -70,18 +57,10 @@ fn a_run_that_fails_leaves_older_files_as_they_were() {
         (&missing, &[], "nothing.mp4"),
         (&html, &[], "HTML page"),
         (&input, &["--codec", "jpegencc ! jpegdec"], "jpegencc"),
-        (
-            &input,
-            &["--codec", "videoscale ! video/x-raw,width=16"],
-            "--codec",
-        ),
+        (&input, &["--codec", "videoscale ! video/x-raw,width=16"], "--codec"),
         (&input, &["--picture", "/nowhere/p.png"], "/nowhere/p.png"),
         (&input, &["--encoder", "x264encc"], "x264encc"),
-        (
-            &input,
-            &["--encoder", "x264enc ! fakesink"],
-            "x264enc ! fakesink",
-        ),
+        (&input, &["--encoder", "x264enc ! fakesink"], "x264enc ! fakesink"),
         (&input, &["--label", "no such label"], "no such label"),
     ];
     for (input, more, words) in tries {
@@ -94,10 +73,7 @@ fn a_run_that_fails_leaves_older_files_as_they_were() {
         assert_eq!(folder.names(), before, "{words}");
     }
     refused(&attack(&input, folder.at("none/o.mp4"), &[]), "none/o.mp4");
-    refused(
-        &attack(&input, folder.at(""), &["--muxer", "mp4mux"]),
-        "found the folder",
-    );
+    refused(&attack(&input, folder.at(""), &["--muxer", "mp4mux"]), "found the folder");
 }
 
 /// A run with many windows, of which one is done.
@@ -112,15 +88,9 @@ fn running(folder: &Folder) -> Child {
     let mut process = command.spawn().expect("the tool");
     let lines = BufReader::new(process.stdout.take().expect("its output")).lines();
     let mut lines = lines.map_while(Result::ok);
-    assert!(lines
-        .next()
-        .expect("a heading")
-        .contains("clean -> attacked"));
+    assert!(lines.next().expect("a heading").contains("clean -> attacked"));
     assert!(lines.next().expect("a window").contains("->"));
-    assert!(
-        process.try_wait().expect("a process").is_none(),
-        "all at once"
-    );
+    assert!(process.try_wait().expect("a process").is_none(), "all at once");
     process
 }
 
@@ -137,10 +107,7 @@ fn windows_are_shown_as_they_happen_and_ctrl_c_leaves_no_trace() {
         signal(&process, number);
         assert_eq!(process.wait().expect("an end").code(), Some(130));
         assert_eq!(folder.names(), ["in.mp4", "out.mp4"]);
-        assert_eq!(
-            fs::read(folder.at("out.mp4")).expect("an older file"),
-            b"old"
-        );
+        assert_eq!(fs::read(folder.at("out.mp4")).expect("an older file"), b"old");
     }
 }
 
@@ -150,20 +117,10 @@ fn what_a_killed_run_leaves_goes_with_the_next() {
     let mut process = running(&folder);
     signal(&process, libc::SIGKILL);
     process.wait().expect("an end");
-    assert_eq!(
-        fs::read(folder.at("out.mp4")).expect("an older file"),
-        b"old"
-    );
+    assert_eq!(fs::read(folder.at("out.mp4")).expect("an older file"), b"old");
     assert!(folder.names().len() > 2, "a part is left");
     let short = folder.mp4("short.mp4");
     let report = folder.at("r.jsonl");
-    done(&attack(
-        short,
-        folder.at("out.mp4"),
-        &["--report", report.to_str().expect("UTF-8")],
-    ));
-    assert_eq!(
-        folder.names(),
-        ["in.mp4", "out.mp4", "r.jsonl", "short.mp4"]
-    );
+    done(&attack(short, folder.at("out.mp4"), &["--report", report.to_str().expect("UTF-8")]));
+    assert_eq!(folder.names(), ["in.mp4", "out.mp4", "r.jsonl", "short.mp4"]);
 }

@@ -102,8 +102,7 @@ pub fn said(output: &Output) -> String {
 
 /// Width and height of each frame.
 pub fn sizes(path: &Path) -> Vec<(i32, i32)> {
-    let pipeline =
-        gst::parse::launch("filesrc name=file ! decodebin ! appsink name=end sync=false");
+    let pipeline = gst::parse::launch("filesrc name=file ! decodebin ! appsink name=end sync=false");
     let pipeline = pipeline.expect("a pipeline").downcast::<gst::Pipeline>();
     let pipeline = pipeline.expect("a pipeline");
     let file = pipeline.by_name("file").expect("a source");

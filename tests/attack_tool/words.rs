@@ -12,47 +12,23 @@ fn what_is_misspelt_is_named() {
     let folder = folder();
     let clip = folder.mp4("in.mp4");
     let tries: [(&[&str], &str); 11] = [
-        (
-            &["--properties", "max-iteration=3"],
-            "no property \"max-iteration\" in element \"sparseadv\"",
-        ),
+        (&["--properties", "max-iteration=3"], "no property \"max-iteration\" in element \"sparseadv\""),
         (&["--properties", "max-iterations=abc"], "max-iterations"),
         (&["--properties", "keyframes=gradiant"], "gradiant"),
         (&["--properties", "stride=-3"], "stride"),
-        (
-            &["--properties", "patience=3 window-size=100000"],
-            "the property window-size within its range",
-        ),
+        (&["--properties", "patience=3 window-size=100000"], "the property window-size within its range"),
         (&["--properties", "model=a.pt"], "by --model"),
-        (
-            &["--label", "walk", "--target-label", "walk"],
-            "nothing to attack",
-        ),
-        (
-            &["--encoder", "x264enc bitrat=3"],
-            "no property \"bitrat\" in element \"x264enc\"",
-        ),
-        (
-            &["--muxer", "mp4mux fasttart=1"],
-            "no property \"fasttart\" in element \"mp4mux\"",
-        ),
+        (&["--label", "walk", "--target-label", "walk"], "nothing to attack"),
+        (&["--encoder", "x264enc bitrat=3"], "no property \"bitrat\" in element \"x264enc\""),
+        (&["--muxer", "mp4mux fasttart=1"], "no property \"fasttart\" in element \"mp4mux\""),
         (&["--properties", "! fakesink"], "properties of sparseadv"),
-        (
-            &["--page", "p.html", "--codec", "jpegenc qualit=3 ! jpegdec"],
-            "no property \"qualit\"",
-        ),
+        (&["--page", "p.html", "--codec", "jpegenc qualit=3 ! jpegdec"], "no property \"qualit\""),
     ];
     for (more, words) in tries {
         let said = refused(&attack(&clip, folder.at("o.mp4"), more), words);
-        assert!(
-            !said.contains("registry") && !said.contains("nstall"),
-            "{said}"
-        );
+        assert!(!said.contains("registry") && !said.contains("nstall"), "{said}");
     }
-    let said = refused(
-        &attack(&clip, folder.at("o.mp4"), &["--encoder", "x266enc"]),
-        "x266enc",
-    );
+    let said = refused(&attack(&clip, folder.at("o.mp4"), &["--encoder", "x266enc"]), "x266enc");
     assert!(said.contains("nstall"), "{said}");
     let lone = ["--codec", "jpegenc ! jpegdec"];
     refused(&attack(&clip, folder.at("o.mp4"), &lone), "--page");
@@ -63,34 +39,17 @@ fn flags_are_properties() {
     let folder = folder();
     let clip = folder.mp4("in.mp4");
     let report = folder.at("r.jsonl");
-    let more = [
-        "--report",
-        report.to_str().expect("UTF-8"),
-        "--label",
-        "walk",
-        "--device",
-        "cpu",
-    ];
+    let more = ["--report", report.to_str().expect("UTF-8"), "--label", "walk", "--device", "cpu"];
     let said = done(&attack(&clip, folder.at("o.mp4"), &more));
-    assert!(
-        said.contains(&format!("wrote {}", report.display())),
-        "{said}"
-    );
+    assert!(said.contains(&format!("wrote {}", report.display())), "{said}");
     let lines = fs::read_to_string(&report).expect("a report");
     let walk = lines.lines().all(|line| {
         let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
         line["label"].is_u64() && line["clean_label_name"].is_string()
     });
     assert!(walk && lines.lines().count() == 2, "{lines}");
-    let said = done(&attack(
-        &clip,
-        folder.at("o.mp4"),
-        &["--properties", "enabled=false max-iterations=1"],
-    ));
-    assert!(
-        said.contains("Nothing was attacked: enabled=false"),
-        "{said}"
-    );
+    let said = done(&attack(&clip, folder.at("o.mp4"), &["--properties", "enabled=false max-iterations=1"]));
+    assert!(said.contains("Nothing was attacked: enabled=false"), "{said}");
 }
 
 #[test]
@@ -118,8 +77,5 @@ fn the_version_is_that_of_everything_that_runs() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
     let output = command.arg("--version").output().expect("the tool");
     let said = done(&output);
-    assert!(
-        said.contains("libtorch ") && said.contains("GStreamer "),
-        "{said}"
-    );
+    assert!(said.contains("libtorch ") && said.contains("GStreamer "), "{said}");
 }

@@ -5,9 +5,7 @@
 use tch::{Kind, Tensor};
 
 use crate::common::guarded;
-use crate::common::models::{
-    edit_code, plain_metadata, traced_with, weights, ModelFile, CLASSES, SIDE,
-};
+use crate::common::models::{CLASSES, ModelFile, SIDE, edit_code, plain_metadata, traced_with, weights};
 use crate::{linear, plain, refused};
 
 const N: i64 = SIDE as i64;
@@ -35,15 +33,11 @@ fn inputs_of_other_conventions() {
         };
         let six = of(&[1, 1, 3, 4, N, N], Kind::Float, |x| net(&x.select(1, 0)));
         refused(&six, &[], &["refuses its input", "six axes", "wrap it"]);
-        let last = of(&[1, 4, N, N, 3], Kind::Float, |x| {
-            net(&x.permute([0, 4, 1, 2, 3]))
-        });
+        let last = of(&[1, 4, N, N, 3], Kind::Float, |x| net(&x.permute([0, 4, 1, 2, 3])));
         refused(&last, &[], &["channels last", "wrap it"]);
         let swapped = of(&[1, 4, 3, N, N], Kind::Float, |x| net(&x.transpose(1, 2)));
         refused(&swapped, &[], &["[1, 4, 3, 16, 16]", "layout", "BTCHW"]);
-        let bytes = of(&[1, 3, 4, N, N], Kind::Uint8, |x| {
-            net(&(x.bitwise_not().to_kind(Kind::Float) / 255.0))
-        });
+        let bytes = of(&[1, 3, 4, N, N], Kind::Uint8, |x| net(&(x.bitwise_not().to_kind(Kind::Float) / 255.0)));
         refused(&bytes, &[], &["bytes (uint8)", "no gradient"]);
     });
 }
@@ -52,14 +46,10 @@ fn inputs_of_other_conventions() {
 fn other_numbers_on_the_axes() {
     guarded(60, || {
         let m = matrix(Kind::Float);
-        let batch = of(&[8, 3, 4, N, N], Kind::Float, |x| {
-            x.reshape([8, -1]).matmul(&m)
-        });
+        let batch = of(&[8, 3, 4, N, N], Kind::Float, |x| x.reshape([8, -1]).matmul(&m));
         refused(&batch, &[], &["batches of 8", "batch of 1"]);
         let wide = weights(3, &[2 * LEN, CLASSES as i64], 0.1);
-        let frames = of(&[1, 3, 8, N, N], Kind::Float, |x| {
-            x.flatten(1, -1).matmul(&wide)
-        });
+        let frames = of(&[1, 3, 8, N, N], Kind::Float, |x| x.flatten(1, -1).matmul(&wide));
         refused(&frames, &[], &["windows of 8 frames", "window-size"]);
     });
 }
@@ -69,9 +59,7 @@ fn other_arguments() {
     guarded(60, || {
         let input = weights(9, &[1, 3, 4, N, N], 0.5) + 0.5;
         let m = matrix(Kind::Float);
-        let two = traced_with(&[input.shallow_clone(), input], |x| {
-            vec![(&x[0] * &x[1]).flatten(1, -1).matmul(&m)]
-        });
+        let two = traced_with(&[input.shallow_clone(), input], |x| vec![(&x[0] * &x[1]).flatten(1, -1).matmul(&m)]);
         refused(&plain(two), &[], &["number of arguments", "takes one clip"]);
     });
 }
@@ -103,9 +91,7 @@ fn random_models_and_models_with_a_memory() {
         }));
         refused(&random, &[], &words);
         // On black the product is zero whatever is dropped.
-        let elsewhere = plain(linear(|logits, x| {
-            vec![logits + x.dropout(0.5, true).flatten(1, -1).narrow(1, 0, 4)]
-        }));
+        let elsewhere = plain(linear(|logits, x| vec![logits + x.dropout(0.5, true).flatten(1, -1).narrow(1, 0, 4)]));
         refused(&elsewhere, &[], &words);
         // Counts its passes, and differs from the third on.
         let passes = Tensor::zeros([1], (Kind::Float, tch::Device::Cpu));
@@ -121,9 +107,7 @@ fn random_models_and_models_with_a_memory() {
 #[test]
 fn quantized_models() {
     guarded(60, || {
-        let model = plain(linear(|logits, _| {
-            vec![logits.quantize_per_tensor(0.1, 0, Kind::QInt8).dequantize()]
-        }));
+        let model = plain(linear(|logits, _| vec![logits.quantize_per_tensor(0.1, 0, Kind::QInt8).dequantize()]));
         refused(&model, &[], &["quantized", "before it was quantized"]);
     });
 }

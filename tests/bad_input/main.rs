@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Whatever is wrong with a model, a property or a stream becomes an error message that says what was expected, what was found and what to
-//! do. Nothing panics, hangs or takes the process along, and what was put right works.
+//! Whatever is wrong with a model, a property or a stream becomes an error message that says what was expected, what
+//! was found and what to do. Nothing panics, hangs or takes the process along, and what was put right works.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -16,10 +16,11 @@ use gst::prelude::*;
 use tch::Tensor;
 
 use common::frames::{frame, rgb};
-use common::models::{good, plain_metadata, traced, weights, Good, ModelFile, CLASSES, SIDE};
+use common::models::{CLASSES, Good, ModelFile, SIDE, good, plain_metadata, traced, weights};
 use common::rig::Rig;
 
-/// Has the element refuse to start, and its message contain all of `words`; then shows that it starts with all put right. Returns the message.
+/// Has the element refuse to start, and its message contain all of `words`; then shows that it starts with all put
+/// right. Returns the message.
 fn refused(model: &ModelFile, properties: &[(&str, &str)], words: &[&str]) -> String {
     let rig = Rig::idle(model, properties);
     refused_by(&rig, words)
@@ -54,10 +55,7 @@ fn refused_by(rig: &Rig, words: &[&str]) -> String {
 fn tells(message: &str, words: &[&str]) {
     let text = message.to_lowercase();
     for word in words {
-        assert!(
-            text.contains(&word.to_lowercase()),
-            "nothing of {word:?} in: {message}"
-        );
+        assert!(text.contains(&word.to_lowercase()), "nothing of {word:?} in: {message}");
     }
     assert!(!text.contains("panic"), "{message}");
 }

@@ -4,7 +4,7 @@
 
 use crate::common::frames::{frame, rgb};
 use crate::common::guarded;
-use crate::common::models::{good, Good};
+use crate::common::models::{Good, good};
 use crate::common::rig::Rig;
 use crate::{linear, plain, refused, refused_by};
 
@@ -12,10 +12,7 @@ use crate::{linear, plain, refused, refused_by};
 fn no_model() {
     guarded(60, || {
         let rig = Rig::build(None, &[], None);
-        refused_by(
-            &rig,
-            &["expected", "model property", "found none", "set model="],
-        );
+        refused_by(&rig, &["expected", "model property", "found none", "set model="]);
     });
 }
 
@@ -30,11 +27,7 @@ fn labels_that_are_none() {
             refused(&model, &[(property, "swim")], &words);
         }
         let nameless = plain(linear(|logits, _| vec![logits]));
-        refused(
-            &nameless,
-            &[("label", "walk")],
-            &["expected", "names no labels", "found walk"],
-        );
+        refused(&nameless, &[("label", "walk")], &["expected", "names no labels", "found walk"]);
     });
 }
 
@@ -42,32 +35,12 @@ fn labels_that_are_none() {
 fn keyframes_that_are_none() {
     guarded(60, || {
         let model = good(Good::default());
-        for keyframes in [
-            "best",
-            "fixed:0",
-            "fixed:many",
-            "all:3",
-            "gradient:sideways",
-            "1,-2",
-            "",
-        ] {
-            let words = [
-                "keyframes property",
-                "expected",
-                "gradient:features",
-                "found",
-                keyframes,
-            ];
+        for keyframes in ["best", "fixed:0", "fixed:many", "all:3", "gradient:sideways", "1,-2", ""] {
+            let words = ["keyframes property", "expected", "gradient:features", "found", keyframes];
             refused(&model, &[("keyframes", keyframes)], &words);
         }
         for (keyframes, found) in [("0,4", "4"), ("fixed:5", "5"), ("random:9", "9")] {
-            let words = [
-                "keyframes property",
-                "at most",
-                "window of 4",
-                "found",
-                found,
-            ];
+            let words = ["keyframes property", "at most", "window of 4", "found", found];
             refused(&model, &[("keyframes", keyframes)], &words);
         }
     });
@@ -78,13 +51,7 @@ fn a_report_that_cannot_be_written() {
     guarded(60, || {
         let model = good(Good::default());
         let nowhere = model.beside("missing/report.jsonl");
-        let words = [
-            "expected",
-            "report-location",
-            "missing",
-            "no such file",
-            "another place",
-        ];
+        let words = ["expected", "report-location", "missing", "no such file", "another place"];
         refused(&model, &[("report-location", &nowhere)], &words);
         // A disk that fills up is no reason to stop a stream.
         let rig = Rig::new(&model, &[("report-location", "/dev/full")]);
@@ -93,13 +60,9 @@ fn a_report_that_cannot_be_written() {
         rig.finish();
         assert_eq!(rig.buffers().len(), 9);
         let messages = rig.messages();
-        let warnings = messages
-            .iter()
-            .filter(|m| m.type_() == gst::MessageType::Warning);
+        let warnings = messages.iter().filter(|m| m.type_() == gst::MessageType::Warning);
         assert_eq!(warnings.count(), 1);
-        assert!(!messages
-            .iter()
-            .any(|m| m.type_() == gst::MessageType::Error));
+        assert!(!messages.iter().any(|m| m.type_() == gst::MessageType::Error));
     });
 }
 
@@ -107,12 +70,7 @@ fn a_report_that_cannot_be_written() {
 fn devices_that_are_not_there() {
     guarded(60, || {
         let model = good(Good::default());
-        let words = [
-            "expected a device",
-            "auto, cpu, cuda",
-            "found gpu",
-            "device property",
-        ];
+        let words = ["expected a device", "auto, cpu, cuda", "found gpu", "device property"];
         refused(&model, &[("device", "gpu")], &words);
         let words = ["expected the device cuda:99", "found", "use device=auto"];
         refused(&model, &[("device", "cuda:99")], &words);

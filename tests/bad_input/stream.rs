@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use crate::common::frames::{bytes, frame, info, rgb};
 use crate::common::guarded;
-use crate::common::models::{good, Good};
+use crate::common::models::{Good, good};
 use crate::common::rig::Rig;
 use crate::{linear, plain, tells};
 
@@ -48,10 +48,7 @@ fn fails_on_the_way(wrap: impl Fn(Tensor, &Tensor) -> Vec<Tensor>, words: &[&str
 fn not_a_number_on_the_way() {
     guarded(60, || {
         let log = |logits: Tensor, x: &Tensor| vec![logits + (-x.mean(Kind::Float) + 0.8).log()];
-        fails_on_the_way(
-            log,
-            &["not finite", "expected 4 numbers", "nan", "metadata"],
-        );
+        fails_on_the_way(log, &["not finite", "expected 4 numbers", "nan", "metadata"]);
     });
 }
 
@@ -77,10 +74,7 @@ fn frames_smaller_than_the_caps_say() {
         assert_eq!(rig.push(small), Err(gst::FlowError::Error));
         let errors = rig.errors();
         assert_eq!(errors.len(), 1);
-        tells(
-            &errors[0],
-            &["expected", "768 bytes", "caps", "found 10 bytes"],
-        );
+        tells(&errors[0], &["expected", "768 bytes", "caps", "found 10 bytes"]);
         // What came before is not lost for it.
         rig.finish();
         assert_eq!(rig.buffers().len(), 1);
@@ -92,11 +86,9 @@ fn formats_that_are_not_taken() {
     guarded(60, || {
         use gst_video::VideoFormat;
         let model = good(Good::default());
-        for wrong in [
-            info(VideoFormat::Rgb, 8, 8),
-            info(VideoFormat::I420, 64, 15),
-            info(VideoFormat::P01010le, 32, 32),
-        ] {
+        for wrong in
+            [info(VideoFormat::Rgb, 8, 8), info(VideoFormat::I420, 64, 15), info(VideoFormat::P01010le, 32, 32)]
+        {
             let rig = Rig::new(&model, &[]);
             let caps = wrong.to_caps().expect("caps");
             let sink = rig.element.static_pad("sink").expect("a pad");

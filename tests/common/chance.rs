@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What property tests draw. `cargo test` draws the same cases every time, so that it gives the same answer every time. Other cases are
-//! drawn with `SPARSEADV_ROUNDS=N`: N times as many, from a seed that a failure names. `PROPTEST_RNG_SEED` repeats it.
+//! What property tests draw. `cargo test` draws the same cases every time, so that it gives the same answer every time.
+//! Other cases are drawn with `SPARSEADV_ROUNDS=N`: N times as many, from a seed that a failure names.
+//! `PROPTEST_RNG_SEED` repeats it.
 
 use proptest::test_runner::{Config, RngSeed};
 
@@ -10,9 +11,9 @@ pub fn cases(cases: u32) -> Config {
     let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
     let rounds = number("SPARSEADV_ROUNDS");
     let seed = number("PROPTEST_RNG_SEED").unwrap_or_else(|| match rounds {
-        Some(_) => std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(1, |now| now.as_nanos() as u64),
+        Some(_) => {
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64)
+        }
         None => 10,
     });
     if rounds.is_some() {

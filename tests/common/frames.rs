@@ -21,13 +21,11 @@ pub fn rgb() -> VideoInfo {
 
 /// Frame `index` of a stream: a moving texture in mid tones over noise, with time stamps.
 pub fn frame(info: &VideoInfo, index: u64) -> gst::Buffer {
-    stamped(
-        gst::Buffer::from_mut_slice(texture(info.size(), index)),
-        index,
-    )
+    stamped(gst::Buffer::from_mut_slice(texture(info.size(), index)), index)
 }
 
-/// The same with every row `pad` bytes longer than it has to be, and some bytes before each plane, as a video meta says.
+/// The same with every row `pad` bytes longer than it has to be, and some bytes before each plane, as a video meta
+/// says.
 pub fn padded_frame(info: &VideoInfo, index: u64, pad: usize) -> gst::Buffer {
     let planes = info.n_planes() as usize;
     let mut offset = Vec::new();
@@ -58,9 +56,7 @@ fn texture(size: usize, index: u64) -> Vec<u8> {
     let mut noise = Noise::new(1000 + index);
     let tone = |i: usize| 96.0 + 40.0 * ((i as f32 / 9.0 + index as f32 * 0.7).sin());
     let grain = |noise: &mut Noise| noise.unit() * 40.0;
-    (0..size)
-        .map(|i| (tone(i) + grain(&mut noise)) as u8)
-        .collect()
+    (0..size).map(|i| (tone(i) + grain(&mut noise)) as u8).collect()
 }
 
 /// Time stamps, offsets and flags that differ from frame to frame.
@@ -92,10 +88,11 @@ fn plane_rows(info: &VideoInfo, plane: usize) -> usize {
     format.scale_height(component as u8, info.height()) as usize
 }
 
-/// Which bytes of a buffer hold colour: all that an attack may change. Alpha, filling bytes and the padding of rows are not among them.
-pub fn colour_bytes(info: &VideoInfo, buffer: &gst::BufferRef) -> Vec<bool> {
+/// Which bytes of a buffer hold color: all that an attack may change. Alpha, filling bytes and the padding of rows are
+/// not among them.
+pub fn color_bytes(info: &VideoInfo, buffer: &gst::BufferRef) -> Vec<bool> {
     let format = info.format_info();
-    let mut colour = vec![false; buffer.size()];
+    let mut color = vec![false; buffer.size()];
     let meta = buffer.meta::<gst_video::VideoMeta>();
     let (offset, stride) = match &meta {
         Some(meta) => (meta.offset().to_vec(), meta.stride().to_vec()),
@@ -109,9 +106,9 @@ pub fn colour_bytes(info: &VideoInfo, buffer: &gst::BufferRef) -> Vec<bool> {
             for x in 0..width {
                 let at = offset[plane] + y * stride[plane] as usize;
                 let at = at + format.poffset()[c] as usize;
-                colour[at + x * format.pixel_stride()[c] as usize] = true;
+                color[at + x * format.pixel_stride()[c] as usize] = true;
             }
         }
     }
-    colour
+    color
 }

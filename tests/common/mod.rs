@@ -12,8 +12,8 @@ pub mod oracle;
 pub mod pipeline;
 pub mod rig;
 
-use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::sync::Once;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// GStreamer with the element in it.

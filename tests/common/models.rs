@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Tiny TorchScript classifiers, traced and saved when a test asks for one: no model file has to lie in the repository, and each way in
-//! which a model can be wrong is one closure.
+//! Tiny TorchScript classifiers, traced and saved when a test asks for one: no model file has to lie in the repository,
+//! and each way in which a model can be wrong is one closure.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use tch::{CModule, Kind, Tensor};
 use tempfile::TempDir;
 
@@ -38,28 +38,19 @@ pub struct Good {
 
 impl Default for Good {
     fn default() -> Self {
-        Self {
-            window: 4,
-            features: true,
-            btchw: false,
-            sidecar: false,
-            ballast: 0,
-        }
+        Self { window: 4, features: true, btchw: false, sidecar: false, ballast: 0 }
     }
 }
 
 /// A model as the elements load it.
 pub fn load(file: &ModelFile) -> gstsparseadv::model::Model {
     use gstsparseadv::model::{DeviceChoice, Model, Options};
-    let model = Model::load(&Options {
-        path: file.path.clone(),
-        device: DeviceChoice::Cpu,
-        window: None,
-    });
+    let model = Model::load(&Options { path: file.path.clone(), device: DeviceChoice::Cpu, window: None });
     model.expect("a model that fits")
 }
 
-/// A convolution a frame, a rectifier and a linear map: it gives every texture some label, and small changes give another.
+/// A convolution a frame, a rectifier and a linear map: it gives every texture some label, and small changes give
+/// another.
 pub fn good(variant: Good) -> ModelFile {
     let Good { window, btchw, .. } = variant;
     let convolution = weights(1, &[4, 3, 1, 3, 3], 1.0);
@@ -72,14 +63,7 @@ pub fn good(variant: Good) -> ModelFile {
             true => input.transpose(1, 2),
             false => input.shallow_clone(),
         };
-        let map = x.conv3d(
-            &convolution,
-            Some(&bias),
-            [1, 2, 2],
-            [0, 0, 0],
-            [1, 1, 1],
-            1,
-        );
+        let map = x.conv3d(&convolution, Some(&bias), [1, 2, 2], [0, 0, 0], [1, 1, 1], 1);
         let map = map.relu();
         let mut logits = map.flatten(1, -1).matmul(&linear);
         if variant.ballast > 0 {
@@ -108,11 +92,7 @@ pub fn good(variant: Good) -> ModelFile {
 }
 
 /// Traces `net` at the input of a window of `SIDE` x `SIDE` frames and saves it, without metadata.
-pub fn traced(
-    window: usize,
-    btchw: bool,
-    mut net: impl FnMut(&Tensor) -> Vec<Tensor>,
-) -> ModelFile {
+pub fn traced(window: usize, btchw: bool, mut net: impl FnMut(&Tensor) -> Vec<Tensor>) -> ModelFile {
     let (t, side) = (window as i64, SIDE as i64);
     let shape = match btchw {
         true => [1, t, 3, side, side],
@@ -121,11 +101,7 @@ pub fn traced(
     // Not all zero, or a traced branch of some operators would be a special one.
     let input = weights(9, &shape, 0.5) + 0.5;
     let file = traced_with(&[input], |inputs| net(&inputs[0]));
-    ModelFile {
-        window,
-        btchw,
-        ..file
-    }
+    ModelFile { window, btchw, ..file }
 }
 
 /// The same at any inputs, as models that do not keep to the contract have them.
@@ -148,16 +124,11 @@ pub fn traced_with(inputs: &[Tensor], mut net: impl FnMut(&[Tensor]) -> Vec<Tens
     if pair {
         return_a_tuple(&path);
     }
-    ModelFile {
-        dir,
-        path,
-        window: 4,
-        btchw: false,
-    }
+    ModelFile { dir, path, window: 4, btchw: false }
 }
 
-/// Libtorch's tracing knows no tuples. So the trace ends in an operator of two arguments, and the code in the archive, which is text, is
-/// made to return the arguments themselves.
+/// Libtorch's tracing knows no tuples. So the trace ends in an operator of two arguments, and the code in the archive,
+/// which is text, is made to return the arguments themselves.
 fn return_a_tuple(path: &Path) {
     edit_code(path, |code| {
         let code = code.replace("-> Tensor:", "-> Tuple[Tensor, Tensor]:");
@@ -247,7 +218,8 @@ impl ModelFile {
         path.join(name).to_str().expect("a path in UTF-8").into()
     }
 
-    /// The independent judge: what libtorch alone makes of frames of packed RGB, `SIDE` x `SIDE`. Shorter windows repeat the last frame.
+    /// The independent judge: what libtorch alone makes of frames of packed RGB, `SIDE` x `SIDE`. Shorter windows
+    /// repeat the last frame.
     pub fn logits(&self, frames: &[Vec<u8>]) -> Vec<f32> {
         let module = CModule::load(&self.path).expect("the model");
         let side = SIDE as i64;
@@ -289,9 +261,7 @@ pub fn weights(seed: u64, shape: &[i64], scale: f32) -> Tensor {
     let n: i64 = shape.iter().product();
     let mut noise = Noise::new(seed);
     let values: Vec<f32> = (0..n).map(|_| (noise.unit() * 2.0 - 1.0) * scale).collect();
-    Tensor::from_slice(&values)
-        .view(shape)
-        .set_requires_grad(false)
+    Tensor::from_slice(&values).view(shape).set_requires_grad(false)
 }
 
 /// SplitMix64: the same numbers in every run.

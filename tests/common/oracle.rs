@@ -90,10 +90,7 @@ pub fn real(report: &Value, key: &str) -> f64 {
 
 pub fn list(report: &Value, key: &str) -> Vec<usize> {
     let list = report[key].as_array().unwrap_or_else(|| panic!("{key}"));
-    list.iter()
-        .filter_map(Value::as_u64)
-        .map(|n| n as usize)
-        .collect()
+    list.iter().filter_map(Value::as_u64).map(|n| n as usize).collect()
 }
 
 /// Everything about a buffer but its bytes and metas.
@@ -101,31 +98,18 @@ pub fn header(b: &gst::BufferRef) -> String {
     // What the memory is like is no property of the frame.
     let flags = b.flags() - gst::BufferFlags::TAG_MEMORY;
     let (offset, end) = (b.offset(), b.offset_end());
-    format!(
-        "{:?} {:?} {:?} {offset} {end} {flags:?}",
-        b.pts(),
-        b.dts(),
-        b.duration()
-    )
+    format!("{:?} {:?} {:?} {offset} {end} {flags:?}", b.pts(), b.dts(), b.duration())
 }
 
 /// Checks what came out against what went in, and which frames were changed against metas, windows and reports.
-pub fn check_frames(
-    given: &[gst::Buffer],
-    came: &[gst::Buffer],
-    windows: &[Vec<usize>],
-    reports: &[Value],
-) {
+pub fn check_frames(given: &[gst::Buffer], came: &[gst::Buffer], windows: &[Vec<usize>], reports: &[Value]) {
     assert_eq!(came.len(), given.len(), "frames lost or made up");
     assert_eq!(reports.len(), windows.len(), "{windows:?}");
     let mut reported = vec![false; given.len()];
     for (window, report) in windows.iter().zip(reports) {
         assert_eq!(number(report, "frames") as usize, window.len());
         let first = &given[window[0]];
-        assert_eq!(
-            report["start_pts"].as_u64(),
-            first.pts().map(|t| t.nseconds())
-        );
+        assert_eq!(report["start_pts"].as_u64(), first.pts().map(|t| t.nseconds()));
         let keyframes = list(report, "keyframes");
         assert_eq!(number(report, "perturbed_frames") as usize, keyframes.len());
         for k in keyframes {
@@ -139,14 +123,8 @@ pub fn check_frames(
         assert_eq!(meta.is_some(), inside, "frame {i}: {meta:?}");
         let changed = bytes(a) != bytes(b);
         let claimed = meta.is_some_and(|m| m.keyframe);
-        assert_eq!(
-            changed, claimed,
-            "frame {i}: changed, but the meta disagrees"
-        );
-        assert_eq!(
-            changed, reported[i],
-            "frame {i}: changed, but the report disagrees"
-        );
+        assert_eq!(changed, claimed, "frame {i}: changed, but the meta disagrees");
+        assert_eq!(changed, reported[i], "frame {i}: changed, but the report disagrees");
         if !changed {
             let memory = |b: &gst::Buffer| b.peek_memory(0).as_ptr();
             assert_eq!(memory(a), memory(b), "frame {i} was copied for nothing");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One element between two pads that the test holds. Unlike a harness it notes buffers and events in one list, in the order in which they
-//! come out, and answers as a live source or a failing sink where a test wants one.
+//! One element between two pads that the test holds. Unlike a harness it notes buffers and events in one list, in the
+//! order in which they come out, and answers as a live source or a failing sink where a test wants one.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -57,11 +57,7 @@ impl Rig {
         rig
     }
 
-    pub fn build(
-        model: Option<&ModelFile>,
-        properties: &[(&str, &str)],
-        live: Option<gst::ClockTime>,
-    ) -> Self {
+    pub fn build(model: Option<&ModelFile>, properties: &[(&str, &str)], live: Option<gst::ClockTime>) -> Self {
         super::init();
         let element = gst::ElementFactory::make("sparseadv").build();
         let element = element.expect("the element");
@@ -73,12 +69,8 @@ impl Rig {
         }
         let bus = gst::Bus::new();
         element.set_bus(Some(&bus));
-        let record = Record {
-            out: Vec::new(),
-            times: Vec::new(),
-            buffers: 0,
-            answer: Box::new(|_| Ok(gst::FlowSuccess::Ok)),
-        };
+        let record =
+            Record { out: Vec::new(), times: Vec::new(), buffers: 0, answer: Box::new(|_| Ok(gst::FlowSuccess::Ok)) };
         let shared: Shared = Arc::new((Mutex::new(record), Condvar::new()));
         let src = gst::Pad::builder(gst::PadDirection::Src)
             .name("src")
@@ -135,13 +127,7 @@ impl Rig {
         pad("src").link(&sink).expect("a link");
         sink.set_active(true).expect("an active pad");
         src.set_active(true).expect("an active pad");
-        Self {
-            element,
-            bus,
-            src,
-            sink,
-            shared,
-        }
+        Self { element, bus, src, sink, shared }
     }
 
     pub fn play(&self) {
@@ -150,10 +136,7 @@ impl Rig {
     }
 
     /// Has the sink refuse buffers: `answer` gets the number of buffers before.
-    pub fn answer(
-        &self,
-        answer: impl Fn(usize) -> Result<gst::FlowSuccess, gst::FlowError> + Send + 'static,
-    ) {
+    pub fn answer(&self, answer: impl Fn(usize) -> Result<gst::FlowSuccess, gst::FlowError> + Send + 'static) {
         self.record().answer = Box::new(answer);
     }
 
@@ -196,10 +179,7 @@ impl Rig {
     /// Sends EOS and waits until it has come out.
     pub fn finish(&self) {
         assert!(self.event(gst::event::Eos::new()), "{:?}", self.errors());
-        self.wait_for(
-            "EOS",
-            |out| matches!(out.last(), Some(Out::Event(e)) if e.type_() == gst::EventType::Eos),
-        );
+        self.wait_for("EOS", |out| matches!(out.last(), Some(Out::Event(e)) if e.type_() == gst::EventType::Eos));
     }
 
     pub fn wait_for(&self, what: &str, holds: impl Fn(&[Out]) -> bool) {
@@ -208,12 +188,7 @@ impl Rig {
         while !holds(&record.out) {
             let left = limit.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "never came out: {what}");
-            record = self
-                .shared
-                .1
-                .wait_timeout(record, left)
-                .expect("the record")
-                .0;
+            record = self.shared.1.wait_timeout(record, left).expect("the record").0;
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Each clip that is named is converted, skipped or missing with the reason; nothing is written that the conversion did not make.
+//! Each clip that is named is converted, skipped or missing with the reason; nothing is written that the conversion did
+//! not make.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crate::common::guarded;
-use crate::data::{clip_rows, convert, converted, data, expect, files, refused, Data};
+use crate::data::{Data, clip_rows, convert, converted, data, expect, files, refused};
 
 /// The reports do not matter here.
 const QUICK: [&str; 2] = ["--properties", "max-iterations=1"];
@@ -25,14 +26,7 @@ fn copy(data: &Data, to: &Path) {
 
 fn status(tree: &Path) -> Vec<(String, String, String)> {
     let rows = clip_rows(tree).into_iter();
-    rows.map(|row| {
-        (
-            row["clip"].clone(),
-            row["status"].clone(),
-            row["reason"].clone(),
-        )
-    })
-    .collect()
+    rows.map(|row| (row["clip"].clone(), row["status"].clone(), row["reason"].clone())).collect()
 }
 
 #[test]
@@ -47,10 +41,7 @@ fn clips_that_cannot_be_had_are_rows_with_the_reason() {
         for (name, text) in [
             ("classInd.txt", "1 A\n2 Handstand\n"),
             ("trainlist01.txt", "A/v_A_g05_c01.avi 1\n"),
-            (
-                "testlist01.txt",
-                "A/v_A_g01_c01.avi\nA/v_A_g02_c01.avi\nHandstand/v_HandStand_g01_c01.avi\n",
-            ),
+            ("testlist01.txt", "A/v_A_g01_c01.avi\nA/v_A_g02_c01.avi\nHandstand/v_HandStand_g01_c01.avi\n"),
         ] {
             fs::write(lists.join(name), text).expect("a list");
         }
@@ -59,16 +50,10 @@ fn clips_that_cannot_be_had_are_rows_with_the_reason() {
         let output = quick(&set, &tree, &["--side", "test"]);
         expect(2, &output);
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            said.contains("missing A/v_A_g02_c01.avi: there is no such file"),
-            "{said}"
-        );
+        assert!(said.contains("missing A/v_A_g02_c01.avi: there is no such file"), "{said}");
         assert!(said.contains("split 1 in"), "{said}");
         let rows = status(&tree);
-        let short: Vec<(&str, &str)> = rows
-            .iter()
-            .map(|(c, s, _)| (c.as_str(), s.as_str()))
-            .collect();
+        let short: Vec<(&str, &str)> = rows.iter().map(|(c, s, _)| (c.as_str(), s.as_str())).collect();
         assert_eq!(
             short,
             [
@@ -79,20 +64,14 @@ fn clips_that_cannot_be_had_are_rows_with_the_reason() {
         );
         assert!(rows[1].2.contains("no such file"), "{rows:?}");
         // Lists name the converted files; other texts are the same bytes.
-        let copied =
-            |name: &str| fs::read(tree.join("ucfTrainTestlist").join(name)).expect("a copy");
+        let copied = |name: &str| fs::read(tree.join("ucfTrainTestlist").join(name)).expect("a copy");
         assert_eq!(copied("readme.txt"), latin);
         let test = String::from_utf8(copied("testlist01.txt")).expect("text");
-        assert!(
-            test.contains("HandStand/v_HandStand_g01_c01.avi\n"),
-            "{test}"
-        );
+        assert!(test.contains("HandStand/v_HandStand_g01_c01.avi\n"), "{test}");
         // What turns up is converted, and no longer missing.
         copy(&data, &set.join("A/v_A_g02_c01.avi"));
         expect(0, &quick(&set, &tree, &["--side", "test"]));
-        assert!(status(&tree)
-            .iter()
-            .all(|(_, status, _)| status == "converted"));
+        assert!(status(&tree).iter().all(|(_, status, _)| status == "converted"));
     });
 }
 
@@ -112,21 +91,12 @@ fn unusual_names_are_converted() {
         let output = quick(&set, &tree, &[]);
         expect(2, &output);
         let said = String::from_utf8_lossy(&output.stderr);
-        for words in [
-            "passed over walk/notes.txt",
-            "missing walk/link.avi: a link to gone",
-        ] {
+        for words in ["passed over walk/notes.txt", "missing walk/link.avi: a link to gone"] {
             assert!(said.contains(words), "{said}");
         }
-        let mut expected = [
-            "walk/A.avi",
-            "walk/a.avi",
-            "walk/a.mp4",
-            "walk/b\nc.avi",
-            "walk/caf%E9.avi",
-            &format!("walk/{long}"),
-        ]
-        .map(String::from);
+        let mut expected =
+            ["walk/A.avi", "walk/a.avi", "walk/a.mp4", "walk/b\nc.avi", "walk/caf%E9.avi", &format!("walk/{long}")]
+                .map(String::from);
         expected.sort();
         assert_eq!(converted(&tree), expected);
         let made = files(&tree.join("walk"));
@@ -146,21 +116,11 @@ fn what_somebody_else_put_there_stays() {
         fs::write(tree.join("walk/a_walk.avi"), "mine").expect("a file");
         let output = quick(&data.set(), &tree, &[]);
         expect(2, &output);
-        assert_eq!(
-            fs::read(tree.join("walk/a_walk.avi")).expect("a file"),
-            b"mine"
-        );
+        assert_eq!(fs::read(tree.join("walk/a_walk.avi")).expect("a file"), b"mine");
         let rows = status(&tree);
         assert_eq!(converted(&tree).len(), 3);
-        let reason = &rows
-            .iter()
-            .find(|(_, status, _)| status == "skipped")
-            .expect("one")
-            .2;
-        assert!(
-            reason.contains("was not made by this conversion"),
-            "{reason}"
-        );
+        let reason = &rows.iter().find(|(_, status, _)| status == "skipped").expect("one").2;
+        assert!(reason.contains("was not made by this conversion"), "{reason}");
     });
 }
 
@@ -181,10 +141,7 @@ fn places_where_something_would_be_lost_are_refused() {
         for (destination, words) in [
             (set.clone(), "another folder than the data set's own"),
             (link.clone(), "another folder than the data set's own"),
-            (
-                set.join("new/../../set"),
-                "another folder than the data set's own",
-            ),
+            (set.join("new/../../set"), "another folder than the data set's own"),
             (set.join("out"), "outside the data set"),
             (link.join("out/deeper"), "outside the data set"),
             (root.clone(), "does not have the data set in it"),

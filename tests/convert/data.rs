@@ -19,12 +19,7 @@ pub const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data")
 pub const PROPERTIES: &str = "keyframes=random:4 max-iterations=12 patience=1";
 /// Frames of a clip: a window and a half.
 pub const FRAMES: usize = 24;
-pub const CLIPS: [&str; 4] = [
-    "jack/a_jack.avi",
-    "jack/b_jack.avi",
-    "walk/a_walk.avi",
-    "walk/b_walk.avi",
-];
+pub const CLIPS: [&str; 4] = ["jack/a_jack.avi", "jack/b_jack.avi", "walk/a_walk.avi", "walk/b_walk.avi"];
 
 /// A set in plain class folders and its conversion that nothing disturbed.
 pub struct Data {
@@ -65,9 +60,7 @@ impl Data {
         self.undisturbed.get_or_init(|| {
             let tree = self.dir.path().join("undisturbed");
             expect(0, &convert(&self.set(), &tree, &[]));
-            let fooled = clip_rows(&tree)
-                .into_iter()
-                .map(|row| row["fooled"].clone());
+            let fooled = clip_rows(&tree).into_iter().map(|row| row["fooled"].clone());
             let fooled: Vec<String> = fooled.collect();
             assert_eq!(fooled.len(), CLIPS.len());
             // Else there would be little to compare.
@@ -158,8 +151,7 @@ pub fn records(tree: &Path) -> usize {
 pub fn children(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     let ids = processes.filter_map(|p| p.file_name().to_str()?.parse().ok());
-    ids.filter(|id| stat(*id).is_some_and(|(_, of)| of == parent))
-        .collect()
+    ids.filter(|id| stat(*id).is_some_and(|(_, of)| of == parent)).collect()
 }
 
 /// A process's state and its parent.
@@ -198,26 +190,18 @@ pub fn copy_tree(from: &Path, to: &Path) {
 
 /// Videos and whole manifests: all but the records, the times and the parts' manifests.
 pub fn product(tree: &Path) -> BTreeMap<String, Vec<u8>> {
-    let names = files(tree).into_iter().filter(|name| {
-        !name.starts_with(".sparseadv/") && !name.starts_with("timings") && !name.contains("-of-")
-    });
-    names
-        .map(|name| (name.clone(), fs::read(tree.join(name)).expect("a file")))
-        .collect()
+    let names = files(tree)
+        .into_iter()
+        .filter(|name| !name.starts_with(".sparseadv/") && !name.starts_with("timings") && !name.contains("-of-"));
+    names.map(|name| (name.clone(), fs::read(tree.join(name)).expect("a file"))).collect()
 }
 
 pub fn assert_same(tree: &Path, expected: &Path) {
     let (found, expected) = (product(tree), product(expected));
     let names = |product: &BTreeMap<String, Vec<u8>>| product.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&found), names(&expected));
-    for name in [
-        "manifest.jsonl",
-        "manifest-clips.csv",
-        "manifest-windows.csv",
-    ] {
-        let text = |product: &BTreeMap<String, Vec<u8>>| {
-            String::from_utf8(product[name].clone()).expect("text")
-        };
+    for name in ["manifest.jsonl", "manifest-clips.csv", "manifest-windows.csv"] {
+        let text = |product: &BTreeMap<String, Vec<u8>>| String::from_utf8(product[name].clone()).expect("text");
         assert_eq!(text(&found), text(&expected), "{name}");
     }
     for (name, bytes) in found {

@@ -12,12 +12,7 @@ use crate::data::{convert, converted, data, expect};
 
 /// The test clips of a set, as the tree that was made of it has them.
 fn held_out(tree: &Path, layout: dataset::Layout) -> Vec<String> {
-    let options = dataset::Options {
-        layout: None,
-        split: 1,
-        splits: None,
-        test_groups: Vec::new(),
-    };
+    let options = dataset::Options { layout: None, split: 1, splits: None, test_groups: Vec::new() };
     let set = dataset::open(tree, &options).expect("a set");
     assert_eq!(set.layout, layout);
     let clips = set.clips.iter().filter(|clip| clip.held_out);
@@ -45,11 +40,7 @@ fn ucf101() {
         let test = format!("{}\r\n{}\r\n", clip(jack, 1), clip(walk, 1));
         fs::create_dir_all(&lists).expect("a folder");
         let classes = format!("1 {jack}\r\n2 {walk}\r\n");
-        for (name, text) in [
-            ("classInd.txt", classes),
-            ("trainlist01.txt", train),
-            ("testlist01.txt", test),
-        ] {
+        for (name, text) in [("classInd.txt", classes), ("trainlist01.txt", train), ("testlist01.txt", test)] {
             fs::write(lists.join(name), text).expect("a list");
         }
         let wanted = [clip(jack, 1), clip(walk, 1)];

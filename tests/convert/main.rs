@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `gst-sparseadv convert` and `merge` as they are called: killed, in parts, on damaged files, on the sets' own layouts.
+//! `gst-sparseadv convert` and `merge` as they are called: killed, in parts, on damaged files, on the sets' own
+//! layouts.
 
 mod accounts;
 #[path = "../common/mod.rs"]
@@ -30,9 +31,7 @@ fn killed_and_called_again() {
         assert!(records(&tree) < CLIPS.len(), "nothing is left to do");
         assert_eq!(workers.len(), 1);
         // Nobody is left behind to write on. Without an init process the dead are not buried.
-        wait_until("the worker's end", || {
-            stat(workers[0]).is_none_or(|(state, _)| state == "Z")
-        });
+        wait_until("the worker's end", || stat(workers[0]).is_none_or(|(state, _)| state == "Z"));
         let first = tree.join("jack/a_jack.avi");
         let written = || {
             let data = fs::metadata(&first).expect("the first clip");
@@ -155,10 +154,7 @@ fn a_clip_that_takes_too_long_is_given_up() {
             assert!(reason.contains("longer than the 1 s allowed"), "{reason}");
         }
         let left = files(&tree);
-        assert!(
-            !left.iter().any(|name| name.contains("avi.part")),
-            "{left:?}"
-        );
+        assert!(!left.iter().any(|name| name.contains("avi.part")), "{left:?}");
     });
 }
 
@@ -170,25 +166,16 @@ fn damaged_videos_are_skipped() {
         encode(&frames("walk")[..8], &set.join("walk/short.avi"));
         let healthy = fs::read(data.clip("walk/a_walk.avi")).expect("a clip");
         let noise: Vec<u8> = (0..5000u32).map(|i| ((i * i * 31) >> 7) as u8).collect();
-        for (name, bytes) in [
-            ("cut", &healthy[..healthy.len() / 2]),
-            ("empty", &[]),
-            ("healthy", &healthy),
-            ("junk", &noise),
-        ] {
+        for (name, bytes) in
+            [("cut", &healthy[..healthy.len() / 2]), ("empty", &[]), ("healthy", &healthy), ("junk", &noise)]
+        {
             fs::write(set.join(format!("walk/{name}.avi")), bytes).expect("a clip");
         }
         let output = convert(&set, &tree, &[]);
         expect(2, &output);
-        let reasons: BTreeMap<String, String> = clip_rows(&tree)
-            .into_iter()
-            .map(|row| (row["clip"].clone(), row["reason"].clone()))
-            .collect();
-        let cut = format!(
-            "the file is cut off: expected {} bytes, found {}",
-            healthy.len(),
-            healthy.len() / 2
-        );
+        let reasons: BTreeMap<String, String> =
+            clip_rows(&tree).into_iter().map(|row| (row["clip"].clone(), row["reason"].clone())).collect();
+        let cut = format!("the file is cut off: expected {} bytes, found {}", healthy.len(), healthy.len() / 2);
         let expected = [
             ("cut", cut.as_str()),
             ("empty", "the file is empty"),
@@ -226,11 +213,7 @@ fn other_settings_are_refused() {
             refused(&output, value);
         }
         assert_same(&tree, data.undisturbed());
-        assert_eq!(
-            files(&tree).len(),
-            files(data.undisturbed()).len(),
-            "something new"
-        );
+        assert_eq!(files(&tree).len(), files(data.undisturbed()).len(), "something new");
     });
 }
 
@@ -259,22 +242,12 @@ fn wrong_calls_are_failures() {
 
 #[test]
 fn every_command_shows_an_example() {
-    for name in [
-        "attack",
-        "convert",
-        "merge",
-        "reproduce",
-        "report",
-        "inspect",
-    ] {
+    for name in ["attack", "convert", "merge", "reproduce", "report", "inspect"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
         let output = command.args([name, "--help"]).output().expect("help");
         expect(0, &output);
         let text = String::from_utf8_lossy(&output.stdout);
         let (_, example) = text.split_once("Example").unwrap_or_default();
-        assert!(
-            example.contains(&format!("gst-sparseadv {name} ")),
-            "{text}"
-        );
+        assert!(example.contains(&format!("gst-sparseadv {name} ")), "{text}");
     }
 }

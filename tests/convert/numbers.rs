@@ -36,9 +36,7 @@ fn elements(clip: &Path, properties: &str, report: &Path) -> [gst::Structure; 2]
         clip.display(),
         report.display()
     ));
-    totals(pipeline.expect("a pipeline"))
-        .try_into()
-        .expect("the totals of two elements")
+    totals(pipeline.expect("a pipeline")).try_into().expect("the totals of two elements")
 }
 
 /// What the second element says with the report alone.
@@ -60,12 +58,7 @@ fn totals(pipeline: gst::Element) -> Vec<gst::Structure> {
         match message.view() {
             gst::MessageView::Eos(_) => break,
             gst::MessageView::Error(error) => panic!("{error:?}"),
-            _ => totals.extend(
-                message
-                    .structure()
-                    .filter(|s| s.name().ends_with("-stats"))
-                    .map(|s| s.to_owned()),
-            ),
+            _ => totals.extend(message.structure().filter(|s| s.name().ends_with("-stats")).map(|s| s.to_owned())),
         }
     }
     pipeline.set_state(gst::State::Null).expect("an end");
@@ -73,9 +66,7 @@ fn totals(pipeline: gst::Element) -> Vec<gst::Structure> {
 }
 
 fn counts(structure: &gst::Structure) -> Counts {
-    COUNTS
-        .map(|name| (name, structure.get::<u64>(name).expect(name)))
-        .into()
+    COUNTS.map(|name| (name, structure.get::<u64>(name).expect(name))).into()
 }
 
 /// The rows of a converted tree by class, in the elements' words.
@@ -121,10 +112,7 @@ fn agree(properties: &str, target: &str) {
 
     // Of the clip as it was, by the report: nothing is fooled, and the same windows are in no rate.
     let clean = counts(&by_report(&clip, &report));
-    assert_eq!(
-        (clean["attacked"], clean["already-fooled"], clean["fooled"]),
-        (2, 2, 0)
-    );
+    assert_eq!((clean["attacked"], clean["already-fooled"], clean["fooled"]), (2, 2, 0));
 
     let tree = folder.path().join("tree");
     let set = folder.path().join("set");
@@ -133,42 +121,26 @@ fn agree(properties: &str, target: &str) {
     for class in ["walk", "(all)"] {
         let row = &classes(&tree)[class];
         for name in COUNTS {
-            assert_eq!(
-                row[&name.replace('-', "_")],
-                expected[name].to_string(),
-                "{class} {name}"
-            );
+            assert_eq!(row[&name.replace('-', "_")], expected[name].to_string(), "{class} {name}");
         }
         assert_eq!(row["clean_accuracy"], "0.5");
     }
 
     let said = attack(&clip, &all);
     let fooled = format!("({} of 2 rightly classified windows)", expected["fooled"]);
-    assert!(
-        said.contains(&fooled) && said.contains("clean accuracy 50.0 %"),
-        "{said}"
-    );
+    assert!(said.contains(&fooled) && said.contains("clean accuracy 50.0 %"), "{said}");
     assert!(said.contains("2 already fooled"), "{said}");
     for line in fs::read_to_string(&report).expect("a report").lines() {
         let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
         let wrong = line["clean_label_name"] != "walk";
         assert_eq!(line["already_fooled"], wrong);
-        assert_eq!(
-            line["success"].is_null(),
-            wrong,
-            "a repair is no success: {line}"
-        );
+        assert_eq!(line["success"].is_null(), wrong, "a repair is no success: {line}");
         assert_eq!(line["queries"] == 1, wrong, "nobody attacks it: {line}");
         assert_eq!(line["target_label"].is_null(), target.is_empty());
         assert_eq!(line["format"], gstsparseadv::provenance::FORMAT);
         assert_eq!(line["settings"]["label"], "walk");
         assert_eq!(line["model_sha256"].as_str().map(str::len), Some(64));
-        assert!(
-            line["input"]
-                .as_str()
-                .is_some_and(|i| i.ends_with("clip.avi")),
-            "{line}"
-        );
+        assert!(line["input"].as_str().is_some_and(|i| i.ends_with("clip.avi")), "{line}");
     }
 }
 
@@ -194,10 +166,7 @@ fn a_class_that_the_model_lacks_has_no_ground_truth() {
         let output = convert(&set, &tree, &["--properties", ITERATIONS]);
         expect(0, &output);
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            said.contains("no label for the class folders zebra"),
-            "{said}"
-        );
+        assert!(said.contains("no label for the class folders zebra"), "{said}");
         let classes = classes(&tree);
         assert_eq!(classes["Walk"]["clean_accuracy"], "1.0");
         assert_eq!(classes["Walk"]["unlabeled"], "0");

@@ -2,12 +2,12 @@
 
 //! How the element behaves where others join, leave, stop and ask.
 
-use gst::prelude::*;
 use gst::FlowError;
+use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 
-use crate::common::frames::{bytes, frame, info, rgb, FRAME};
-use crate::common::models::{good, Good, ModelFile};
+use crate::common::frames::{FRAME, bytes, frame, info, rgb};
+use crate::common::models::{Good, ModelFile, good};
 use crate::common::oracle::{number, reports};
 use crate::common::rig::{Out, Rig};
 use crate::common::{guarded, wait_until};
@@ -139,19 +139,13 @@ fn a_pool_smaller_than_a_window_does_not_run_dry() {
         rig.begin(&rgb());
         let pool = gst::BufferPool::new();
         let mut config = pool.config();
-        config.set_params(
-            Some(&rgb().to_caps().expect("caps")),
-            rgb().size() as u32,
-            2,
-            2,
-        );
+        config.set_params(Some(&rgb().to_caps().expect("caps")), rgb().size() as u32, 2, 2);
         pool.set_config(config).expect("a configuration");
         pool.set_active(true).expect("an active pool");
         for n in 0..20 {
             let mut buffer = pool.acquire_buffer(None).expect("a buffer");
             let b = buffer.get_mut().expect("a buffer of our own");
-            b.copy_from_slice(0, &bytes(&frame(&rgb(), n)))
-                .expect("a copy");
+            b.copy_from_slice(0, &bytes(&frame(&rgb(), n))).expect("a copy");
             b.set_pts(gst::ClockTime::from_nseconds(n * FRAME));
             rig.feed([buffer]);
         }
@@ -181,18 +175,14 @@ fn a_late_sink_makes_no_decoder_drop_frames() {
     guarded(60, || {
         let model = good(Good::default());
         for name in ["sparseadv", "clipclassifier"] {
-            let element = gst::ElementFactory::make(name)
-                .build()
-                .expect("the element");
+            let element = gst::ElementFactory::make(name).build().expect("the element");
             element.set_property("model", model.location());
             let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
             harness.set_src_caps(rgb().to_caps().expect("caps"));
-            let late =
-                gst::event::Qos::new(gst::QOSType::Underflow, 3.0, 9, gst::ClockTime::SECOND);
+            let late = gst::event::Qos::new(gst::QOSType::Underflow, 3.0, 9, gst::ClockTime::SECOND);
             harness.push_upstream_event(late);
-            let kinds: Vec<_> = std::iter::from_fn(|| harness.try_pull_upstream_event())
-                .map(|event| event.type_())
-                .collect();
+            let kinds: Vec<_> =
+                std::iter::from_fn(|| harness.try_pull_upstream_event()).map(|event| event.type_()).collect();
             assert!(!kinds.contains(&gst::EventType::Qos), "{name}: {kinds:?}");
         }
     });
@@ -204,21 +194,11 @@ fn caps_that_cannot_be_used_are_told_of() {
     guarded(60, || {
         let model = good(Good::default());
         let raw = |format, width, height| VideoInfo::builder(format, width, height).build();
-        let ten = raw(VideoFormat::I42010le, 32, 32)
-            .expect("info")
-            .to_caps()
-            .expect("caps");
-        let packed = raw(VideoFormat::Yuy2, 32, 32)
-            .expect("info")
-            .to_caps()
-            .expect("caps");
-        let small = raw(VideoFormat::I420, 8, 32)
-            .expect("info")
-            .to_caps()
-            .expect("caps");
+        let ten = raw(VideoFormat::I42010le, 32, 32).expect("info").to_caps().expect("caps");
+        let packed = raw(VideoFormat::Yuy2, 32, 32).expect("info").to_caps().expect("caps");
+        let small = raw(VideoFormat::I420, 8, 32).expect("info").to_caps().expect("caps");
         let mut far = rgb().to_caps().expect("caps");
-        far.make_mut()
-            .set_features_simple(Some(gst::CapsFeatures::new(["memory:VAMemory"])));
+        far.make_mut().set_features_simple(Some(gst::CapsFeatures::new(["memory:VAMemory"])));
         for (caps, words) in [
             (ten, ["I420_10LE", "videoconvert"]),
             (packed, ["YUY2", "videoconvert"]),
@@ -226,16 +206,13 @@ fn caps_that_cannot_be_used_are_told_of() {
             (far, ["memory:VAMemory", "vapostproc"]),
         ] {
             for name in ["sparseadv", "clipclassifier"] {
-                let element = gst::ElementFactory::make(name)
-                    .build()
-                    .expect("the element");
+                let element = gst::ElementFactory::make(name).build().expect("the element");
                 element.set_property("model", model.location());
                 let bus = gst::Bus::new();
                 element.set_bus(Some(&bus));
                 let src = gst::Pad::new(gst::PadDirection::Src);
                 let sink = element.static_pad("sink").expect("a pad");
-                src.link_full(&sink, gst::PadLinkCheck::empty())
-                    .expect("a link");
+                src.link_full(&sink, gst::PadLinkCheck::empty()).expect("a link");
                 src.set_active(true).expect("an active pad");
                 assert!(element.set_state(gst::State::Playing).is_ok());
                 // To ask is no error.
@@ -243,18 +220,11 @@ fn caps_that_cannot_be_used_are_told_of() {
                 assert!(bus.pop_filtered(&[gst::MessageType::Error]).is_none());
                 src.push_event(gst::event::StreamStart::new("test"));
                 src.push_event(gst::event::Caps::new(&caps));
-                let error = bus
-                    .pop_filtered(&[gst::MessageType::Error])
-                    .expect("an error");
-                let gst::MessageView::Error(error) = error.view() else {
-                    unreachable!()
-                };
+                let error = bus.pop_filtered(&[gst::MessageType::Error]).expect("an error");
+                let gst::MessageView::Error(error) = error.view() else { unreachable!() };
                 let text = error.error().message().to_string();
                 println!("{text}");
-                assert!(
-                    text.starts_with("Expected") && words.iter().all(|w| text.contains(w)),
-                    "{text}"
-                );
+                assert!(text.starts_with("Expected") && words.iter().all(|w| text.contains(w)), "{text}");
                 assert!(element.set_state(gst::State::Null).is_ok());
                 element.set_bus(None);
             }

@@ -9,17 +9,13 @@ use gst_video::VideoFormat;
 
 use crate::common::frames::{bytes, frame, info, rgb};
 use crate::common::guarded;
-use crate::common::models::{good, Good};
+use crate::common::models::{Good, good};
 use crate::common::oracle::{list, meta, number, reports};
-use crate::common::rig::{count, Out, Rig};
+use crate::common::rig::{Out, Rig, count};
 
 /// An attack that no test outlives.
-const ENDLESS: [(&str, &str); 4] = [
-    ("max-iterations", "2000000000"),
-    ("patience", "0"),
-    ("confidence", "900"),
-    ("epsilon", "1"),
-];
+const ENDLESS: [(&str, &str); 4] =
+    [("max-iterations", "2000000000"), ("patience", "0"), ("confidence", "900"), ("epsilon", "1")];
 
 #[test]
 fn disabled_passes_every_frame_at_once() {
@@ -104,9 +100,7 @@ fn no_switch_is_missed() {
                 std::hint::spin_loop();
             }
             rig.element.set_property("enabled", false);
-            rig.wait_for("the frame that waited", |out| {
-                !out.is_empty() && count(out) == 1
-            });
+            rig.wait_for("the frame that waited", |out| !out.is_empty() && count(out) == 1);
             rig.forget();
         }
     });
@@ -179,10 +173,7 @@ fn a_flush_ends_an_attack_under_way() {
         rig.element.set_property("max-iterations", 1);
         rig.feed((10..14).map(|i| frame(&info, i)));
         rig.wait_for_buffers(4);
-        assert!(
-            began.elapsed() < Duration::from_secs(5),
-            "the attack went on"
-        );
+        assert!(began.elapsed() < Duration::from_secs(5), "the attack went on");
         let reports = rig.first_reports(1);
         assert_eq!(reports.len(), 1, "the flushed window was reported");
         // Stopping must not wait for the end of an attack either.
@@ -200,12 +191,7 @@ fn new_caps_end_a_window_and_the_next_has_the_new_size() {
     guarded(60, || {
         let model = good(Good::default());
         let rig = Rig::new(&model, &[]);
-        let sizes = [
-            rgb(),
-            info(VideoFormat::Nv12, 48, 20),
-            info(VideoFormat::Bgra, 21, 33),
-            rgb(),
-        ];
+        let sizes = [rgb(), info(VideoFormat::Nv12, 48, 20), info(VideoFormat::Bgra, 21, 33), rgb()];
         let mut given = Vec::new();
         for (round, info) in sizes.iter().enumerate() {
             match round {
@@ -300,11 +286,7 @@ fn stops_and_starts_again() {
 fn another_model_after_null() {
     guarded(60, || {
         let four = good(Good::default());
-        let six = good(Good {
-            window: 6,
-            btchw: true,
-            ..Good::default()
-        });
+        let six = good(Good { window: 6, btchw: true, ..Good::default() });
         let rig = Rig::new(&four, &[]);
         let info = rgb();
         for (model, window) in [(&four, 4), (&six, 6)] {

@@ -2,15 +2,15 @@
 
 //! What downstream answers reaches upstream, and never hangs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gst::FlowError;
 
 use crate::common::frames::{frame, rgb};
 use crate::common::guarded;
-use crate::common::models::{good, Good};
+use crate::common::models::{Good, good};
 use crate::common::rig::{Out, Rig};
 
 /// Pushes until upstream hears of it.
@@ -36,13 +36,9 @@ fn refusing(error: FlowError, after: usize) -> Rig {
 #[test]
 fn errors_are_handed_upstream() {
     guarded(60, || {
-        for error in [
-            FlowError::Error,
-            FlowError::NotNegotiated,
-            FlowError::NotLinked,
-            FlowError::Eos,
-            FlowError::CustomError,
-        ] {
+        for error in
+            [FlowError::Error, FlowError::NotNegotiated, FlowError::NotLinked, FlowError::Eos, FlowError::CustomError]
+        {
             for after in [0, 3, 4, 9] {
                 let rig = refusing(error, after);
                 assert_eq!(heard(&rig), Some(error), "after {after} buffers");
@@ -70,10 +66,7 @@ fn eos_behind_refused_buffers_passes() {
         rig.feed((0..6).map(|i| frame(&rgb(), i)));
         assert!(rig.event(gst::event::Eos::new()));
         gate.store(true, Ordering::SeqCst);
-        rig.wait_for(
-            "EOS",
-            |out| matches!(out.last(), Some(Out::Event(e)) if e.type_() == gst::EventType::Eos),
-        );
+        rig.wait_for("EOS", |out| matches!(out.last(), Some(Out::Event(e)) if e.type_() == gst::EventType::Eos));
     });
 }
 
@@ -116,9 +109,7 @@ fn an_error_after_the_last_buffer_is_posted() {
             rig.feed((0..6).map(|i| frame(&rgb(), i)));
             assert!(rig.event(gst::event::Eos::new()));
             gate.store(true, Ordering::SeqCst);
-            let message = rig
-                .bus
-                .timed_pop_filtered(gst::ClockTime::from_seconds(5), &[gst::MessageType::Error]);
+            let message = rig.bus.timed_pop_filtered(gst::ClockTime::from_seconds(5), &[gst::MessageType::Error]);
             assert!(message.is_some(), "{error:?}: the pipeline would hang");
         }
     });
@@ -170,8 +161,8 @@ fn a_slow_sink_slows_upstream() {
         for i in 0..60 {
             rig.feed([frame(&info, i)]);
             let stats = rig.stats();
-            let inside = stats.get::<u64>("frames-in").expect("frames-in")
-                - stats.get::<u64>("frames-out").expect("frames-out");
+            let inside =
+                stats.get::<u64>("frames-in").expect("frames-in") - stats.get::<u64>("frames-out").expect("frames-out");
             most = most.max(inside);
         }
         // Two windows that wait, and as much again on its way out.
@@ -193,15 +184,9 @@ fn stops_while_upstream_waits_for_room() {
             (0..200).find_map(|i| pushing.push(frame(&info, i)).err())
         });
         std::thread::sleep(Duration::from_millis(100));
-        assert!(
-            !upstream.is_finished(),
-            "two hundred frames went into two windows"
-        );
+        assert!(!upstream.is_finished(), "two hundred frames went into two windows");
         gate.store(true, Ordering::SeqCst);
         rig.stop();
-        assert_eq!(
-            upstream.join().expect("no panic"),
-            Some(FlowError::Flushing)
-        );
+        assert_eq!(upstream.join().expect("no panic"), Some(FlowError::Flushing));
     });
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Serialised events keep their place among the buffers, others do not wait.
+//! Serialized events keep their place among the buffers, others do not wait.
 
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
-use crate::common::frames::{frame, rgb, FRAME};
+use crate::common::frames::{FRAME, frame, rgb};
 use crate::common::guarded;
-use crate::common::models::{good, Good};
+use crate::common::models::{Good, good};
 use crate::common::oracle::{number, reports};
-use crate::common::rig::{count, Out, Rig};
+use crate::common::rig::{Out, Rig, count};
 
 /// What came out as text: buffers by their number, events by their type.
 pub fn story(out: &[Out]) -> Vec<String> {
@@ -41,8 +41,7 @@ fn events_keep_their_place() {
             let rig = Rig::new(&model, &[("stride", stride), ("max-iterations", "5")]);
             let info = rgb();
             rig.begin(&info);
-            let mut expected: Vec<String> =
-                ["stream-start", "caps", "segment"].map(String::from).into();
+            let mut expected: Vec<String> = ["stream-start", "caps", "segment"].map(String::from).into();
             let mut push = |event: Option<gst::Event>, i: u64| match event {
                 Some(event) => {
                     expected.push(event.type_().name().to_string());
@@ -101,7 +100,8 @@ fn events_out_of_band_do_not_wait() {
     });
 }
 
-/// No window reaches across a segment, a new stream or the end of a segment: what comes after may be another video, or nothing.
+/// No window reaches across a segment, a new stream or the end of a segment: what comes after may be another video, or
+/// nothing.
 #[test]
 fn barriers_drain() {
     guarded(60, || {
@@ -112,11 +112,8 @@ fn barriers_drain() {
         let done = || gst::event::SegmentDone::new(gst::ClockTime::from_seconds(1));
         let group = gst::GroupId::next();
         let group_done = || gst::event::StreamGroupDone::new(group);
-        let barriers: [(&str, &dyn Fn() -> gst::Event); 3] = [
-            ("segment", &segment),
-            ("segment-done", &done),
-            ("stream-group-done", &group_done),
-        ];
+        let barriers: [(&str, &dyn Fn() -> gst::Event); 3] =
+            [("segment", &segment), ("segment-done", &done), ("stream-group-done", &group_done)];
         let mut stuck = Vec::new();
         for (name, barrier) in barriers {
             let model = good(Good::default());
@@ -190,19 +187,15 @@ fn upstream_events_pass() {
         let info = rgb();
         rig.begin(&info);
         let (sent, received) = std::sync::mpsc::channel();
-        rig.src
-            .add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-                if let Some(event) = info.event() {
-                    let _ = sent.send(event.type_());
-                }
-                gst::PadProbeReturn::Ok
-            });
+        rig.src.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+            if let Some(event) = info.event() {
+                let _ = sent.send(event.type_());
+            }
+            gst::PadProbeReturn::Ok
+        });
         let structure = gst::Structure::new_empty("test");
         let event = gst::event::CustomUpstream::new(structure);
-        rig.element
-            .static_pad("src")
-            .expect("a pad")
-            .send_event(event);
+        rig.element.static_pad("src").expect("a pad").send_event(event);
         assert_eq!(received.recv().ok(), Some(gst::EventType::CustomUpstream));
     });
 }

@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! All formats, at odd sizes and with padded rows: only bytes that hold colour change.
+//! All formats, at odd sizes and with padded rows: only bytes that hold color change.
 
 use gst_video::{VideoFormat, VideoInfo};
 use gstsparseadv::sparseadv::format::FORMATS;
 
-use crate::common::frames::{bytes, colour_bytes, frame, info, padded_frame};
+use crate::common::frames::{bytes, color_bytes, frame, info, padded_frame};
 use crate::common::guarded;
-use crate::common::models::{good, Good, ModelFile};
-use crate::common::oracle::{check_frames, real, reports, windows, Cut};
+use crate::common::models::{Good, ModelFile, good};
+use crate::common::oracle::{Cut, check_frames, real, reports, windows};
 use crate::common::rig::Rig;
 
-const CUT: Cut = Cut {
-    window: 4,
-    step: 1,
-    stride: 0,
-    pad: true,
-};
+const CUT: Cut = Cut { window: 4, step: 1, stride: 0, pad: true };
 
 /// Sends six frames through and checks them; returns how many bytes changed.
 fn run(model: &ModelFile, info: &VideoInfo, make: impl Fn(u64) -> gst::Buffer) -> usize {
@@ -30,12 +25,9 @@ fn run(model: &ModelFile, info: &VideoInfo, make: impl Fn(u64) -> gst::Buffer) -
     check_frames(&given, &came, &windows(6, CUT), &reports(&rig));
     let mut changed = 0;
     for (a, b) in given.iter().zip(&came) {
-        let colour = colour_bytes(info, a);
+        let color = color_bytes(info, a);
         for (at, (x, y)) in bytes(a).iter().zip(bytes(b)).enumerate() {
-            assert!(
-                *x == y || colour[at],
-                "byte {at} holds no colour and has changed"
-            );
+            assert!(*x == y || color[at], "byte {at} holds no color and has changed");
             changed += usize::from(*x != y);
         }
     }
@@ -109,10 +101,7 @@ fn range_and_matrix_of_the_caps_are_used() {
             (VideoFormat::Gray8, "1:4:0:1"),
         ] {
             let p = probability(format, colorimetry);
-            assert!(
-                !seen.contains(&p),
-                "{format:?} {colorimetry} as another before"
-            );
+            assert!(!seen.contains(&p), "{format:?} {colorimetry} as another before");
             seen.push(p);
         }
     });

@@ -4,9 +4,9 @@
 
 use gst::prelude::*;
 
-use crate::common::frames::{bytes, frame, rgb, FRAME};
-use crate::common::models::{good, Good, ModelFile};
-use crate::common::oracle::{check_frames, header, meta, reports, windows, Cut};
+use crate::common::frames::{FRAME, bytes, frame, rgb};
+use crate::common::models::{Good, ModelFile, good};
+use crate::common::oracle::{Cut, check_frames, header, meta, reports, windows};
 use crate::common::rig::Rig;
 use crate::common::{guarded, wait_until};
 
@@ -14,12 +14,7 @@ use crate::common::{guarded, wait_until};
 fn run(model: &ModelFile, n: usize, cut: Cut) -> usize {
     let (step, stride) = (cut.step.to_string(), cut.stride.to_string());
     let tail = if cut.pad { "pad" } else { "passthrough" };
-    let properties = [
-        ("frame-step", step.as_str()),
-        ("stride", &stride),
-        ("tail", tail),
-        ("max-iterations", "40"),
-    ];
+    let properties = [("frame-step", step.as_str()), ("stride", &stride), ("tail", tail), ("max-iterations", "40")];
     let rig = Rig::new(model, &properties);
     let info = rgb();
     let given: Vec<_> = (0..n as u64).map(|i| frame(&info, i)).collect();
@@ -30,35 +25,21 @@ fn run(model: &ModelFile, n: usize, cut: Cut) -> usize {
     rig.stop();
     for (i, buffer) in given.iter().enumerate() {
         let untouched = frame(&info, i as u64);
-        assert_eq!(
-            bytes(buffer),
-            bytes(&untouched),
-            "wrote into a frame that upstream still holds"
-        );
+        assert_eq!(bytes(buffer), bytes(&untouched), "wrote into a frame that upstream still holds");
     }
     check_frames(&given, &came, &windows(n, cut), &reports(&rig));
-    came.iter()
-        .filter(|b| meta(b).is_some_and(|m| m.keyframe))
-        .count()
+    came.iter().filter(|b| meta(b).is_some_and(|m| m.keyframe)).count()
 }
 
 /// Streams of every length around the window's, with both tails.
 fn lengths(window: usize, step: usize, stride: usize) {
     guarded(120, move || {
-        let variant = Good {
-            window,
-            ..Good::default()
-        };
+        let variant = Good { window, ..Good::default() };
         let (model, t) = (good(variant), window);
         for pad in [true, false] {
             let mut changed = 0;
             for n in [0, 1, 3, t - 1, t, t + 1, 2 * t, 5 * t + 3] {
-                let cut = Cut {
-                    window,
-                    step,
-                    stride,
-                    pad,
-                };
+                let cut = Cut { window, step, stride, pad };
                 println!("{n} frames, {cut:?}");
                 changed += run(&model, n, cut);
             }
@@ -117,18 +98,9 @@ fn every_second_frame_with_gaps_between() {
 fn windows_of_one_frame() {
     guarded(60, || {
         let window = 1;
-        let variant = Good {
-            window,
-            features: false,
-            ..Good::default()
-        };
+        let variant = Good { window, features: false, ..Good::default() };
         let model = good(variant);
-        let cut = Cut {
-            window,
-            step: 1,
-            stride: 0,
-            pad: true,
-        };
+        let cut = Cut { window, step: 1, stride: 0, pad: true };
         assert!(run(&model, 5, cut) > 0);
     });
 }
@@ -152,8 +124,7 @@ fn metas_stay() {
                 let custom = gst::meta::CustomMeta::add(b, "SparseAdvTestMeta");
                 custom.expect("a meta").mut_structure().set("number", i);
                 let (format, flags) = (info.format(), gst_video::VideoFrameFlags::TFF);
-                gst_video::VideoMeta::add(b, flags, format, info.width(), info.height())
-                    .expect("a meta");
+                gst_video::VideoMeta::add(b, flags, format, info.width(), info.height()).expect("a meta");
                 buffer
             })
             .collect();
@@ -167,14 +138,9 @@ fn metas_stay() {
             let time = time.expect("the reference time").timestamp();
             assert_eq!(time.nseconds(), i as u64 * FRAME + 17);
             let custom = gst::meta::CustomMeta::from_buffer(buffer, "SparseAdvTestMeta");
-            let number = custom
-                .expect("the custom meta")
-                .structure()
-                .get::<u64>("number");
+            let number = custom.expect("the custom meta").structure().get::<u64>("number");
             assert_eq!(number, Ok(i as u64));
-            let video = buffer
-                .meta::<gst_video::VideoMeta>()
-                .expect("the video meta");
+            let video = buffer.meta::<gst_video::VideoMeta>().expect("the video meta");
             assert_eq!(video.width(), info.width());
             assert_eq!(header(buffer), header(&given[i]));
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::common::frames::{bytes, frame, rgb};
 use crate::common::guarded;
-use crate::common::models::{good, Good};
+use crate::common::models::{Good, good};
 use crate::common::oracle::{list, number, reports};
 use crate::common::rig::Rig;
 
@@ -15,10 +15,7 @@ const WINDOWS: usize = 3;
 
 /// The places in each window that changed, and the queries of all.
 fn changed(keyframes: &str, more: &[(&str, &str)]) -> (Vec<BTreeSet<usize>>, u64) {
-    let model = good(Good {
-        window: WINDOW,
-        ..Good::default()
-    });
+    let model = good(Good { window: WINDOW, ..Good::default() });
     // No frames join later, and any that is chosen is used.
     let mut properties = vec![("keyframes", keyframes), ("grow-after", "0")];
     properties.extend_from_slice(more);
@@ -68,7 +65,7 @@ fn listed_are_those_listed() {
 #[test]
 fn all_are_all() {
     guarded(60, || {
-        // The sign's steps reach every frame; others may leave one at less than half a grey level.
+        // The sign's steps reach every frame; others may leave one at less than half a gray level.
         let (all, _) = changed("all", &[("optimizer", "sign"), ("patience", "1")]);
         assert_eq!(all, vec![(0..WINDOW).collect(); WINDOWS]);
     });
@@ -81,10 +78,7 @@ fn a_seed_is_a_choice() {
         assert!(one.iter().all(|w| w.len() == 2), "{one:?}");
         assert_eq!(changed("random:2", &[("seed", "1")]).0, one);
         let others = (2..6).map(|seed| changed("random:2", &[("seed", &seed.to_string())]).0);
-        assert!(
-            others.into_iter().any(|other| other != one),
-            "{one:?} for every seed"
-        );
+        assert!(others.into_iter().any(|other| other != one), "{one:?} for every seed");
     });
 }
 
@@ -93,23 +87,17 @@ fn counts_are_kept() {
     guarded(60, || {
         for keyframes in ["ifd:3", "heuristic:3", "fixed:3"] {
             let (changed, _) = changed(keyframes, &[]);
-            assert!(
-                changed.iter().all(|w| w.len() == 3),
-                "{keyframes}: {changed:?}"
-            );
+            assert!(changed.iter().all(|w| w.len() == 3), "{keyframes}: {changed:?}");
         }
     });
 }
 
-/// The difference is measured between neighbours in the model's view.
+/// The difference is measured between neighbors in the model's view.
 #[test]
 fn differing_frames_are_found() {
     guarded(60, || {
         let info = rgb();
-        let model = good(Good {
-            window: WINDOW,
-            ..Good::default()
-        });
+        let model = good(Good { window: WINDOW, ..Good::default() });
         let rig = Rig::new(&model, &[("keyframes", "ifd:2"), ("grow-after", "0")]);
         rig.begin(&info);
         // Still, but for a cut to another picture at 3 and back at 6.
@@ -132,15 +120,9 @@ fn differing_frames_are_found() {
 fn the_heuristic_pays_for_its_choice() {
     guarded(60, || {
         let (_, free) = changed("fixed:2", &[("max-iterations", "30"), ("patience", "0")]);
-        let (_, paid) = changed(
-            "heuristic:2",
-            &[("max-iterations", "30"), ("patience", "0")],
-        );
+        let (_, paid) = changed("heuristic:2", &[("max-iterations", "30"), ("patience", "0")]);
         // A pass for each frame of each window at the least.
-        assert!(
-            paid >= free / 2 + (WINDOW * WINDOWS) as u64,
-            "{paid} queries, {free} without"
-        );
+        assert!(paid >= free / 2 + (WINDOW * WINDOWS) as u64, "{paid} queries, {free} without");
     });
 }
 

@@ -11,22 +11,14 @@ use gstsparseadv::sparseadv::format::FORMATS;
 use crate::common::chance;
 use crate::common::frames::{bytes, frame, info, padded_frame};
 use crate::common::guarded;
-use crate::common::models::{good, Good};
+use crate::common::models::{Good, good};
 use crate::common::oracle::{header, meta};
 use crate::common::rig::{Out, Rig};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Frames {
-        n: u8,
-        discont: bool,
-        padding: u8,
-    },
-    Caps {
-        format: usize,
-        width: u32,
-        height: u32,
-    },
+    Frames { n: u8, discont: bool, padding: u8 },
+    Caps { format: usize, width: u32, height: u32 },
     Tag,
     Custom,
     Gap,
@@ -59,11 +51,7 @@ enum Sent {
 fn run(steps: &[Step], stride: u32, tail: &str) {
     let model = good(Good::default());
     let stride = stride.to_string();
-    let properties = [
-        ("stride", stride.as_str()),
-        ("tail", tail),
-        ("max-iterations", "8"),
-    ];
+    let properties = [("stride", stride.as_str()), ("tail", tail), ("max-iterations", "8")];
     let rig = Rig::new(&model, &properties);
     let mut info = info(FORMATS[0], 20, 18);
     // Since the last flush; what went before it may be lost.
@@ -82,11 +70,7 @@ fn run(steps: &[Step], stride: u32, tail: &str) {
     let mut flushed = 0;
     for step in steps {
         match *step {
-            Step::Frames {
-                n,
-                discont,
-                padding,
-            } => {
+            Step::Frames { n, discont, padding } => {
                 for k in 0..n {
                     let mut buffer = match padding {
                         0 => frame(&info, number),
@@ -100,11 +84,7 @@ fn run(steps: &[Step], stride: u32, tail: &str) {
                     rig.feed([buffer]);
                 }
             }
-            Step::Caps {
-                format,
-                width,
-                height,
-            } => {
+            Step::Caps { format, width, height } => {
                 let next = crate::common::frames::info(FORMATS[format], width, height);
                 // Pads keep caps that are none new to themselves.
                 if next != info {
@@ -155,11 +135,7 @@ fn check(out: &[Out], sent: &[Sent]) {
                 let (a, size) = (bytes(a), info.size());
                 assert!(a.len() >= size);
                 let keyframe = meta(b).is_some_and(|m| m.keyframe);
-                assert_eq!(
-                    a != bytes(b),
-                    keyframe,
-                    "{place}: changed, or not, in secret"
-                );
+                assert_eq!(a != bytes(b), keyframe, "{place}: changed, or not, in secret");
             }
             (Sent::Event(a), other) => panic!("{place}: {a:?} became {other:?}"),
             (Sent::Buffer(a, _), other) => panic!("{place}: {a:?} became {other:?}"),

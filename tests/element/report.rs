@@ -1,25 +1,22 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What is said about each window, and whether it is true: messages, the report file, totals, and the labels by an independent judge.
+//! What is said about each window, and whether it is true: messages, the report file, totals, and the labels by an
+//! independent judge.
 
 use gst::prelude::*;
 use serde_json::Value;
 
-use crate::common::frames::{bytes, frame, rgb, FRAME};
+use crate::common::frames::{FRAME, bytes, frame, rgb};
 use crate::common::guarded;
-use crate::common::models::{good, Good, ModelFile, LABELS};
-use crate::common::oracle::{list, meta, number, real, reports, reports_in, windows, Cut};
+use crate::common::models::{Good, LABELS, ModelFile, good};
+use crate::common::oracle::{Cut, list, meta, number, real, reports, reports_in, windows};
 use crate::common::rig::Rig;
 
 /// The bytes of each frame.
 type Frames = Vec<Vec<u8>>;
 
 /// Runs `n` frames; returns those given and come as bytes, the rig, stopped, and the reports.
-fn run(
-    model: &ModelFile,
-    properties: &[(&str, &str)],
-    n: u64,
-) -> (Frames, Frames, Rig, Vec<Value>) {
+fn run(model: &ModelFile, properties: &[(&str, &str)], n: u64) -> (Frames, Frames, Rig, Vec<Value>) {
     let rig = Rig::new(model, properties);
     let info = rgb();
     rig.begin(&info);
@@ -72,50 +69,31 @@ fn a_message_and_a_line_for_each_window() {
         rig.finish();
         // Each line is there as soon as its window is, not when the file is closed.
         let text = std::fs::read_to_string(&location).expect("the report");
-        let lines: Vec<Value> = text
-            .lines()
-            .map(|l| serde_json::from_str(l).expect("a JSON line"))
-            .collect();
+        let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).expect("a JSON line")).collect();
         let messages = rig.messages();
         assert_eq!(lines, reports_in(&messages));
         assert_eq!(lines.len(), 3);
         for (w, line) in lines.iter().enumerate() {
             let has = |key: &str| line.get(key).is_some();
-            let missing: Vec<_> = KEYS
-                .iter()
-                .chain(&["overrun"])
-                .filter(|k| !has(k))
-                .collect();
+            let missing: Vec<_> = KEYS.iter().chain(&["overrun"]).filter(|k| !has(k)).collect();
             assert!(missing.is_empty(), "{missing:?}");
             assert_eq!(number(line, "window"), w as u64);
             assert_eq!(number(line, "start_pts"), w as u64 * 4 * FRAME);
             let last = frame(&info, if w == 2 { 9 } else { w as u64 * 4 + 3 });
             let end = last.pts().expect("a time") + last.duration().expect("a duration");
             assert_eq!(number(line, "end_pts"), end.nseconds());
-            let weights: Vec<f64> = line["weights"]
-                .as_array()
-                .expect("weights")
-                .iter()
-                .filter_map(Value::as_f64)
-                .collect();
+            let weights: Vec<f64> =
+                line["weights"].as_array().expect("weights").iter().filter_map(Value::as_f64).collect();
             assert_eq!(weights.len(), number(line, "frames") as usize);
-            assert!(
-                (weights.iter().sum::<f64>() - 1.0).abs() < 1e-6,
-                "{weights:?}"
-            );
+            assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-6, "{weights:?}");
             assert_eq!(line["overrun"], false);
         }
         let structures = messages.iter().filter_map(|m| m.structure());
-        let windows: Vec<_> = structures
-            .filter(|s| s.name() == "sparseadv-window")
-            .collect();
+        let windows: Vec<_> = structures.filter(|s| s.name() == "sparseadv-window").collect();
         for (s, line) in windows.iter().zip(&lines) {
             assert_eq!(s.get::<bool>("success").ok(), line["success"].as_bool());
             assert_eq!(s.get::<f64>("map").ok(), line["map"].as_f64());
-            assert_eq!(
-                s.get::<u32>("final-label").ok(),
-                Some(number(line, "final_label") as u32)
-            );
+            assert_eq!(s.get::<u32>("final-label").ok(), Some(number(line, "final_label") as u32));
             let keyframes = s.get::<gst::Array>("keyframes").expect("keyframes");
             assert_eq!(keyframes.len(), list(line, "keyframes").len());
         }
@@ -149,12 +127,7 @@ fn fooled(reports: &[Value]) -> usize {
     reports.iter().filter(|r| r["success"] == true).count()
 }
 
-const SIDE_BY_SIDE: Cut = Cut {
-    window: 4,
-    step: 1,
-    stride: 0,
-    pad: true,
-};
+const SIDE_BY_SIDE: Cut = Cut { window: 4, step: 1, stride: 0, pad: true };
 
 #[test]
 fn success_is_true() {
@@ -167,25 +140,16 @@ fn success_is_true() {
 #[test]
 fn failure_is_true() {
     guarded(60, || {
-        let tight = [
-            ("epsilon", "0.6"),
-            ("keyframes", "fixed:1"),
-            ("grow-after", "0"),
-        ];
+        let tight = [("epsilon", "0.6"), ("keyframes", "fixed:1"), ("grow-after", "0")];
         let reports = judged(Good::default(), SIDE_BY_SIDE, 22, &tight);
-        assert!(fooled(&reports) < reports.len(), "half a grey level did it");
+        assert!(fooled(&reports) < reports.len(), "half a gray level did it");
     });
 }
 
 #[test]
 fn success_is_true_of_a_recurrent_layout_and_a_sidecar() {
     guarded(60, || {
-        let variant = Good {
-            btchw: true,
-            sidecar: true,
-            features: false,
-            ..Good::default()
-        };
+        let variant = Good { btchw: true, sidecar: true, features: false, ..Good::default() };
         let reports = judged(variant, SIDE_BY_SIDE, 11, &[]);
         assert!(fooled(&reports) >= 2);
     });
@@ -194,10 +158,7 @@ fn success_is_true_of_a_recurrent_layout_and_a_sidecar() {
 #[test]
 fn success_is_true_of_spread_windows() {
     guarded(60, || {
-        let cut = Cut {
-            step: 2,
-            ..SIDE_BY_SIDE
-        };
+        let cut = Cut { step: 2, ..SIDE_BY_SIDE };
         assert!(fooled(&judged(Good::default(), cut, 27, &[])) >= 3);
     });
 }
@@ -205,10 +166,7 @@ fn success_is_true_of_spread_windows() {
 /// A later window may change the frames of an earlier one, so each is judged when its last frame has left.
 fn overlapping(stride: usize) {
     guarded(60, move || {
-        let cut = Cut {
-            stride,
-            ..SIDE_BY_SIDE
-        };
+        let cut = Cut { stride, ..SIDE_BY_SIDE };
         let reports = judged(Good::default(), cut, 23, &[]);
         // What one window does must not undo what another did.
         let fooled = fooled(&reports);
@@ -235,12 +193,7 @@ fn success_is_true_of_windows_three_apart() {
 fn the_target_is_reached_by_name_and_by_index() {
     guarded(60, || {
         for target in [LABELS[2], "2"] {
-            let reports = judged(
-                Good::default(),
-                SIDE_BY_SIDE,
-                16,
-                &[("target-label", target)],
-            );
+            let reports = judged(Good::default(), SIDE_BY_SIDE, 16, &[("target-label", target)]);
             assert!(fooled(&reports) >= 3, "{}", fooled(&reports));
             assert!(reports.iter().all(|r| r["target_label"] == 2));
         }
@@ -261,10 +214,7 @@ fn a_given_label_counts() {
         assert_eq!(reports[0]["success"], Value::Null);
         let stats = rig.stats();
         assert_eq!(stats.get::<u64>("already-fooled"), Ok(1));
-        assert!(
-            !stats.has_field("fooling-rate"),
-            "it counts in no rate: {stats}"
-        );
+        assert!(!stats.has_field("fooling-rate"), "it counts in no rate: {stats}");
         let (_, came, _, reports) = run(&model, &[("label", LABELS[clean])], 4);
         assert_ne!(came, given);
         assert_eq!(reports[0]["label"], clean);
@@ -295,10 +245,7 @@ fn sizes_are_those_of_the_pushed_bytes() {
             let n = number(report, "perturbed_frames") as f64;
             let close = |key: &str, value: f64| {
                 let reported = real(report, key);
-                assert!(
-                    (reported - value).abs() < 1e-4 * value.max(1.0),
-                    "{key} {value}: {report}"
-                );
+                assert!((reported - value).abs() < 1e-4 * value.max(1.0), "{key} {value}: {report}");
             };
             close("map", map);
             close("map_keyframes", if n > 0.0 { map * 4.0 / n } else { 0.0 });
@@ -318,14 +265,10 @@ fn totals_agree_with_the_lines() {
         let stats = rig.stats();
         let fooled: Vec<&Value> = reports.iter().filter(|r| r["success"] == true).collect();
         assert!(!fooled.is_empty());
-        let mean =
-            |key: &str| fooled.iter().map(|r| real(r, key)).sum::<f64>() / fooled.len() as f64;
+        let mean = |key: &str| fooled.iter().map(|r| real(r, key)).sum::<f64>() / fooled.len() as f64;
         let close = |name: &str, value: f64| {
             let total = stats.get::<f64>(name).expect(name);
-            assert!(
-                (total - value).abs() < 1e-9 * value.max(1.0),
-                "{name}: {total}, {value}"
-            );
+            assert!((total - value).abs() < 1e-9 * value.max(1.0), "{name}: {total}, {value}");
         };
         close("fooling-rate", fooled.len() as f64 / reports.len() as f64);
         close("mean-queries", mean("queries_first_success"));

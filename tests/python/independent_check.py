@@ -3,7 +3,7 @@
 
     python independent_check.py --model c3d.pt --attacked attacked.mkv --report report.jsonl --clean clean.mkv
 
-No GStreamer, none of the Rust code: PyAV decodes, NumPy converts the colours, torch resizes and classifies. Each line of the report is one
+No GStreamer, none of the Rust code: PyAV decodes, NumPy converts the colors, torch resizes and classifies. Each line of the report is one
 window; its claim of success counts as confirmed when the decoded bytes get the label the attack was after: the target, or any but the
 true or clean one. Trivial windows, wrong before any attack, are claims as well and are counted beside them.
 The last line of the output is a JSON summary. Exit code 1: fewer claims confirmed than --need, or fewer windows than --min-windows.

@@ -57,7 +57,7 @@ def resize_cases() -> dict[str, Any]:
             case["antialias" if antialias else "plain"] = rounded(out[top : top + crop[0], left : left + crop[1]].numpy())
         cases.append(case)
     return {
-        "note": "torch interpolate(bilinear, align_corners=False) in float64, then centre crop at round-half-to-even((resized - crop) / 2)",
+        "note": "torch interpolate(bilinear, align_corners=False) in float64, then center crop at round-half-to-even((resized - crop) / 2)",
         "cases": cases,
     }
 
@@ -98,7 +98,7 @@ def adam() -> dict[str, Any]:
     return {"note": "torch.optim.Adam, betas 0.9 and 0.999, eps 1e-8, float64; gradients around eps and of 0 included", "runs": runs}
 
 
-def colours() -> dict[str, Any]:
+def colors() -> dict[str, Any]:
     triples = [
         (16, 128, 128),
         (235, 128, 128),
@@ -121,13 +121,13 @@ def colours() -> dict[str, Any]:
             cases.append({"matrix": name, "range": "full" if full else "limited", "kr": kr, "kb": kb,
                           "rgb_from_yuv": rounded(matrix, 10), "rgb": rounded(yuv_to_rgb(y, u, v, kr, kb, full), 9)})  # fmt: skip
     return {
-        "note": "grey levels 0..255 in and out, neither rounded nor clipped; rgb = rgb_from_yuv @ (y - black, u - 128, v - 128)",
+        "note": "gray levels 0..255 in and out, neither rounded nor clipped; rgb = rgb_from_yuv @ (y - black, u - 128, v - 128)",
         "yuv": triples,
         "cases": cases,
     }
 
 
-def normalised(values: np.ndarray) -> np.ndarray:
+def normalized(values: np.ndarray) -> np.ndarray:
     return values / values.sum()
 
 
@@ -146,7 +146,7 @@ def select(weights: np.ndarray, bound: float) -> list[int]:
 def weights() -> dict[str, Any]:
     gradient = RNG.normal(0, 1, (6, 3, 2, 2)) * RNG.uniform(0.1, 3, (6, 1, 1, 1))
     gradient[4] = 0.0
-    per_frame = normalised(np.abs(gradient).sum((1, 2, 3)))
+    per_frame = normalized(np.abs(gradient).sum((1, 2, 3)))
     feature_cases = []
     # (frames, steps, window): overlapping, adjoining, gaps that leave frames uncovered, and windows over both edges.
     for frames, steps, window in [
@@ -163,7 +163,7 @@ def weights() -> dict[str, Any]:
             covering = [step_sums[j] for j in range(steps) if 0 <= k - (window["start"] + j * window["stride"]) < window["size"]]
             frame_weights[k] = np.mean(covering) if covering else 0.0
         feature_cases.append({"frames": frames, "shape": list(features.shape), "window": window, "gradient": rounded(features.ravel(), 17),
-                              "step_sums": rounded(step_sums, 12), "weights": rounded(normalised(frame_weights), 12)})  # fmt: skip
+                              "step_sums": rounded(step_sums, 12), "weights": rounded(normalized(frame_weights), 12)})  # fmt: skip
     selections = []
     for name, w in [("input", per_frame), *((f"feature {i}", np.array(c["weights"])) for i, c in enumerate(feature_cases))]:
         for bound in (0.1, 0.3, 0.5, 0.9, 1.0):
@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = p.parse_args(argv)
     # One group a line: readable enough to find a case, short enough to commit.
-    groups = {"resize": resize_cases(), "norms": norms(), "adam": adam(), "colours": colours(), "weights": weights()}
+    groups = {"resize": resize_cases(), "norms": norms(), "adam": adam(), "colors": colors(), "weights": weights()}
     made_with = {"torch": torch.__version__.split("+")[0], "numpy": np.__version__}
     body = ",\n".join(f'"{k}": {json.dumps(v, separators=(",", ":"))}' for k, v in {"made_with": made_with, **groups}.items())
     text = "{\n" + body + "\n}\n"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `gst-sparseadv reproduce` and `report`: one small run, its pages against what its lines say, and calls that go on with it.
+//! `gst-sparseadv reproduce` and `report`: one small run, its pages against what its lines say, and calls that go on
+//! with it.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -21,7 +22,7 @@ const NAME: &str = "Figüren";
 /// What lets the few iterations fool some windows.
 const PROPERTIES: &str = "patience=5 boundary=0.6 learning-rate=1";
 const GOALS: [&str; 2] = ["untargeted", "targeted"];
-/// Selections with the paper's optimisation, and with the two others.
+/// Selections with the paper's optimization, and with the two others.
 const TABLE: [&str; 6] = ["ours", "sa", "ifd", "heuristic", "random", "dense"];
 const ABLATION: [&str; 3] = ["ours", "sa", "ifd"];
 
@@ -51,21 +52,14 @@ fn text(path: PathBuf) -> String {
 fn lines(out: &Path, kind: &str) -> Vec<Value> {
     let text = text(out.join("results.jsonl"));
     assert!(text.ends_with('\n'), "a line is not whole");
-    let lines = text
-        .lines()
-        .map(|l| serde_json::from_str(l).expect("a line"));
+    let lines = text.lines().map(|l| serde_json::from_str(l).expect("a line"));
     lines.filter(|l: &Value| l["kind"] == kind).collect()
 }
 
 /// What a line is the measurement of.
 fn key(line: &Value) -> [String; 4] {
     let system = &line["system"];
-    let fields = [
-        &line["goal"],
-        &system["selection"],
-        &system["optimisation"],
-        &line["clip"],
-    ];
+    let fields = [&line["goal"], &system["selection"], &system["optimization"], &line["clip"]];
     fields.map(|field| field.as_str().expect("a text").to_string())
 }
 
@@ -104,8 +98,8 @@ fn every_system_attacks_every_clip(out: &Path) {
     for goal in GOALS {
         for class in ["jack", "walk"] {
             let clip = format!("{class}/figures_{class}.mp4");
-            let mut add = |selection: &str, optimisation: &str| {
-                let key = [goal, selection, optimisation, &clip];
+            let mut add = |selection: &str, optimization: &str| {
+                let key = [goal, selection, optimization, &clip];
                 expected.insert(key.map(str::to_string));
             };
             for selection in TABLE {
@@ -169,16 +163,13 @@ fn accuracy_is_told_by_class_and_in_sum(out: &Path) {
                 let system = &a["system"];
                 a["goal"] == goal
                     && system["selection"] == "ours"
-                    && system["optimisation"] == "paper"
+                    && system["optimization"] == "paper"
                     && (class == "(all)" || a["class"] == class)
             };
             let all: Vec<&Value> = attacks.iter().filter(of_row).collect();
             let share = |part: usize| format!("{:.1}", 100.0 * part as f64 / all.len() as f64);
             let fooled = all.iter().filter(|a| a["success"] == true).count();
-            let right = all
-                .iter()
-                .filter(|a| a["final_label"] == a["class"])
-                .count();
+            let right = all.iter().filter(|a| a["final_label"] == a["class"]).count();
             let row = table
                 .iter()
                 .find(|row| row["goal"] == goal && row["method"] == "Ours" && row["class"] == class)
@@ -213,36 +204,26 @@ fn same(cell: &str, values: &[f64], digits: i32) {
     let (low, high) = ends.expect("two ends");
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(0.0, f64::max);
-    assert!(
-        least - near <= parse(low) && parse(low) <= parse(value),
-        "{cell}"
-    );
-    assert!(
-        parse(value) <= parse(high) && parse(high) <= most + near,
-        "{cell}"
-    );
+    assert!(least - near <= parse(low) && parse(low) <= parse(value), "{cell}");
+    assert!(parse(value) <= parse(high) && parse(high) <= most + near, "{cell}");
 }
 
 fn table_2_says_what_the_lines_say(out: &Path) {
     let attacks = lines(out, "attack");
     let table = rows(out.join("table-2.csv"));
-    let keys: Vec<(&str, String)> = table
-        .iter()
-        .map(|row| (row["goal"].as_str(), row["method"].to_lowercase()))
-        .collect();
+    let keys: Vec<(&str, String)> =
+        table.iter().map(|row| (row["goal"].as_str(), row["method"].to_lowercase())).collect();
     let expected = GOALS.map(|goal| TABLE.map(|method| (goal, method.to_string())));
     assert_eq!(keys, expected.concat());
     for (row, (goal, method)) in table.iter().zip(keys) {
         let of_row = |a: &&Value| {
             let system = &a["system"];
-            a["goal"] == goal && system["selection"] == *method && system["optimisation"] == "paper"
+            a["goal"] == goal && system["selection"] == *method && system["optimization"] == "paper"
         };
         let all: Vec<&Value> = attacks.iter().filter(of_row).collect();
         assert_eq!(row["clips"], all.len().to_string());
         let share = |field: &str| -> Vec<f64> {
-            let shares = all
-                .iter()
-                .map(|a| if a[field] == true { 100.0 } else { 0.0 });
+            let shares = all.iter().map(|a| if a[field] == true { 100.0 } else { 0.0 });
             shares.collect()
         };
         let fooled: Vec<&&Value> = all.iter().filter(|a| a["success"] == true).collect();
@@ -272,9 +253,7 @@ fn the_pages_open_offline(out: &Path) {
     let figure = "figure-2-fig-ren-figures-lrcn.svg";
     let svg = text(out.join(figure));
     // The axis ends where the attacks did: at 40 iterations.
-    let numbers = svg
-        .lines()
-        .filter_map(|line| line.trim().parse::<u32>().ok());
+    let numbers = svg.lines().filter_map(|line| line.trim().parse::<u32>().ok());
     let most = numbers.max().expect("an axis");
     assert!((30..=40).contains(&most), "{most}");
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
@@ -302,12 +281,9 @@ fn other_settings_are_refused(root: &Path, out: &Path) {
     // A refused run does not even take away what a kill has left.
     let before = format!("{whole}{{\"kind\":\"att");
     fs::write(out.join("results.jsonl"), &before).expect("results");
-    for (option, value) in [
-        ("--seed", "1"),
-        ("--iterations", "41,60"),
-        ("--properties", "patience=6"),
-        ("--format", "I420"),
-    ] {
+    for (option, value) in
+        [("--seed", "1"), ("--iterations", "41,60"), ("--properties", "patience=6"), ("--format", "I420")]
+    {
         let output = reproduce(root, out, &[option, value]);
         expect(1, &output);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -351,10 +327,7 @@ fn nothing_is_measured_twice(root: &Path, out: &Path) {
 fn one_run_at_a_time(root: &Path, out: &Path) {
     let path = out.join("results.jsonl");
     let before = text(path.clone());
-    let held = fs::File::options()
-        .append(true)
-        .open(&path)
-        .expect("results");
+    let held = fs::File::options().append(true).open(&path).expect("results");
     held.lock().expect("a lock");
     let output = reproduce(root, out, &[]);
     expect(1, &output);

@@ -16,15 +16,11 @@ fn results_that_cannot_be_read_are_named_and_nothing_is_written() {
         let report = || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
             let output = command.arg("report").arg(&out).output().expect("report");
-            (
-                output.status.code(),
-                String::from_utf8_lossy(&output.stderr).into_owned(),
-            )
+            (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
         };
         assert!(matches!(report(), (Some(1), said) if said.contains("found no such file")));
         fs::create_dir(&out).expect("a folder");
-        let accuracy =
-            r#"{"kind":"accuracy","dataset":"D","model":"M","clip":"a/b","class":"a","label":"a"}"#;
+        let accuracy = r#"{"kind":"accuracy","dataset":"D","model":"M","clip":"a/b","class":"a","label":"a"}"#;
         for (lines, words) in [
             (format!("{accuracy}\n{{\"kind\":\n{accuracy}\n"), "line 2 of"),
             (format!("{accuracy}\n{{\"kind\":\"other\"}}\n"), "line 2 of"),
@@ -43,17 +39,10 @@ fn results_that_cannot_be_read_are_named_and_nothing_is_written() {
             assert_eq!(text(out.join("results.jsonl")), lines);
         }
         // A line that a kill has cut off is nothing to speak of; a table of somebody else's is.
-        fs::write(
-            out.join("results.jsonl"),
-            format!("{accuracy}\n{{\"kind\":\"acc"),
-        )
-        .expect("results");
+        fs::write(out.join("results.jsonl"), format!("{accuracy}\n{{\"kind\":\"acc")).expect("results");
         fs::write(out.join("table-1.csv"), "mine\n").expect("a table");
         let (code, said) = report();
-        assert!(
-            code == Some(1) && said.contains("table-1.csv to be a page"),
-            "{said}"
-        );
+        assert!(code == Some(1) && said.contains("table-1.csv to be a page"), "{said}");
         assert_eq!(text(out.join("table-1.csv")), "mine\n");
         assert_eq!(fs::read_dir(&out).expect("a folder").count(), 2);
         fs::remove_file(out.join("table-1.csv")).expect("a table");

@@ -11,16 +11,13 @@ use gstsparseadv::video::{Chroma, FrameLayout, Geometry, View};
 use proptest::prelude::*;
 use reference::*;
 
-/// Every value is what the definition gives. Where a colour lies on the edge between two roundings, as close as single precision can tell,
-/// either rounding is right, and nothing else is.
+/// Every value is what the definition gives. Where a color lies on the edge between two roundings, as close as single
+/// precision can tell, either rounding is right, and nothing else is.
 fn assert_close(found: &[f32], expected: &[Vec<f64>]) -> Result<(), TestCaseError> {
     prop_assert_eq!(found.len(), expected.len());
     for (i, (f, readings)) in found.iter().zip(expected).enumerate() {
         let agrees = |e: &f64| (f64::from(*f) - e).abs() <= 1e-3;
-        prop_assert!(
-            readings.iter().any(agrees),
-            "value {i}: expected {readings:?}, found {f}"
-        );
+        prop_assert!(readings.iter().any(agrees), "value {i}: expected {readings:?}, found {f}");
     }
     Ok(())
 }
@@ -41,17 +38,13 @@ fn geometry() -> impl Strategy<Value = Geometry> {
 fn noise(seed: u64) -> impl FnMut() -> u8 {
     let mut state = seed | 1;
     move || {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (state >> 56) as u8
     }
 }
 
 fn perturbation(view: &View, strength: f32, byte: &mut impl FnMut() -> u8) -> Vec<f32> {
-    (0..view.len())
-        .map(|_| (f32::from(byte()) / 127.5 - 1.0) * strength)
-        .collect()
+    (0..view.len()).map(|_| (f32::from(byte()) / 127.5 - 1.0) * strength).collect()
 }
 
 proptest! {
@@ -126,14 +119,15 @@ proptest! {
         prop_assert_eq!(expected, found);
     }
 
-    /// `backward` is the adjoint of the map without rounding, which is linear as long as nothing clips: <L d, g> = <d, L^T g>.
+    /// `backward` is the adjoint of the map without rounding, which is linear as long as nothing clips: <L d, g> = <d,
+    /// L^T g>.
     #[test]
     fn backward_is_the_adjoint(
         chroma in chroma(),
         kind in 0usize..8, w in 16usize..34, h in 16usize..34, g in geometry(), seed: u64,
     ) {
         let mut byte = noise(seed);
-        // Mid-grey, so that no colour is near its bounds.
+        // Mid-gray, so that no color is near its bounds.
         let frame = Frame::new(layout(kind, w, h), 0, &mut || 126);
         let view = View::new(&frame.layout, g, chroma);
         let delta = perturbation(&view, 4.0, &mut byte);
@@ -175,15 +169,11 @@ fn observe_agrees(
     assert_close(&found, &rounded_view(&rgb, w, h, g))
 }
 
-/// Full-range BT.601 makes blue of 1.772 * (Cb - 128), which for Cb = 3 and 253 ends in exactly a half. This frame has four such pixels in
-/// a view of 192 values.
+/// Full-range BT.601 makes blue of 1.772 * (Cb - 128), which for Cb = 3 and 253 ends in exactly a half. This frame has
+/// four such pixels in a view of 192 values.
 #[test]
 fn blue_on_the_edge_between_two_roundings() {
-    let g = Geometry {
-        resized: [32, 5],
-        crop: [32, 2],
-        antialias: false,
-    };
+    let g = Geometry { resized: [32, 5], crop: [32, 2], antialias: false };
     let seed = 17_271_907_435_701_614_594;
     let agrees = observe_agrees(Chroma::Repeated, 5, [43, 18], 1, g, seed);
     assert!(agrees.is_ok(), "{agrees:?}");
@@ -193,22 +183,12 @@ fn blue_on_the_edge_between_two_roundings() {
 fn rgb_of_the_views_own_size_is_the_papers_case() {
     let mut byte = noise(5);
     let frame = Frame::new(FrameLayout::rgb(24, 20), 0, &mut byte);
-    let g = Geometry {
-        resized: [20, 24],
-        crop: [20, 24],
-        antialias: false,
-    };
+    let g = Geometry { resized: [20, 24], crop: [20, 24], antialias: false };
     let view = View::new(&frame.layout, g, Chroma::Repeated);
     let delta = perturbation(&view, 3.0, &mut byte);
     let mut seen = vec![0.0; view.len()];
     let samples = view.sample(&frame.refs());
-    view.observe_perturbed(
-        &samples,
-        Some(&delta),
-        &mut Tape::default(),
-        &mut Scratch::default(),
-        &mut seen,
-    );
+    view.observe_perturbed(&samples, Some(&delta), &mut Tape::default(), &mut Scratch::default(), &mut seen);
     for c in 0..3 {
         for y in 0..20 {
             for x in 0..24 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Observing and rendering pixel by pixel, in double precision, straight from the definitions: no taps, no touched samples, nothing shared
-//! with the code under test.
+//! Observing and rendering pixel by pixel, in double precision, straight from the definitions: no taps, no touched
+//! samples, nothing shared with the code under test.
 
 use gstsparseadv::video::layout::{BT601, BT709};
 use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, Geometry};
@@ -26,10 +26,7 @@ impl Frame {
     }
 
     pub fn refs(&self) -> Vec<(&[u8], usize)> {
-        self.planes
-            .iter()
-            .map(|(d, s)| (d.as_slice(), *s))
-            .collect()
+        self.planes.iter().map(|(d, s)| (d.as_slice(), *s)).collect()
     }
 
     pub fn sample(&self, c: usize, x: usize, y: usize) -> f64 {
@@ -45,73 +42,23 @@ pub fn subsampled(size: usize, shift: u32) -> usize {
 }
 
 pub fn component(plane: usize, offset: usize, pixel_stride: usize, x: u32, y: u32) -> Component {
-    Component {
-        plane,
-        offset,
-        pixel_stride,
-        shift_x: x,
-        shift_y: y,
-    }
+    Component { plane, offset, pixel_stride, shift_x: x, shift_y: y }
 }
 
 pub fn layout(kind: usize, width: usize, height: usize) -> FrameLayout {
     let yuv = |(kr, kb), full_range| Color::Yuv { kr, kb, full_range };
     let (components, color) = match kind {
         // Packed RGB, and four bytes a pixel in another order.
-        0 => (
-            (0..3).map(|i| component(0, i, 3, 0, 0)).collect(),
-            Color::Rgb,
-        ),
-        1 => (
-            (0..3).map(|i| component(0, 3 - i, 4, 0, 0)).collect(),
-            Color::Rgb,
-        ),
+        0 => ((0..3).map(|i| component(0, i, 3, 0, 0)).collect(), Color::Rgb),
+        1 => ((0..3).map(|i| component(0, 3 - i, 4, 0, 0)).collect(), Color::Rgb),
         // Planar 4:2:0, semi-planar 4:2:0, planar 4:2:2, planar 4:4:4.
-        2 => (
-            vec![
-                component(0, 0, 1, 0, 0),
-                component(1, 0, 1, 1, 1),
-                component(2, 0, 1, 1, 1),
-            ],
-            yuv(BT601, false),
-        ),
-        3 => (
-            vec![
-                component(0, 0, 1, 0, 0),
-                component(1, 1, 2, 1, 1),
-                component(1, 0, 2, 1, 1),
-            ],
-            yuv(BT709, true),
-        ),
-        4 => (
-            vec![
-                component(0, 0, 1, 0, 0),
-                component(1, 0, 1, 1, 0),
-                component(2, 0, 1, 1, 0),
-            ],
-            yuv(BT709, false),
-        ),
-        5 => (
-            vec![
-                component(0, 0, 1, 0, 0),
-                component(1, 0, 1, 0, 0),
-                component(2, 0, 1, 0, 0),
-            ],
-            yuv(BT601, true),
-        ),
-        _ => (
-            vec![component(0, 0, 1, 0, 0)],
-            Color::Gray {
-                full_range: kind == 6,
-            },
-        ),
+        2 => (vec![component(0, 0, 1, 0, 0), component(1, 0, 1, 1, 1), component(2, 0, 1, 1, 1)], yuv(BT601, false)),
+        3 => (vec![component(0, 0, 1, 0, 0), component(1, 1, 2, 1, 1), component(1, 0, 2, 1, 1)], yuv(BT709, true)),
+        4 => (vec![component(0, 0, 1, 0, 0), component(1, 0, 1, 1, 0), component(2, 0, 1, 1, 0)], yuv(BT709, false)),
+        5 => (vec![component(0, 0, 1, 0, 0), component(1, 0, 1, 0, 0), component(2, 0, 1, 0, 0)], yuv(BT601, true)),
+        _ => (vec![component(0, 0, 1, 0, 0)], Color::Gray { full_range: kind == 6 }),
     };
-    FrameLayout {
-        width,
-        height,
-        components,
-        color,
-    }
+    FrameLayout { width, height, components, color }
 }
 
 /// (Kr, Kb, span and offset of luma, span of chroma).
@@ -121,11 +68,7 @@ pub fn yuv_numbers(color: Color) -> (f64, f64, f64, f64, f64) {
         Color::Gray { full_range } => (0.299, 0.114, full_range),
         Color::Rgb => unreachable!(),
     };
-    if full {
-        (kr, kb, 255.0, 0.0, 255.0)
-    } else {
-        (kr, kb, 219.0, 16.0, 224.0)
-    }
+    if full { (kr, kb, 255.0, 0.0, 255.0) } else { (kr, kb, 219.0, 16.0, 224.0) }
 }
 
 /// ITU-R BT.601 and BT.709, from the definitions of Y', Cb and Cr.
@@ -154,14 +97,11 @@ pub fn naive_components(color: Color, d: [f64; 3]) -> [f64; 3] {
     let y = kr * d[0] + (1.0 - kr - kb) * d[1] + kb * d[2];
     let cb = (d[2] - y) / (2.0 * (1.0 - kb));
     let cr = (d[0] - y) / (2.0 * (1.0 - kr));
-    [
-        y * span / 255.0,
-        cb * chroma_span / 255.0,
-        cr * chroma_span / 255.0,
-    ]
+    [y * span / 255.0, cb * chroma_span / 255.0, cr * chroma_span / 255.0]
 }
 
-/// One coordinate of PyTorch's `interpolate(mode="bilinear", align_corners=False)`: two source positions and the second's weight.
+/// One coordinate of PyTorch's `interpolate(mode="bilinear", align_corners=False)`: two source positions and the
+/// second's weight.
 pub fn source(i: usize, input: usize, output: usize) -> (usize, usize, f64) {
     let p = ((i as f64 + 0.5) * input as f64 / output as f64 - 0.5).max(0.0);
     let a = (p as usize).min(input - 1);
@@ -178,21 +118,11 @@ fn corners([x, y]: [usize; 2], [width, height]: [usize; 2], g: Geometry) -> [([u
     let [top, left] = [0, 1].map(|axis| crop_start(g.resized[axis], g.crop[axis]));
     let (y0, y1, fy) = source(y + top, height, g.resized[0]);
     let (x0, x1, fx) = source(x + left, width, g.resized[1]);
-    [
-        ([x0, y0], (1.0 - fx) * (1.0 - fy)),
-        ([x1, y0], fx * (1.0 - fy)),
-        ([x0, y1], (1.0 - fx) * fy),
-        ([x1, y1], fx * fy),
-    ]
+    [([x0, y0], (1.0 - fx) * (1.0 - fy)), ([x1, y0], fx * (1.0 - fy)), ([x0, y1], (1.0 - fx) * fy), ([x1, y1], fx * fy)]
 }
 
 /// Resize and crop of an RGB image given as a function of its pixels.
-pub fn naive_view(
-    rgb: &dyn Fn(usize, usize) -> [f64; 3],
-    width: usize,
-    height: usize,
-    g: Geometry,
-) -> Vec<f64> {
+pub fn naive_view(rgb: &dyn Fn(usize, usize) -> [f64; 3], width: usize, height: usize, g: Geometry) -> Vec<f64> {
     let view = values(g, |c, at| {
         let corners = corners(at, [width, height], g);
         corners.map(|([x, y], w)| w * rgb(x, y)[c]).iter().sum()
@@ -200,21 +130,14 @@ pub fn naive_view(
     view.collect()
 }
 
-/// The same of an image whose pixels are rounded and clipped first: all readings of each value, more than one where a pixel lies on the
-/// edge between two roundings.
-pub fn rounded_view(
-    rgb: &dyn Fn(usize, usize) -> [f64; 3],
-    width: usize,
-    height: usize,
-    g: Geometry,
-) -> Vec<Vec<f64>> {
+/// The same of an image whose pixels are rounded and clipped first: all readings of each value, more than one where a
+/// pixel lies on the edge between two roundings.
+pub fn rounded_view(rgb: &dyn Fn(usize, usize) -> [f64; 3], width: usize, height: usize, g: Geometry) -> Vec<Vec<f64>> {
     let view = values(g, |c, at| {
         let mut readings = vec![0.0];
         for ([x, y], weight) in corners(at, [width, height], g) {
             let roundings = roundings(rgb(x, y)[c]);
-            let more = readings
-                .iter()
-                .flat_map(|sum| roundings.iter().map(move |v| sum + weight * v));
+            let more = readings.iter().flat_map(|sum| roundings.iter().map(move |v| sum + weight * v));
             readings = more.collect();
         }
         readings
@@ -222,7 +145,7 @@ pub fn rounded_view(
     view.collect()
 }
 
-/// What a colour may be rounded to. Single precision keeps it to about 1e-4, with three terms of up to 512.
+/// What a color may be rounded to. Single precision keeps it to about 1e-4, with three terms of up to 512.
 fn roundings(value: f64) -> Vec<f64> {
     let mut found = [-1e-4, 1e-4].map(|e| (value + e).round().clamp(0.0, 255.0));
     found.sort_by(f64::total_cmp);
@@ -238,7 +161,8 @@ fn values<V>(g: Geometry, value: impl Fn(usize, [usize; 2]) -> V) -> impl Iterat
     (0..3 * h * w).map(move |i| value(i / (h * w), [i % w, i / w % h]))
 }
 
-/// Weight of view sample `i` at position `p`: a triangle of half-width `step`, at least 1, normalised over the unbounded grid.
+/// Weight of view sample `i` at position `p`: a triangle of half-width `step`, at least 1, normalized over the
+/// unbounded grid.
 pub fn hat(p: f64, i: i64, step: f64) -> f64 {
     let support = step.max(1.0);
     let weight = |i: i64| (1.0 - (i as f64 - p).abs() / support).max(0.0);
@@ -247,14 +171,7 @@ pub fn hat(p: f64, i: i64, step: f64) -> f64 {
 }
 
 /// The perturbation of component `c`'s sample (x, y).
-pub fn naive_change(
-    layout: &FrameLayout,
-    g: Geometry,
-    delta: &[f32],
-    c: usize,
-    x: usize,
-    y: usize,
-) -> f64 {
+pub fn naive_change(layout: &FrameLayout, g: Geometry, delta: &[f32], c: usize, x: usize, y: usize) -> f64 {
     let [h, w] = g.crop;
     let (top, left) = (crop_start(g.resized[0], h), crop_start(g.resized[1], w));
     let k = &layout.components[c];
@@ -267,11 +184,7 @@ pub fn naive_change(
     for vy in 0..h {
         let wy = hat(py, vy as i64, scale_y * cover_y);
         for vx in 0..w {
-            let weight = if wy > 0.0 {
-                wy * hat(px, vx as i64, scale_x * cover_x)
-            } else {
-                0.0
-            };
+            let weight = if wy > 0.0 { wy * hat(px, vx as i64, scale_x * cover_x) } else { 0.0 };
             for (k, d) in d.iter_mut().enumerate() {
                 *d += weight * f64::from(delta[(k * h + vy) * w + vx]);
             }
@@ -280,8 +193,8 @@ pub fn naive_change(
     naive_components(layout.color, d)[c]
 }
 
-/// Samples of an axis that pixel `p` is made of, with their weights: the one that covers it, or the two around it where the first lies at
-/// pixel `first` and each stands for two.
+/// Samples of an axis that pixel `p` is made of, with their weights: the one that covers it, or the two around it where
+/// the first lies at pixel `first` and each stands for two.
 fn around(p: usize, shift: u32, first: Option<f64>, size: usize) -> [(usize, f64); 2] {
     let last = subsampled(size, shift) - 1;
     match first.filter(|_| shift > 0) {

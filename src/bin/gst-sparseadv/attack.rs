@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `attack`: one file through decoder, element, encoder and muxer, then what the model says of the file that came out. Nothing is held but
-//! the windows under way, however long the file is; nothing has its name before all is done.
+//! `attack`: one file through decoder, element, encoder and muxer, then what the model says of the file that came out.
+//! Nothing is held but the windows under way, however long the file is; nothing has its name before all is done.
 
 use anyhow::Context;
 use gst::prelude::*;
 use gstsparseadv::attack::Classifier;
-use gstsparseadv::model::{archive, Model, Options};
+use gstsparseadv::model::{Model, Options, archive};
 
 mod after;
 mod arguments;
@@ -75,11 +75,8 @@ impl<'a> Job<'a> {
             ("the model", &arguments.model),
             ("the model's metadata", &sidecar),
         ];
-        let (encoder, muxer) = container::chosen(
-            &arguments.output,
-            arguments.encoder.as_deref(),
-            arguments.muxer.as_deref(),
-        )?;
+        let (encoder, muxer) =
+            container::chosen(&arguments.output, arguments.encoder.as_deref(), arguments.muxer.as_deref())?;
         let outputs = Outputs::new(&outputs, &inputs)?;
         let mut planner = Planner::new(&encoder, &muxer)?;
         let named = || format!("{}", arguments.input.display());
@@ -89,9 +86,7 @@ impl<'a> Job<'a> {
             codecs::tried(codec, &plan)?;
         }
         if let Some(part) = outputs.part(REPORT) {
-            let part = part
-                .to_str()
-                .context("Expected a report whose path is in UTF-8. Rename its folder.")?;
+            let part = part.to_str().context("Expected a report whose path is in UTF-8. Rename its folder.")?;
             attacker.element().set_property("report-location", part);
         }
         attacker.load()?;
@@ -113,10 +108,7 @@ impl<'a> Job<'a> {
 
     fn prepare_shown(&mut self) -> anyhow::Result<()> {
         let element = self.attacker.element();
-        let (window, step): (u32, u32) = (
-            element.property("window-size"),
-            element.property("frame-step"),
-        );
+        let (window, step): (u32, u32) = (element.property("window-size"), element.property("frame-step"));
         let (mut metadata, _) = archive::read_metadata(&self.arguments.model)?;
         if window > 0 {
             metadata.window = window as usize;
@@ -170,10 +162,7 @@ impl<'a> Job<'a> {
         let (into, out_of) = (pad("sink")?, pad("src")?);
         let mut probes = Vec::new();
         if let Some(shown) = &self.shown {
-            probes = vec![
-                (into.clone(), shown.watch(0, &into)),
-                (out_of.clone(), shown.watch(1, &out_of)),
-            ];
+            probes = vec![(into.clone(), shown.watch(0, &into)), (out_of.clone(), shown.watch(1, &out_of))];
         }
         let shown = self.shown.clone();
         let at_once = shown.clone();
@@ -215,7 +204,9 @@ impl<'a> Job<'a> {
             for (n, codec) in self.arguments.codec.iter().enumerate() {
                 let found = shown.frames(2 + n) as u64;
                 if found != frames {
-                    errln!("warning: --codec \"{codec}\" gave back {found} of {frames} frames; the page lacks what it lost");
+                    errln!(
+                        "warning: --codec \"{codec}\" gave back {found} of {frames} frames; the page lacks what it lost"
+                    );
                 }
             }
         }
@@ -233,20 +224,13 @@ impl<'a> Job<'a> {
                 None => self.load()?,
             };
             let windows = &mut self.windows;
-            after::classify(
-                &part,
-                &self.plan.sizes(),
-                &mut rows,
-                &mut model,
-                self.step,
-                |row, logits| {
-                    let shown = windows.iter_mut().find(|(w, _)| w.row.window == row.window);
-                    if let Some((window, answers)) = shown {
-                        window.row.after_codec.clone_from(&row.after_codec);
-                        answers.insert(2.min(answers.len()), Some(logits.to_vec()));
-                    }
-                },
-            )?;
+            after::classify(&part, &self.plan.sizes(), &mut rows, &mut model, self.step, |row, logits| {
+                let shown = windows.iter_mut().find(|(w, _)| w.row.window == row.window);
+                if let Some((window, answers)) = shown {
+                    window.row.after_codec.clone_from(&row.after_codec);
+                    answers.insert(2.min(answers.len()), Some(logits.to_vec()));
+                }
+            })?;
             self.model = Some(model);
         }
         let summary = self.summary(&rows);

@@ -2,7 +2,7 @@
 
 //! Running pipelines to their end, and reading files.
 
-use anyhow::{bail, Context};
+use anyhow::{Context, bail};
 use gst::prelude::*;
 
 use super::media::Reader;
@@ -17,17 +17,12 @@ pub struct Clip {
 impl Clip {
     /// The same frames in RGB, for people to look at.
     pub fn to_rgb(&self) -> anyhow::Result<Self> {
-        let info = gst_video::VideoInfo::builder(
-            gst_video::VideoFormat::Rgb,
-            self.info.width(),
-            self.info.height(),
-        )
-        .fps(self.info.fps())
-        .build()?;
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, self.info.width(), self.info.height())
+            .fps(self.info.fps())
+            .build()?;
         let converter = gst_video::VideoConverter::new(&self.info, &info, None)?;
         let convert = |buffer: &gst::Buffer| -> anyhow::Result<gst::Buffer> {
-            gstsparseadv::sparseadv::planes::check(buffer, &self.info)
-                .map_err(anyhow::Error::msg)?;
+            gstsparseadv::sparseadv::planes::check(buffer, &self.info).map_err(anyhow::Error::msg)?;
             let mut rgb = gst::Buffer::with_size(info.size())?;
             let from = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
             let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(
@@ -38,20 +33,13 @@ impl Clip {
             drop(to);
             Ok(rgb)
         };
-        let frames = self
-            .frames
-            .iter()
-            .map(convert)
-            .collect::<anyhow::Result<_>>()?;
+        let frames = self.frames.iter().map(convert).collect::<anyhow::Result<_>>()?;
         Ok(Self { info, frames })
     }
 }
 
 /// Runs a pipeline to the end of its streams, and leaves it as it is then. `message` sees every element message.
-pub fn play(
-    pipeline: &gst::Pipeline,
-    mut message: impl FnMut(&gst::StructureRef),
-) -> anyhow::Result<()> {
+pub fn play(pipeline: &gst::Pipeline, mut message: impl FnMut(&gst::StructureRef)) -> anyhow::Result<()> {
     let bus = pipeline.bus().context("a pipeline has a bus")?;
     // Where a state change fails, the bus has the reason.
     let started = pipeline.set_state(gst::State::Playing);
@@ -82,25 +70,19 @@ pub fn collect(sink: &gst_app::AppSink) -> std::sync::Arc<std::sync::Mutex<Optio
         let (Some(buffer), Some(caps)) = (sample.buffer_owned(), sample.caps()) else {
             return Err(gst::FlowError::Error);
         };
-        let info =
-            gst_video::VideoInfo::from_caps(caps).map_err(|_| gst::FlowError::NotNegotiated)?;
+        let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| gst::FlowError::NotNegotiated)?;
         if let Ok(mut clip) = into.lock() {
             let frames = Vec::new();
-            clip.get_or_insert(Clip { info, frames })
-                .frames
-                .push(buffer);
+            clip.get_or_insert(Clip { info, frames }).frames.push(buffer);
         }
         Ok(gst::FlowSuccess::Ok)
     };
-    sink.set_callbacks(
-        gst_app::AppSinkCallbacks::builder()
-            .new_sample(new_sample)
-            .build(),
-    );
+    sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(new_sample).build());
     clip
 }
 
-/// Reads a video file, its frames as the decoder gives them or in the format of `caps`, which are elements and caps, each with a `!` behind.
+/// Reads a video file, its frames as the decoder gives them or in the format of `caps`, which are elements and caps,
+/// each with a `!` behind.
 pub fn read(path: &std::path::Path, caps: &str) -> anyhow::Result<Clip> {
     let mut reader = Reader::through(path, caps.trim().trim_end_matches('!'))?;
     let mut clip = None::<Clip>;
@@ -109,10 +91,7 @@ pub fn read(path: &std::path::Path, caps: &str) -> anyhow::Result<Clip> {
         let (buffer, caps) = frame.context("a frame")?;
         let clip = match &mut clip {
             Some(clip) => clip,
-            None => clip.insert(Clip {
-                info: gst_video::VideoInfo::from_caps(caps)?,
-                frames: Vec::new(),
-            }),
+            None => clip.insert(Clip { info: gst_video::VideoInfo::from_caps(caps)?, frames: Vec::new() }),
         };
         clip.frames.push(buffer);
     }

@@ -3,10 +3,10 @@
 //! A `sparseadv` element that keeps its model from one pipeline to the next.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{anyhow, bail, Context};
+use anyhow::{Context, anyhow, bail};
 use gst::prelude::*;
 use gstsparseadv::sparseadv::report::WindowReport;
 
@@ -32,48 +32,38 @@ impl Attacker {
     /// The same without the model, for [`Attacker::load`] to load.
     pub fn make(model: &Path, properties: &str) -> anyhow::Result<Self> {
         let element = media::element("sparseadv", properties)?;
-        let model = model
-            .to_str()
-            .context("Expected a model whose path is in UTF-8. Rename it.")?;
+        let model = model.to_str().context("Expected a model whose path is in UTF-8. Rename it.")?;
         element.set_property("model", model);
         Ok(Self { element })
     }
 
-    /// Gives every property but the model its default, and then those in `properties`, as in gst-launch-1.0 but without spaces in values.
+    /// Gives every property but the model its default, and then those in `properties`, as in gst-launch-1.0 but without
+    /// spaces in values.
     pub fn configure(&self, properties: &str) -> anyhow::Result<()> {
         let known = self.element.list_properties();
         let own = known.iter().filter(|p| {
             let kept = ["model", "device", "report-location"].contains(&p.name());
-            p.owner_type() == self.element.type_()
-                && p.flags().contains(glib::ParamFlags::WRITABLE)
-                && !kept
+            p.owner_type() == self.element.type_() && p.flags().contains(glib::ParamFlags::WRITABLE) && !kept
         });
         for property in own {
-            self.element
-                .set_property_from_value(property.name(), property.default_value());
+            self.element.set_property_from_value(property.name(), property.default_value());
         }
         for setting in properties.split_whitespace() {
-            let found = setting
-                .split_once('=')
-                .and_then(|(name, value)| Some((self.element.find_property(name)?, value)));
-            let (property, value) = found.with_context(|| {
-                format!("expected property=value of sparseadv, found {setting}")
-            })?;
+            let found =
+                setting.split_once('=').and_then(|(name, value)| Some((self.element.find_property(name)?, value)));
+            let (property, value) =
+                found.with_context(|| format!("expected property=value of sparseadv, found {setting}"))?;
             let value = glib::Value::deserialize_with_pspec(value, &property)
                 .with_context(|| format!("the value in {setting}"))?;
-            self.element
-                .set_property_from_value(property.name(), &value);
+            self.element.set_property_from_value(property.name(), &value);
         }
         Ok(())
     }
 
     /// Attacks frames, and returns them with the windows' reports.
     pub fn attack(&self, clip: &Clip) -> anyhow::Result<(Clip, Vec<WindowReport>)> {
-        let source = gst_app::AppSrc::builder()
-            .caps(&clip.info.to_caps()?)
-            .format(gst::Format::Time)
-            .max_bytes(0)
-            .build();
+        let source =
+            gst_app::AppSrc::builder().caps(&clip.info.to_caps()?).format(gst::Format::Time).max_bytes(0).build();
         let sink = gst_app::AppSink::builder().sync(false).build();
         let pushed = decode::collect(&sink);
         let windows = self.run(
@@ -91,10 +81,7 @@ impl Attacker {
             },
             sink.upcast_ref(),
         )?;
-        let pushed = pushed
-            .lock()
-            .map_err(|_| anyhow!("the reader failed"))?
-            .take();
+        let pushed = pushed.lock().map_err(|_| anyhow!("the reader failed"))?.take();
         Ok((pushed.context("expected frames, found none")?, windows))
     }
 
@@ -126,8 +113,8 @@ impl Attacker {
         Ok(())
     }
 
-    /// Attacks a file as planned, into `part`, and reads what was written. `message` sees every element message, and `None` several times a
-    /// second besides. Returns the frames written.
+    /// Attacks a file as planned, into `part`, and reads what was written. `message` sees every element message, and
+    /// `None` several times a second besides. Returns the frames written.
     pub fn convert(
         &self,
         plan: &Plan,
@@ -140,8 +127,8 @@ impl Attacker {
         Ok(frames)
     }
 
-    /// The same into any sink, which nobody looks at afterwards. `at_once` sees every element message in the thread that sends it; `message`
-    /// gets the number of frames pushed so far too.
+    /// The same into any sink, which nobody looks at afterwards. `at_once` sees every element message in the thread
+    /// that sends it; `message` gets the number of frames pushed so far too.
     pub fn push(
         &self,
         plan: &Plan,
@@ -162,9 +149,7 @@ impl Attacker {
                 gst::BusSyncReply::Pass
             });
             let _read = plan.feed(pipeline, &into)?;
-            media::play(pipeline, &into, |structure| {
-                message(structure, frames.load(Ordering::Relaxed))
-            })
+            media::play(pipeline, &into, |structure| message(structure, frames.load(Ordering::Relaxed)))
         });
         let [decoded, pushed] = counts.map(Count::end);
         result?;
@@ -178,8 +163,8 @@ impl Attacker {
         Ok(pushed)
     }
 
-    /// Runs `source ! sparseadv ! sink` to the end of the stream. `source` links itself to the pad it is given. Returns the windows'
-    /// reports.
+    /// Runs `source ! sparseadv ! sink` to the end of the stream. `source` links itself to the pad it is given. Returns
+    /// the windows' reports.
     pub fn run(
         &self,
         source: impl FnOnce(&gst::Pipeline, gst::Pad) -> anyhow::Result<()>,
@@ -235,11 +220,7 @@ impl Count {
             seen.fetch_add(1, Ordering::Relaxed);
             gst::PadProbeReturn::Ok
         });
-        Self {
-            pad: pad.clone(),
-            probe,
-            frames,
-        }
+        Self { pad: pad.clone(), probe, frames }
     }
 
     fn end(self) -> u64 {

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use crate::out::outln;
-use gstsparseadv::model::{archive, Model, Options, Origin};
+use gstsparseadv::model::{Model, Options, Origin, archive};
 
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  gst-sparseadv inspect examples/data/figures-c3d.pt")]
@@ -41,16 +41,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match (model.feature_shape(), model.feature_coverage()) {
         (Some(shape), Some(coverage)) => {
             outln!("features   {shape:?}");
-            outln!(
-                "           frames seen by each step: {:?}",
-                spans(coverage.steps())
-            );
+            outln!("           frames seen by each step: {:?}", spans(coverage.steps()));
             outln!("keyframes  weighed by the features (Eq. 3 and Eq. 4)");
         }
         _ => {
-            let why = model
-                .features_unused()
-                .unwrap_or("the model returns logits alone");
+            let why = model.features_unused().unwrap_or("the model returns logits alone");
             outln!("features   not used: {why}");
             outln!("keyframes  weighed by the input gradient");
         }
@@ -62,7 +57,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if warnings.is_empty() {
         outln!("The model fits the contract.");
     } else {
-        outln!("The model can be attacked, but the warnings above say what to put right before its results are believed.");
+        outln!(
+            "The model can be attacked, but the warnings above say what to put right before its results are believed."
+        );
     }
     Ok(())
 }

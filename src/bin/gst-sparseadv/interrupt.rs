@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Ctrl-C and its like: the first one asks whatever runs to end and to tidy up, the second one ends the process at once.
+//! Ctrl-C and its like: the first one asks whatever runs to end and to tidy up, the second one ends the process at
+//! once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Command-line companion of the `sparseadv` element. Everything that attacks runs through the element in a real pipeline.
+//! Command-line companion of the `sparseadv` element. Everything that attacks runs through the element in a real
+//! pipeline.
 
 use std::process::ExitCode;
 
@@ -55,10 +56,11 @@ enum Command {
 const SKIPPED: u8 = 2;
 
 fn main() -> ExitCode {
-    // MKL otherwise adds in an order that depends on where the memory lies, and an attack is sensitive enough to show it: results would
-    // differ from call to call. No thread is running yet, and MKL has not looked.
+    // MKL otherwise adds in an order that depends on where the memory lies, and an attack is sensitive enough to show
+    // it: results would differ from call to call.
     if std::env::var_os("MKL_CBWR").is_none() {
-        std::env::set_var("MKL_CBWR", "AUTO");
+        // SAFETY: no other thread is running yet, and MKL has not looked.
+        unsafe { std::env::set_var("MKL_CBWR", "AUTO") };
     }
     let done = |()| ExitCode::SUCCESS;
     let counted = |skipped| match skipped {
@@ -98,8 +100,5 @@ fn main() -> ExitCode {
 /// Of everything that results depend on.
 fn version() -> String {
     let versions = provenance::Versions::here();
-    format!(
-        "{} (libtorch {}, {})",
-        versions.plugin, versions.libtorch, versions.gstreamer
-    )
+    format!("{} (libtorch {}, {})", versions.plugin, versions.libtorch, versions.gstreamer)
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Output to whoever reads it. Where nobody does any more, `inspect MODEL | head` for instance, the work goes on in silence.
+//! Output to whoever reads it. Where nobody does any more, `inspect MODEL | head` for instance, the work goes on in
+//! silence.
 
 use std::fmt::Arguments;
-use std::io::{stderr, stdout, Write};
+use std::io::{Write, stderr, stdout};
 
 /// A line for the standard output.
 pub fn line(text: Arguments) {

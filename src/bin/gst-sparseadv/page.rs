@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The comparison page: each window's frames, weights and perturbation, and what the model says of it clean, attacked, and behind codecs.
+//! The comparison page: each window's frames, weights and perturbation, and what the model says of it clean, attacked,
+//! and behind codecs.
 
 use base64::Engine;
 use gstsparseadv::attack::loss;
@@ -86,10 +87,7 @@ fn bars(probabilities: &[f64], label_name: &dyn Fn(usize) -> String) -> String {
     order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
     let bar = |k: &usize| {
         let share = 100.0 * probabilities[*k];
-        format!(
-            "<span class=\"bar\" style=\"width:{share:.0}px\"></span>{} {share:.1} %<br>",
-            escape(&label_name(*k))
-        )
+        format!("<span class=\"bar\" style=\"width:{share:.0}px\"></span>{} {share:.1} %<br>", escape(&label_name(*k)))
     };
     order.iter().take(SHOWN).map(bar).collect()
 }

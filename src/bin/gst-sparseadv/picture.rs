@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A picture of what the attack did: for every window its strongest keyframe clean, attacked and as an amplified difference, and below them
-//! all its frames, keyframes framed in red, with their weights as bars.
+//! A picture of what the attack did: for every window its strongest keyframe clean, attacked and as an amplified
+//! difference, and below them all its frames, keyframes framed in red, with their weights as bars.
 
 use std::io::Write;
 
@@ -16,14 +16,14 @@ const THUMBNAIL: usize = 60;
 const GAP: usize = 8;
 const BAR: usize = 24;
 const TEXT: usize = 16;
-/// The difference is shown this many times as strong, around mid-grey.
+/// The difference is shown this many times as strong, around mid-gray.
 const AMPLIFY: i32 = 32;
 const RED: [u8; 3] = [214, 40, 40];
-const GREY: [u8; 3] = [150, 150, 150];
+const GRAY: [u8; 3] = [150, 150, 150];
 const BLACK: [u8; 3] = [20, 20, 20];
 const BLANK: u8 = 250;
 
-/// The colour at a place of an image.
+/// The color at a place of an image.
 type Pixel<'a> = dyn Fn(usize, usize) -> [u8; 3] + 'a;
 
 /// An RGB image.
@@ -36,60 +36,48 @@ pub struct Canvas {
 impl Canvas {
     fn new(width: usize, height: usize) -> Self {
         let data = vec![BLANK; width * height * 3];
-        Self {
-            width,
-            height,
-            data,
-        }
+        Self { width, height, data }
     }
 
-    fn put(&mut self, x: usize, y: usize, colour: [u8; 3]) {
+    fn put(&mut self, x: usize, y: usize, color: [u8; 3]) {
         if x < self.width && y < self.height {
-            self.data[(y * self.width + x) * 3..][..3].copy_from_slice(&colour);
+            self.data[(y * self.width + x) * 3..][..3].copy_from_slice(&color);
         }
     }
 
-    fn fill(&mut self, x: usize, y: usize, w: usize, h: usize, colour: [u8; 3]) {
+    fn fill(&mut self, x: usize, y: usize, w: usize, h: usize, color: [u8; 3]) {
         for y in y..y + h {
             for x in x..x + w {
-                self.put(x, y, colour);
+                self.put(x, y, color);
             }
         }
     }
 
-    fn frame(&mut self, x: usize, y: usize, w: usize, h: usize, colour: [u8; 3]) {
+    fn frame(&mut self, x: usize, y: usize, w: usize, h: usize, color: [u8; 3]) {
         const LINE: usize = 3;
-        self.fill(x, y, w, LINE, colour);
-        self.fill(x, y + h - LINE, w, LINE, colour);
-        self.fill(x, y, LINE, h, colour);
-        self.fill(x + w - LINE, y, LINE, h, colour);
+        self.fill(x, y, w, LINE, color);
+        self.fill(x, y + h - LINE, w, LINE, color);
+        self.fill(x, y, LINE, h, color);
+        self.fill(x + w - LINE, y, LINE, h, color);
     }
 
-    fn text(&mut self, x: usize, y: usize, text: &str, colour: [u8; 3]) {
+    fn text(&mut self, x: usize, y: usize, text: &str, color: [u8; 3]) {
         for (i, c) in text.chars().enumerate() {
             let glyph = font8x8::BASIC_FONTS.get(c).unwrap_or([0; 8]);
             for (row, bits) in glyph.iter().enumerate() {
                 for column in (0..8).filter(|column| bits >> column & 1 == 1) {
-                    self.put(x + i * 8 + column, y + row, colour);
+                    self.put(x + i * 8 + column, y + row, color);
                 }
             }
         }
     }
 
-    /// Draws an image given by its pixels, nearest neighbour: single grey levels must stay visible.
-    fn image(
-        &mut self,
-        x: usize,
-        y: usize,
-        w: usize,
-        h: usize,
-        size: (usize, usize),
-        pixel: &Pixel,
-    ) {
+    /// Draws an image given by its pixels, nearest neighbor: single gray levels must stay visible.
+    fn image(&mut self, x: usize, y: usize, w: usize, h: usize, size: (usize, usize), pixel: &Pixel) {
         for row in 0..h {
             for column in 0..w {
-                let colour = pixel(column * size.0 / w, row * size.1 / h);
-                self.put(x + column, y + row, colour);
+                let color = pixel(column * size.0 / w, row * size.1 / h);
+                self.put(x + column, y + row, color);
             }
         }
     }
@@ -101,9 +89,7 @@ struct Pixels<'a>(gst_video::VideoFrameRef<&'a gst::BufferRef>);
 impl<'a> Pixels<'a> {
     fn new(clip: &'a Clip, frame: usize) -> anyhow::Result<Self> {
         let buffer = clip.frames.get(frame).context("a frame is missing")?;
-        Ok(Self(gst_video::VideoFrameRef::from_buffer_ref_readable(
-            buffer, &clip.info,
-        )?))
+        Ok(Self(gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &clip.info)?))
     }
 
     fn at(&self, x: usize, y: usize) -> [u8; 3] {
@@ -125,15 +111,12 @@ pub fn strip(clean: &Clip, attacked: &Clip, row: &Row) -> anyhow::Result<Canvas>
 
 /// Writes above a window's strip what came of it.
 pub fn entitle(canvas: &mut Canvas, row: &Row) {
-    let after = row
-        .after_codec
-        .as_ref()
-        .map_or(String::new(), |(label, name)| {
-            let verdict = row.verdict(*label).as_str();
-            format!(", {name} after the codec ({verdict})")
-        });
+    let after = row.after_codec.as_ref().map_or(String::new(), |(label, name)| {
+        let verdict = row.verdict(*label).as_str();
+        format!(", {name} after the codec ({verdict})")
+    });
     let title = format!(
-        "window {}: {} -> {}{after}; {} queries, MAP {:.3} grey levels",
+        "window {}: {} -> {}{after}; {} queries, MAP {:.3} gray levels",
         row.window, row.clean.1, row.attacked.1, row.queries, row.map
     );
     canvas.text(GAP, GAP, &title, BLACK);
@@ -190,20 +173,10 @@ impl Sizes {
     }
 }
 
-fn draw(
-    canvas: &mut Canvas,
-    sizes: &Sizes,
-    clean: &Clip,
-    attacked: &Clip,
-    row: &Row,
-) -> anyhow::Result<()> {
+fn draw(canvas: &mut Canvas, sizes: &Sizes, clean: &Clip, attacked: &Clip, row: &Row) -> anyhow::Result<()> {
     let (big, small) = (sizes.big, sizes.small);
     let weight = |k: &usize| row.weights.get(*k).copied().unwrap_or(0.0);
-    let strongest = row
-        .keyframes
-        .iter()
-        .copied()
-        .max_by(|a, b| weight(a).total_cmp(&weight(b)));
+    let strongest = row.keyframes.iter().copied().max_by(|a, b| weight(a).total_cmp(&weight(b)));
     let shown = strongest.unwrap_or(0);
     let (a, b) = (Pixels::new(clean, shown)?, Pixels::new(attacked, shown)?);
     let difference = |x: usize, y: usize| {
@@ -212,10 +185,7 @@ fn draw(
     };
     let y = GAP + TEXT;
     let panels: [(&Pixel, String); 3] = [
-        (
-            &|x, y| a.at(x, y),
-            format!("clean, frame {}", strongest.unwrap_or(0)),
-        ),
+        (&|x, y| a.at(x, y), format!("clean, frame {}", strongest.unwrap_or(0))),
         (&|x, y| b.at(x, y), "attacked".into()),
         (&difference, format!("difference x {AMPLIFY}")),
     ];
@@ -232,12 +202,12 @@ fn draw(
         let pixels = Pixels::new(attacked, k)?;
         canvas.image(x, y, THUMBNAIL, small, sizes.frame, &|x, y| pixels.at(x, y));
         let chosen = row.keyframes.contains(&k);
-        let colour = if chosen { RED } else { GREY };
+        let color = if chosen { RED } else { GRAY };
         if chosen {
             canvas.frame(x, y, THUMBNAIL, small, RED);
         }
         let bar = (weight(&k) / largest * BAR as f64) as usize;
-        canvas.fill(x, y + small + 2, THUMBNAIL, bar, colour);
+        canvas.fill(x, y + small + 2, THUMBNAIL, bar, color);
     }
     Ok(())
 }

@@ -26,8 +26,7 @@ pub struct Row {
 impl Row {
     /// From a `sparseadv-window` message; `None` for a window that was never classified.
     pub fn new(structure: &gst::StructureRef) -> Option<Self> {
-        let report: WindowReport =
-            serde_json::from_str(structure.get::<&str>("json").ok()?).ok()?;
+        let report: WindowReport = serde_json::from_str(structure.get::<&str>("json").ok()?).ok()?;
         let labels = report.labels();
         Some(Self {
             window: report.window,
@@ -47,10 +46,7 @@ impl Row {
 
     /// What a label of this window means.
     pub fn verdict(&self, label: usize) -> Verdict {
-        let labels = Labels {
-            last: Some(label),
-            ..self.labels
-        };
+        let labels = Labels { last: Some(label), ..self.labels };
         match labels.fooled() {
             None => Verdict::AlreadyFooled,
             Some(true) => Verdict::Fooled,
@@ -106,16 +102,13 @@ pub fn heading() -> String {
 
 /// What the windows come to, on the bytes pushed and after the codec.
 pub fn summary(rows: &[Row], encoder: &str) -> String {
-    let mut text = format!(
-        "on the bytes pushed: {}\n",
-        tally(rows, |row| Some(row.attacked.0)).sentence()
-    );
+    let mut text = format!("on the bytes pushed: {}\n", tally(rows, |row| Some(row.attacked.0)).sentence());
     if rows.iter().any(|row| row.after_codec.is_some()) {
         let after = tally(rows, |row| row.after_codec.as_ref().map(|a| a.0));
         text += &format!("after {encoder}: {}\n", after.sentence());
         text += &undone(rows);
     }
-    text + "MAP: mean absolute perturbation in grey levels 0..255, over all frames, and over the keyframes."
+    text + "MAP: mean absolute perturbation in gray levels 0..255, over all frames, and over the keyframes."
 }
 
 /// Which windows were fooled on the bytes pushed, and are not behind the codec.
@@ -139,10 +132,7 @@ fn undone(rows: &[Row]) -> String {
 fn tally(rows: &[Row], last: impl Fn(&Row) -> Option<usize>) -> Tally {
     let mut tally = Tally::default();
     for row in rows {
-        tally.add(Labels {
-            last: last(row),
-            ..row.labels
-        });
+        tally.add(Labels { last: last(row), ..row.labels });
     }
     tally
 }

@@ -5,10 +5,9 @@
 use std::path::Path;
 
 use anyhow::Context;
-pub use gstsparseadv::provenance::{digest, Versions};
+pub use gstsparseadv::provenance::{Versions, digest};
 
 /// SHA-256 of a file, in hexadecimal.
 pub fn sha256(path: &Path) -> anyhow::Result<String> {
-    gstsparseadv::provenance::sha256(path)
-        .with_context(|| format!("{} could not be read", path.display()))
+    gstsparseadv::provenance::sha256(path).with_context(|| format!("{} could not be read", path.display()))
 }

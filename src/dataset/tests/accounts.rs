@@ -23,11 +23,9 @@ fn ucf(files: &[(&str, &str)], train: &str, test: &str) -> tempfile::TempDir {
     let root = tree(files);
     let lists = root.path().join("ucfTrainTestlist");
     fs::create_dir_all(&lists).unwrap();
-    for (name, text) in [
-        ("classInd.txt", "1 Archery\n2 Bowling\n"),
-        ("trainlist01.txt", train),
-        ("testlist01.txt", test),
-    ] {
+    for (name, text) in
+        [("classInd.txt", "1 Archery\n2 Bowling\n"), ("trainlist01.txt", train), ("testlist01.txt", test)]
+    {
         fs::write(lists.join(name), text).unwrap();
     }
     root
@@ -36,10 +34,7 @@ fn ucf(files: &[(&str, &str)], train: &str, test: &str) -> tempfile::TempDir {
 #[test]
 fn one_clip_that_is_not_there_does_not_stop_the_others() {
     let root = ucf(
-        &[
-            ("Archery/v_Archery_g01_c01.avi", ""),
-            ("Bowling/b.avi/inside", ""),
-        ],
+        &[("Archery/v_Archery_g01_c01.avi", ""), ("Bowling/b.avi/inside", "")],
         "Archery/v_Archery_g02_c01.avi 1\nArchary/a.avi 1\nBowling/b.avi 2\n",
         "Archery/v_Archery_g01_c01.avi\nArchery/../../x.avi\nNowhere/x.avi\n",
     );
@@ -48,32 +43,18 @@ fn one_clip_that_is_not_there_does_not_stop_the_others() {
     let text = fs::read_to_string(&list).unwrap() + "Archery/link.avi\n";
     fs::write(&list, text).unwrap();
     let set = open(root.path(), &options()).unwrap();
-    assert_eq!(
-        summary(root.path(), &options()),
-        ["v_Archery_g01_c01.avi:0:true"]
-    );
+    assert_eq!(summary(root.path(), &options()), ["v_Archery_g01_c01.avi:0:true"]);
     let lost = missing(&set);
     assert_eq!(lost.len(), 6, "{lost:?}");
     for (line, words) in lost.iter().zip([
-        &[
-            "Archery/v_Archery_g02_c01.avi",
-            "no such file",
-            "nearest name is v_Archery_g01_c01.avi",
-        ][..],
-        &[
-            "Archary/a.avi",
-            "none of classInd.txt",
-            "nearest is Archery",
-        ],
+        &["Archery/v_Archery_g02_c01.avi", "no such file", "nearest name is v_Archery_g01_c01.avi"][..],
+        &["Archary/a.avi", "none of classInd.txt", "nearest is Archery"],
         &["Bowling/b.avi", "folder"],
         &["x.avi", "leads elsewhere"],
         &["Nowhere/x.avi", "\"Nowhere\"", "none of classInd.txt"],
         &["Archery/link.avi", "a link to nothing"],
     ]) {
-        assert!(
-            words.iter().all(|word| line.contains(word)),
-            "{line}: {words:?}"
-        );
+        assert!(words.iter().all(|word| line.contains(word)), "{line}: {words:?}");
     }
     let sides: Vec<_> = set.missing.iter().map(|m| m.held_out).collect();
     let [train, test] = [Some(false), Some(true)];
@@ -125,11 +106,7 @@ fn what_is_in_class_folders_and_no_clip_is_named() {
     assert_eq!(lost.len(), 2, "{lost:?}");
     assert!(lost[0].starts_with("walk/broken.avi: a link to nothing, which leads nowhere"));
     assert!(lost[1].starts_with("walk/loop.avi: "), "{lost:?}");
-    let passed: Vec<(&str, &str)> = set
-        .passed_over
-        .iter()
-        .map(|p| (p.name.as_str(), p.reason.as_str()))
-        .collect();
+    let passed: Vec<(&str, &str)> = set.passed_over.iter().map(|p| (p.name.as_str(), p.reason.as_str())).collect();
     let expected = [
         ("loose.avi", "no class folder"),
         ("empty", "without a video"),
@@ -141,10 +118,7 @@ fn what_is_in_class_folders_and_no_clip_is_named() {
     ];
     assert_eq!(passed.len(), expected.len(), "{passed:?}");
     for ((name, reason), (expected, words)) in passed.iter().zip(expected) {
-        assert!(
-            *name == expected && reason.contains(words),
-            "{name}: {reason}"
-        );
+        assert!(*name == expected && reason.contains(words), "{name}: {reason}");
     }
     note_of(&set, &["passed over", "walk/notes.txt"]);
     note_of(&set, &["walk/same.avi is the file walk/a.avi"]);
@@ -178,29 +152,19 @@ fn what_lists_say_twice_or_wrongly_is_said() {
 #[test]
 fn an_ambiguous_spelling_names_both() {
     let root = ucf(
-        &[
-            ("archery/a.avi", ""),
-            ("ARCHERY/a.avi", ""),
-            ("Bowling/b.avi", ""),
-        ],
+        &[("archery/a.avi", ""), ("ARCHERY/a.avi", ""), ("Bowling/b.avi", "")],
         "Archery/a.avi 1\n",
         "Bowling/b.avi\n",
     );
     let set = open(root.path(), &options()).unwrap();
     let lost = missing(&set);
-    assert!(
-        lost[0].contains("any of the folders ARCHERY, archery"),
-        "{lost:?}"
-    );
+    assert!(lost[0].contains("any of the folders ARCHERY, archery"), "{lost:?}");
     assert_eq!(summary(root.path(), &options()), ["b.avi:1:true"]);
 }
 
 #[test]
 fn lists_are_found_from_inside_and_one_folder_deeper() {
-    let clips = [
-        ("UCF-101/A/v_A_g01_c01.avi", ""),
-        ("UCF-101/A/v_A_g09_c01.avi", ""),
-    ];
+    let clips = [("UCF-101/A/v_A_g01_c01.avi", ""), ("UCF-101/A/v_A_g09_c01.avi", "")];
     // By groups, g01 would be the test side.
     let lists = [
         ("classInd.txt", "1 A\n"),
@@ -209,21 +173,10 @@ fn lists_are_found_from_inside_and_one_folder_deeper() {
     ];
     let test = |root: &Path| {
         let set = open(root, &options()).unwrap();
-        let held_out: Vec<String> = set
-            .clips
-            .iter()
-            .filter(|c| c.held_out)
-            .map(|c| c.name.clone())
-            .collect();
+        let held_out: Vec<String> = set.clips.iter().filter(|c| c.held_out).map(|c| c.name.clone()).collect();
         (held_out, set)
     };
-    for folder in [
-        "ucfTrainTestlist",
-        "Splits-RecognitionTask/ucfTrainTestlist",
-        "UCF-101/lists",
-        "anything",
-        ".",
-    ] {
+    for folder in ["ucfTrainTestlist", "Splits-RecognitionTask/ucfTrainTestlist", "UCF-101/lists", "anything", "."] {
         let root = tree(&clips);
         for (name, text) in lists {
             let path = root.path().join(folder).join(name);
@@ -235,12 +188,7 @@ fn lists_are_found_from_inside_and_one_folder_deeper() {
         symlink(&data, &linked).unwrap();
         for at in [data.clone(), data.join("A/.."), linked] {
             let (held_out, set) = test(&at);
-            assert_eq!(
-                held_out,
-                ["A/v_A_g09_c01.avi"],
-                "{folder} from {at:?}: {:?}",
-                set.notes
-            );
+            assert_eq!(held_out, ["A/v_A_g09_c01.avi"], "{folder} from {at:?}: {:?}", set.notes);
         }
         // Of another set beside it that shares the class.
         fs::create_dir_all(root.path().join("other/A")).unwrap();
@@ -255,18 +203,13 @@ fn a_set_whose_lists_are_not_found_says_so() {
     let root = tree(&[("A/v_A_g01_c01.avi", ""), ("A/v_A_g09_c01.avi", "")]);
     let set = open(root.path(), &options()).unwrap();
     assert!(
-        set.sides
-            .contains("no lists of split 1 were found in or beside")
-            && set.sides.contains("30 % of the 2 groups"),
+        set.sides.contains("no lists of split 1 were found in or beside") && set.sides.contains("30 % of the 2 groups"),
         "{}",
         set.sides
     );
     let lists = root.path().join("ucfTrainTestlist");
     fs::create_dir(&lists).unwrap();
-    for (name, text) in [
-        ("classInd.txt", "1 A\n"),
-        ("trainlist02.txt", "A/v_A_g01_c01.avi 1\n"),
-    ] {
+    for (name, text) in [("classInd.txt", "1 A\n"), ("trainlist02.txt", "A/v_A_g01_c01.avi 1\n")] {
         fs::write(lists.join(name), text).unwrap();
     }
     let error = open(root.path(), &options()).unwrap_err().to_string();
@@ -292,22 +235,13 @@ fn two_folders_of_lists_are_both_named() {
 #[test]
 fn videos_elsewhere_are_pointed_at() {
     for (file, words) in [
-        (
-            "train/walk/a.avi",
-            &["one level deeper", "train/walk/a.avi", "/train"][..],
-        ),
-        (
-            "a.avi",
-            &["in the folder itself", "a.avi", "convert-folder.sh"],
-        ),
+        ("train/walk/a.avi", &["one level deeper", "train/walk/a.avi", "/train"][..]),
+        ("a.avi", &["in the folder itself", "a.avi", "convert-folder.sh"]),
         ("walk/a.dat", &["walk/a.dat", "extension"]),
         ("walk/.keep", &["found none"]),
     ] {
         let root = tree(&[(file, "")]);
         let error = open(root.path(), &options()).unwrap_err().to_string();
-        assert!(
-            words.iter().all(|word| error.contains(word)),
-            "{file}: {error}"
-        );
+        assert!(words.iter().all(|word| error.contains(word)), "{file}: {error}");
     }
 }

@@ -21,12 +21,7 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn options() -> Options {
-    Options {
-        layout: None,
-        split: 1,
-        splits: None,
-        test_groups: Vec::new(),
-    }
+    Options { layout: None, split: 1, splits: None, test_groups: Vec::new() }
 }
 
 /// `file:label:held out` of every clip.
@@ -55,10 +50,7 @@ fn ucf101_lists_beside_the_clips() {
             "ucfTrainTestlist/trainlist01.txt",
             "Archery/v_Archery_g08_c01.avi 1\r\nBowling/v_Bowling_g08_c02.avi 2\r\nBowling/v_Bowling_g09_c01.avi 2\r\n",
         ),
-        (
-            "ucfTrainTestlist/testlist01.txt",
-            "Archery/v_Archery_g01_c01.avi\r\n",
-        ),
+        ("ucfTrainTestlist/testlist01.txt", "Archery/v_Archery_g01_c01.avi\r\n"),
     ]);
     let data = root.path().join("UCF-101");
     let set = open(&data, &options()).unwrap();
@@ -67,11 +59,7 @@ fn ucf101_lists_beside_the_clips() {
     assert_eq!(set.missing.len(), 1);
     assert_eq!(
         summary(&data, &options()),
-        [
-            "v_Archery_g01_c01.avi:0:true",
-            "v_Archery_g08_c01.avi:0:false",
-            "v_Bowling_g08_c02.avi:1:false",
-        ]
+        ["v_Archery_g01_c01.avi:0:true", "v_Archery_g08_c01.avi:0:false", "v_Bowling_g08_c02.avi:1:false",]
     );
 }
 
@@ -87,10 +75,7 @@ fn hmdb51_marks_train_test_and_unused() {
         (&clip(2), ""),
         (&format!("hmdb51_org/brush_hair/{hair}"), ""),
         ("testTrainMulti_7030_splits/run_test_split1.txt", &list),
-        (
-            "testTrainMulti_7030_splits/brush_hair_test_split1.txt",
-            &format!("{hair} 1 \n"),
-        ),
+        ("testTrainMulti_7030_splits/brush_hair_test_split1.txt", &format!("{hair} 1 \n")),
     ]);
     let data = root.path().join("hmdb51_org");
     let set = open(&data, &options()).unwrap();
@@ -98,11 +83,7 @@ fn hmdb51_marks_train_test_and_unused() {
     assert_eq!(set.labels, ["brush_hair", "run"]);
     assert_eq!(
         summary(&data, &options()),
-        [
-            format!("{hair}:0:false"),
-            format!("{run}0.avi:1:false"),
-            format!("{run}1.avi:1:true"),
-        ]
+        [format!("{hair}:0:false"), format!("{run}0.avi:1:false"), format!("{run}1.avi:1:true"),]
     );
 }
 
@@ -110,18 +91,13 @@ fn hmdb51_marks_train_test_and_unused() {
 fn folders_keep_groups_apart() {
     let files: Vec<String> = ["bend", "walk"]
         .iter()
-        .flat_map(|class| {
-            ["ann", "bob", "cy", "dee"].map(|actor| format!("{class}/{actor}_{class}.avi"))
-        })
+        .flat_map(|class| ["ann", "bob", "cy", "dee"].map(|actor| format!("{class}/{actor}_{class}.avi")))
         .collect();
     let mut files: Vec<(&str, &str)> = files.iter().map(|f| (f.as_str(), "")).collect();
     files.extend([("walk/ann_walk2.avi", ""), ("walk/notes.txt", "")]);
     let root = tree(&files);
     let held_out = |options: &Options| -> Vec<String> {
-        summary(root.path(), options)
-            .into_iter()
-            .filter(|line| line.ends_with("true"))
-            .collect()
+        summary(root.path(), options).into_iter().filter(|line| line.ends_with("true")).collect()
     };
     // Of four groups, 30 % is those that start in the first three tenths: ann and bob.
     assert_eq!(
@@ -136,16 +112,10 @@ fn folders_keep_groups_apart() {
     );
     let mut named = options();
     named.test_groups = vec!["dee".into()];
-    assert_eq!(
-        held_out(&named),
-        ["dee_bend.avi:0:true", "dee_walk.avi:1:true"]
-    );
+    assert_eq!(held_out(&named), ["dee_bend.avi:0:true", "dee_walk.avi:1:true"]);
     named.test_groups = vec!["eve".into()];
     let error = open(root.path(), &named).unwrap_err().to_string();
-    assert!(
-        error.contains("\"eve\"") && error.contains("ann, bob"),
-        "{error}"
-    );
+    assert!(error.contains("\"eve\"") && error.contains("ann, bob"), "{error}");
 }
 
 #[test]
@@ -155,11 +125,7 @@ fn groups_of_the_three_namings() {
         ("daria_bend.avi", "bend", "daria"),
         ("lena_walk2.avi", "walk", "lena"),
         ("person01_boxing_d1_uncomp.avi", "boxing", "person01"),
-        (
-            "A_Film_brush_hair_u_nm_np1_ba_goo_0.avi",
-            "brush_hair",
-            "A_Film",
-        ),
+        ("A_Film_brush_hair_u_nm_np1_ba_goo_0.avi", "brush_hair", "A_Film"),
         ("A_Film_run_f_cm_np1_fr_med_0.avi", "jog", "A_Film_run"),
         ("clip.mp4", "walk", "clip"),
     ];

@@ -22,18 +22,9 @@ fn listed(write: impl Fn(&str) -> Vec<u8>) -> tempfile::TempDir {
     let path = |class: &str, g: u32| format!("{class}/v_{class}_g{g:02}_c01.avi");
     let hand = "HandStandPushups";
     for (name, text) in [
-        (
-            "classInd.txt",
-            "1 Archery\n2 HandstandPushups\n".to_string(),
-        ),
-        (
-            "trainlist01.txt",
-            format!("{} 1\n{} 2\n", path("Archery", 8), path(hand, 8)),
-        ),
-        (
-            "testlist01.txt",
-            format!("{}\n{}\n", path("Archery", 1), path(hand, 1)),
-        ),
+        ("classInd.txt", "1 Archery\n2 HandstandPushups\n".to_string()),
+        ("trainlist01.txt", format!("{} 1\n{} 2\n", path("Archery", 8), path(hand, 8))),
+        ("testlist01.txt", format!("{}\n{}\n", path("Archery", 1), path(hand, 1))),
     ] {
         fs::write(lists.join(name), write(&text)).unwrap();
     }
@@ -59,37 +50,22 @@ fn all_found(root: &Path, what: &str) {
 #[test]
 fn lists_are_read_as_any_system_writes_them() {
     let utf16 = |text: &str, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
-        format!("\u{feff}{text}")
-            .encode_utf16()
-            .flat_map(bytes)
-            .collect()
+        format!("\u{feff}{text}").encode_utf16().flat_map(bytes).collect()
     };
     type Way = Box<dyn Fn(&str) -> Vec<u8>>;
     let ways: Vec<(&str, Way)> = vec![
         ("plain", Box::new(|t| t.into())),
-        (
-            "a byte order mark",
-            Box::new(|t| format!("\u{feff}{t}").into()),
-        ),
+        ("a byte order mark", Box::new(|t| format!("\u{feff}{t}").into())),
         ("UTF-16 LE", Box::new(move |t| utf16(t, u16::to_le_bytes))),
         ("UTF-16 BE", Box::new(move |t| utf16(t, u16::to_be_bytes))),
-        (
-            "UTF-16 without a mark",
-            Box::new(move |t| utf16(t, u16::to_le_bytes)[2..].to_vec()),
-        ),
+        ("UTF-16 without a mark", Box::new(move |t| utf16(t, u16::to_le_bytes)[2..].to_vec())),
         ("CRLF", Box::new(|t| t.replace('\n', "\r\n").into())),
         ("CR", Box::new(|t| t.replace('\n', "\r").into())),
         ("tabs", Box::new(|t| t.replace(' ', "\t").into())),
-        (
-            "blanks",
-            Box::new(|t| t.replace(' ', "   ").replace('\n', "  \t\n\n").into()),
-        ),
+        ("blanks", Box::new(|t| t.replace(' ', "   ").replace('\n', "  \t\n\n").into())),
         ("no end", Box::new(|t| t.trim_end().into())),
         ("commas", Box::new(|t| t.replace(' ', ",").into())),
-        (
-            "comments",
-            Box::new(|t| format!("# made by hand\n// so\n{t}").into()),
-        ),
+        ("comments", Box::new(|t| format!("# made by hand\n// so\n{t}").into())),
         ("backslashes", Box::new(|t| t.replace('/', "\\").into())),
     ];
     for (what, way) in &ways {
@@ -99,14 +75,7 @@ fn lists_are_read_as_any_system_writes_them() {
 
 #[test]
 fn paths_of_lists_are_found_whatever_precedes_them() {
-    for before in [
-        "./",
-        "/",
-        "UCF-101/",
-        "/home/x/UCF-101/",
-        "D:\\data\\UCF-101\\",
-        ".\\",
-    ] {
+    for before in ["./", "/", "UCF-101/", "/home/x/UCF-101/", "D:\\data\\UCF-101\\", ".\\"] {
         let root = listed(|text| {
             let line = |line: &str| match line.contains('/') {
                 true => format!("{before}{line}\n"),
@@ -143,17 +112,12 @@ fn a_path_ends_before_the_number() {
     let clip = "#20_(HQ)_Rhythm_clap_u_nm_np1_fr_goo_0.avi 1 ";
     let read = lines(format!("# by hand\n{clip}\n").as_bytes());
     assert_eq!(read.len(), 1);
-    assert_eq!(
-        (read[0].number, read[0].text.as_str()),
-        (2, clip.trim_end())
-    );
+    assert_eq!((read[0].number, read[0].text.as_str()), (2, clip.trim_end()));
 }
 
 #[test]
 fn a_class_is_found_by_its_exact_name_or_the_only_one_like_it() {
-    let labels: Vec<String> = ["walk", "Walk", "hand_stand", "Table Tennis", "caf\u{e9}"]
-        .map(String::from)
-        .to_vec();
+    let labels: Vec<String> = ["walk", "Walk", "hand_stand", "Table Tennis", "caf\u{e9}"].map(String::from).to_vec();
     for (name, expected) in [
         ("walk", Some(0)),
         ("Walk", Some(1)),
@@ -175,9 +139,7 @@ fn a_class_is_found_by_its_exact_name_or_the_only_one_like_it() {
 
 #[test]
 fn a_file_is_found_by_another_case_or_extension_if_it_is_the_only_one() {
-    let names = [
-        "a.avi", "B.AVI", "c.mp4", "d.mp4", "d.mkv", "e.txt", "f.avi", "F.avi",
-    ];
+    let names = ["a.avi", "B.AVI", "c.mp4", "d.mp4", "d.mkv", "e.txt", "f.avi", "F.avi"];
     for (name, expected) in [
         ("a.avi", Match::One(0)),
         ("b.avi", Match::One(1)),
@@ -203,15 +165,7 @@ fn names_that_are_not_utf8_are_shown_so_that_they_can_be_told() {
 
 #[test]
 fn litter_and_containers_are_known() {
-    for name in [
-        "._a.avi",
-        ".DS_Store",
-        "__MACOSX",
-        "Thumbs.db",
-        "@eaDir",
-        ".git",
-        "lost+found",
-    ] {
+    for name in ["._a.avi", ".DS_Store", "__MACOSX", "Thumbs.db", "@eaDir", ".git", "lost+found"] {
         assert!(is_litter(OsStr::new(name)), "{name}");
     }
     for name in ["walk", ".hidden.avi", "#20_a.avi", "thumbs.avi", "git"] {
@@ -220,9 +174,7 @@ fn litter_and_containers_are_known() {
     assert_eq!(container(b"RIFF\0\0\0\0AVI LIST"), Some("AVI"));
     assert_eq!(container(b"\0\0\0\x18ftypisom"), Some("MP4 or QuickTime"));
     assert_eq!(container(b"hello"), None);
-    for name in [
-        "a.AVI", "a.ts", "a.m2ts", "a.flv", "a.3gp", "a.OGV", "a.b.vob",
-    ] {
+    for name in ["a.AVI", "a.ts", "a.m2ts", "a.flv", "a.3gp", "a.OGV", "a.b.vob"] {
         assert!(is_video(name), "{name}");
     }
     for name in ["avi", ".avi", "a.avi.txt", "a.", "a"] {
@@ -232,25 +184,14 @@ fn litter_and_containers_are_known() {
 
 #[test]
 fn rewritten_lists_name_what_the_clips_became() {
-    let outputs = [
-        ("A/x.avi", "A/x.mkv"),
-        ("A/y.mp4", "A/y.mp4.mkv"),
-        ("Table Tennis/z.AVI", "Table Tennis/z.mkv"),
-    ];
+    let outputs = [("A/x.avi", "A/x.mkv"), ("A/y.mp4", "A/y.mp4.mkv"), ("Table Tennis/z.AVI", "Table Tennis/z.mkv")];
     let outputs = outputs.map(|(a, b)| (a.to_string(), b.to_string())).into();
-    let rewritten =
-        |text: &[u8], class| String::from_utf8(rewrite(text, class, &outputs, "mkv")).unwrap();
+    let rewritten = |text: &[u8], class| String::from_utf8(rewrite(text, class, &outputs, "mkv")).unwrap();
     assert_eq!(
         rewritten(b"A/x.avi 1\r\nA/y.mp4 1\r\nA/gone.avi\t1\n1 a.b\n", None),
         "A/x.mkv 1\r\nA/y.mp4.mkv 1\r\nA/gone.mkv\t1\n1 a.b\n"
     );
     // By another spelling, of another case or extension, and with a mark.
-    assert_eq!(
-        rewritten("\u{feff}TableTennis/z.avi 2\na/Y.avi".as_bytes(), None),
-        "Table Tennis/z.mkv 2\nA/y.mp4.mkv"
-    );
-    assert_eq!(
-        rewritten(b"x.avi 1 \ny.avi 2 \n", Some("A")),
-        "x.mkv 1 \ny.mp4.mkv 2 \n"
-    );
+    assert_eq!(rewritten("\u{feff}TableTennis/z.avi 2\na/Y.avi".as_bytes(), None), "Table Tennis/z.mkv 2\nA/y.mp4.mkv");
+    assert_eq!(rewritten(b"x.avi 1 \ny.avi 2 \n", Some("A")), "x.mkv 1 \ny.mp4.mkv 2 \n");
 }

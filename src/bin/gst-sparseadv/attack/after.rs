@@ -5,15 +5,15 @@
 use std::path::Path;
 
 use anyhow::Context;
-use gstsparseadv::attack::{loss, Classifier};
+use gstsparseadv::attack::{Classifier, loss};
 use gstsparseadv::model::Model;
 
 use super::seen::{Keep, Seen};
 use crate::media::{self, Reader, Sizes};
 use crate::print::Row;
 
-/// Reads a file of frames of these sizes, and gives each window the label that the model gives it there. `answer` gets the logits. Fails where the
-/// file does not hold all frames.
+/// Reads a file of frames of these sizes, and gives each window the label that the model gives it there. `answer` gets
+/// the logits. Fails where the file does not hold all frames.
 pub fn classify(
     path: &Path,
     pushed: &Sizes,
@@ -23,11 +23,7 @@ pub fn classify(
     mut answer: impl FnMut(&Row, &[f32]),
 ) -> anyhow::Result<()> {
     let metadata = model.metadata().clone();
-    let keep = Keep {
-        samples: true,
-        frames: false,
-        most: usize::MAX,
-    };
+    let keep = Keep { samples: true, frames: false, most: usize::MAX };
     let mut seen = Seen::new(metadata.clone(), step, keep);
     // Those of overlapping windows are reported as they end.
     let mut order: Vec<usize> = (0..rows.len()).collect();

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Context};
+use anyhow::{Context, bail};
 use gst::prelude::*;
 
 use crate::element::Attacker;
@@ -37,12 +37,7 @@ pub struct Arguments {
     #[arg(long)]
     pub(super) device: Option<String>,
     /// Further properties of the element, as in gst-launch-1.0
-    #[arg(
-        long,
-        default_value = "",
-        value_name = "PROPERTIES",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, default_value = "", value_name = "PROPERTIES", allow_hyphen_values = true)]
     pub(super) properties: String,
     /// Encoder, with its properties; by default one that the container takes
     #[arg(long)]
@@ -53,7 +48,8 @@ pub struct Arguments {
     /// PNG file for a picture of clean frames, attacked frames and their difference
     #[arg(long)]
     pub(super) picture: Option<PathBuf>,
-    /// HTML file that compares windows clean, attacked, and behind each codec, by what the model says of them; opens offline
+    /// HTML file that compares windows clean, attacked, and behind each codec, by what the model says of them; opens
+    /// offline
     #[arg(long)]
     pub(super) page: Option<PathBuf>,
     /// A further codec for the page, as a bin from raw video to raw video such as "jpegenc ! jpegdec"; may be repeated
@@ -71,11 +67,7 @@ impl Arguments {
             let name = path.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()
         };
-        format!(
-            "{} under attack by {}",
-            name(&self.input),
-            name(&self.model)
-        )
+        format!("{} under attack by {}", name(&self.input), name(&self.model))
     }
 
     /// An element with its properties, which has not loaded its model yet.
@@ -83,25 +75,20 @@ impl Arguments {
         let attacker = Attacker::make(&self.model, &self.properties)?;
         if let (Some(label), Some(target)) = (&self.label, &self.target_label) {
             if label == target {
-                bail!("Expected another --target-label than --label, found {label} for both: there would be nothing to attack.");
+                bail!(
+                    "Expected another --target-label than --label, found {label} for both: there would be nothing to attack."
+                );
             }
         }
         let element = attacker.element();
-        for (name, value) in [
-            ("label", &self.label),
-            ("target-label", &self.target_label),
-            ("device", &self.device),
-        ] {
+        for (name, value) in [("label", &self.label), ("target-label", &self.target_label), ("device", &self.device)] {
             if let Some(value) = value {
                 element.set_property(name, value);
             }
         }
         if let Some(iterations) = self.max_iterations {
             let value = glib::Value::from(iterations).transform_with_type(
-                element
-                    .find_property("max-iterations")
-                    .context("a property of ours")?
-                    .value_type(),
+                element.find_property("max-iterations").context("a property of ours")?.value_type(),
             )?;
             element.set_property_from_value("max-iterations", &value);
         }
@@ -113,9 +100,7 @@ impl Arguments {
         let property: Option<String> = attacker.element().property("report-location");
         match (&self.report, property) {
             (Some(_), Some(_)) => {
-                bail!(
-                    "Expected --report or the property report-location, found both. Leave one out."
-                )
+                bail!("Expected --report or the property report-location, found both. Leave one out.")
             }
             (Some(report), None) => Ok(Some(report.clone())),
             (None, property) => Ok(property.map(PathBuf::from)),

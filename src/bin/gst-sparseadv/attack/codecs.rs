@@ -2,7 +2,7 @@
 
 //! The codecs that the page compares, beside the file's own.
 
-use anyhow::{anyhow, Context};
+use anyhow::{Context, anyhow};
 use gst::prelude::*;
 use gstsparseadv::sparseadv::codec::Codec;
 use gstsparseadv::sparseadv::format;
@@ -27,11 +27,7 @@ pub fn tried(codec: &str, plan: &Plan) -> anyhow::Result<()> {
 }
 
 /// The file, and beside it every codec of the page's, each in a thread of its own.
-pub fn branches(
-    file: &gst::Element,
-    codecs: &[String],
-    shown: &Shown,
-) -> anyhow::Result<gst::Element> {
+pub fn branches(file: &gst::Element, codecs: &[String], shown: &Shown) -> anyhow::Result<gst::Element> {
     let whole = gst::Bin::new();
     let tee = gst::ElementFactory::make("tee").build()?;
     whole.add_many([&tee, file])?;
@@ -49,16 +45,9 @@ pub fn branches(
         let make = |name: &str| gst::ElementFactory::make(name).build();
         let (first, last) = (make("videoconvert")?, make("videoconvert")?);
         let bin = media::bin("--codec", codec)?;
-        let caps = gst_video::VideoCapsBuilder::new()
-            .format_list(format::FORMATS)
-            .build();
-        let sink = gst::ElementFactory::make("fakesink")
-            .property("sync", false)
-            .property("async", false)
-            .build()?;
-        let filter = gst::ElementFactory::make("capsfilter")
-            .property("caps", caps)
-            .build()?;
+        let caps = gst_video::VideoCapsBuilder::new().format_list(format::FORMATS).build();
+        let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
+        let filter = gst::ElementFactory::make("capsfilter").property("caps", caps).build()?;
         let chain = [&first, bin.upcast_ref(), &last, &filter, &sink];
         whole.add_many(chain)?;
         gst::Element::link_many(chain)?;

@@ -16,10 +16,7 @@ impl Lines {
     /// For a video of so many frames. The bar shows on terminals alone.
     pub fn new(frames: u64) -> anyhow::Result<Self> {
         let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} frames, {eta} left")?;
-        Ok(Self {
-            bar: ProgressBar::new(frames).with_style(style),
-            headed: false,
-        })
+        Ok(Self { bar: ProgressBar::new(frames).with_style(style), headed: false })
     }
 
     pub fn at(&self, frames: u64) {

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail, Context};
+use anyhow::{Context, anyhow, bail};
 use gstsparseadv::files::{self, Part};
 
 /// Files under way, in the order in which they get their names.
@@ -27,38 +27,22 @@ pub const PAGE: &str = "--page";
 
 impl Outputs {
     /// Makes sure that each can be written and that none takes the place of what is read, or of another.
-    pub fn new(
-        wanted: &[(&'static str, Option<&Path>)],
-        inputs: &[(&str, &Path)],
-    ) -> anyhow::Result<Self> {
-        let wanted: Vec<(&'static str, &Path)> = wanted
-            .iter()
-            .filter_map(|(what, path)| Some((*what, (*path)?)))
-            .collect();
+    pub fn new(wanted: &[(&'static str, Option<&Path>)], inputs: &[(&str, &Path)]) -> anyhow::Result<Self> {
+        let wanted: Vec<(&'static str, &Path)> =
+            wanted.iter().filter_map(|(what, path)| Some((*what, (*path)?))).collect();
         files::check_outputs(&wanted, inputs).map_err(|e| anyhow!(e))?;
         let mut files = Vec::new();
         for (what, path) in wanted {
             if path.metadata().is_ok_and(|m| !m.is_file()) {
-                bail!(
-                    "Expected a file to write as {what}, found a device or a pipe: {}.",
-                    path.display()
-                );
+                bail!("Expected a file to write as {what}, found a device or a pipe: {}.", path.display());
             }
             // What killed runs left.
             files::remove_parts(path);
-            let part = Part::beside(path)
-                .and_then(|part| File::create_new(part.part()).map(|_| part))
-                .with_context(|| {
-                    format!(
-                        "Expected a place for {what} that can be written, found {}",
-                        path.display()
-                    )
+            let part =
+                Part::beside(path).and_then(|part| File::create_new(part.part()).map(|_| part)).with_context(|| {
+                    format!("Expected a place for {what} that can be written, found {}", path.display())
                 })?;
-            files.push(Output {
-                what,
-                path: path.to_path_buf(),
-                part,
-            });
+            files.push(Output { what, path: path.to_path_buf(), part });
         }
         Ok(Self { files })
     }
@@ -73,8 +57,7 @@ impl Outputs {
     pub fn publish(mut self) -> anyhow::Result<Vec<PathBuf>> {
         let mut names = Vec::new();
         for Output { path, part, .. } in std::mem::take(&mut self.files) {
-            part.publish()
-                .with_context(|| format!("{} could not be written", path.display()))?;
+            part.publish().with_context(|| format!("{} could not be written", path.display()))?;
             names.push(path);
         }
         Ok(names)

@@ -45,14 +45,7 @@ struct Frame {
 
 impl Seen {
     pub fn new(metadata: Metadata, step: usize, keep: Keep) -> Self {
-        Self {
-            metadata,
-            step,
-            keep,
-            kind: None,
-            frames: VecDeque::new(),
-            first: 0,
-        }
+        Self { metadata, step, keep, kind: None, frames: VecDeque::new(), first: 0 }
     }
 
     /// Frames that have come so far.
@@ -113,10 +106,7 @@ impl Seen {
         let window = self.window(row)?;
         Some(Clip {
             info: window.first()?.info.clone(),
-            frames: window
-                .iter()
-                .map(|f| f.buffer.clone())
-                .collect::<Option<_>>()?,
+            frames: window.iter().map(|f| f.buffer.clone()).collect::<Option<_>>()?,
         })
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the picture and the page show: some windows, each finished as soon as all its frames have been seen at every stage.
+//! What the picture and the page show: some windows, each finished as soon as all its frames have been seen at every
+//! stage.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,24 +42,15 @@ struct State {
 }
 
 impl Shown {
-    /// `windows` is about how many there will be, one every `stride` frames; with `views` the model is to be asked about them.
-    pub fn new(
-        metadata: &Metadata,
-        (step, stride): (usize, usize),
-        windows: u64,
-        codecs: usize,
-        views: bool,
-    ) -> Self {
-        // The element holds a window and a stride that wait, one that is being let go and two that are ready to leave; the window to be
-        // finished lies before all of them. A codec's encoder looks further ahead.
+    /// `windows` is about how many there will be, one every `stride` frames; with `views` the model is to be asked
+    /// about them.
+    pub fn new(metadata: &Metadata, (step, stride): (usize, usize), windows: u64, codecs: usize, views: bool) -> Self {
+        // The element holds a window and a stride that wait, one that is being let go and two that are ready to leave;
+        // the window to be finished lies before all of them. A codec's encoder looks further ahead.
         let held = 6 * metadata.window * step + 2 * stride + 16;
         let most = held + 256;
         let stages = (0..2 + codecs).map(|n| {
-            let keep = Keep {
-                samples: views,
-                frames: n < 2,
-                most: if n < 2 { held } else { most },
-            };
+            let keep = Keep { samples: views, frames: n < 2, most: if n < 2 { held } else { most } };
             Seen::new(metadata.clone(), step, keep)
         });
         Self(Arc::new(Mutex::new(State {
@@ -148,11 +140,7 @@ impl State {
         let first = row.first_frame;
         if row.window.is_multiple_of(self.every) && self.chosen < MOST {
             self.chosen += 1;
-            let clip = |n: usize| {
-                self.stages[n]
-                    .clip(&row)
-                    .context("frames of a window were lost")
-            };
+            let clip = |n: usize| self.stages[n].clip(&row).context("frames of a window were lost");
             let (clean, attacked) = (clip(0)?.to_rgb()?, clip(1)?.to_rgb()?);
             let strip = picture::strip(&clean, &attacked, &row)?;
             let views = self.stages.iter().map(|stage| stage.view(&row)).collect();

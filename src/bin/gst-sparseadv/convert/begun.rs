@@ -6,11 +6,11 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
 
-use anyhow::{anyhow, bail, Context};
+use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Shard;
-use super::record::{damaged, part_of, publish, settings_path, Settings, FOLDER};
+use super::record::{FOLDER, Settings, damaged, part_of, publish, settings_path};
 
 /// Of what lies in that folder.
 const FORMAT: u32 = 1;
@@ -28,10 +28,7 @@ struct Kept {
 /// The settings that a tree was begun with: these, where nobody was before.
 pub fn settings(root: &Path, settings: &Settings) -> anyhow::Result<Settings> {
     let path = settings_path(root);
-    let kept = Kept {
-        format: FORMAT,
-        settings: settings.clone(),
-    };
+    let kept = Kept { format: FORMAT, settings: settings.clone() };
     // Of two that begin a tree at a time one is first; the other finds its settings.
     if !path.exists() {
         write_first(&path, serde_json::to_string_pretty(&kept)?.as_bytes())?;
@@ -79,11 +76,7 @@ pub fn lock(root: &Path, shard: Shard) -> anyhow::Result<Vec<File>> {
         let path = at(name);
         let file = File::options().create(true).append(true).open(&path);
         let file = file.with_context(|| format!("{} could not be written", path.display()))?;
-        let locked = if shared {
-            file.try_lock_shared()
-        } else {
-            file.try_lock()
-        };
+        let locked = if shared { file.try_lock_shared() } else { file.try_lock() };
         match locked {
             Err(TryLockError::WouldBlock) => Err(busy()),
             // Some network file systems have no locks; there it is the user's to see to.
@@ -95,11 +88,7 @@ pub fn lock(root: &Path, shard: Shard) -> anyhow::Result<Vec<File>> {
     };
     let mut locks = vec![take("lock", true)?];
     let own = format!("lock-of-{count}");
-    for entry in fs::read_dir(root.join(FOLDER))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in fs::read_dir(root.join(FOLDER)).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("lock-of-") && name != own {
             // Dropped at once: only whether it is taken counts.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The manifest of a converted tree: a row a clip, a row a window and a row a class, as CSV and as JSON lines. Made anew from the records, in
-//! the order of the clips' names, so that it does not depend on who converted which clip when. What differs from run to run, the times, lies
-//! apart.
+//! The manifest of a converted tree: a row a clip, a row a window and a row a class, as CSV and as JSON lines. Made
+//! anew from the records, in the order of the clips' names, so that it does not depend on who converted which clip
+//! when. What differs from run to run, the times, lies apart.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,25 +10,17 @@ use std::path::Path;
 use gstsparseadv::sparseadv::report::WindowReport;
 use gstsparseadv::tally::Tally;
 use serde::Serialize;
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::record::{Outcome, Record, Settings};
 
 /// A part of a tree, `index` of `count`, from 1.
 pub type Shard = Option<(usize, usize)>;
 
-/// Fields of a window's report that are not in its row: what made it stands in the row's last columns, its time in another file.
-const NOT_IN_ROWS: [&str; 9] = [
-    "seconds",
-    "format",
-    "model",
-    "model_sha256",
-    "input",
-    "settings",
-    "plugin",
-    "libtorch",
-    "gstreamer",
-];
+/// Fields of a window's report that are not in its row: what made it stands in the row's last columns, its time in
+/// another file.
+const NOT_IN_ROWS: [&str; 9] =
+    ["seconds", "format", "model", "model_sha256", "input", "settings", "plugin", "libtorch", "gstreamer"];
 
 /// The files that are written beside the videos; `part` is empty, or names a shard.
 pub fn names(part: &str) -> [String; 5] {
@@ -45,22 +37,14 @@ pub fn names(part: &str) -> [String; 5] {
 /// The row of all classes together.
 pub const ALL: &str = "(all)";
 
-/// Writes `manifest.jsonl`, `manifest-clips.csv`, `manifest-windows.csv`, `manifest-classes.csv` and `timings.csv`, with the shard's number
-/// in their names.
-pub fn write(
-    root: &Path,
-    shard: Shard,
-    settings: &Settings,
-    records: &[Record],
-) -> anyhow::Result<()> {
+/// Writes `manifest.jsonl`, `manifest-clips.csv`, `manifest-windows.csv`, `manifest-classes.csv` and `timings.csv`,
+/// with the shard's number in their names.
+pub fn write(root: &Path, shard: Shard, settings: &Settings, records: &[Record]) -> anyhow::Result<()> {
     let part = shard.map_or(String::new(), |(i, n)| format!(".{i}-of-{n}"));
     let made = settings_columns(settings);
     let clips: Vec<Value> = records.iter().map(|r| clip_row(r, &made)).collect();
     let windows: Vec<Value> = records.iter().flat_map(|r| window_rows(r, &made)).collect();
-    let classes: Vec<Value> = classes(records)
-        .iter()
-        .map(|(class, tally)| class_row(class, tally))
-        .collect();
+    let classes: Vec<Value> = classes(records).iter().map(|(class, tally)| class_row(class, tally)).collect();
     let mut lines = String::new();
     for (kind, rows) in [("clip", &clips), ("window", &windows), ("class", &classes)] {
         for row in rows {
@@ -98,9 +82,7 @@ pub fn classes(records: &[Record]) -> Vec<(String, Tally)> {
         of_class.entry(&record.class).or_default().merge(&tally);
         all.merge(&tally);
     }
-    let classes = of_class
-        .into_iter()
-        .map(|(class, tally)| (class.to_string(), tally));
+    let classes = of_class.into_iter().map(|(class, tally)| (class.to_string(), tally));
     classes.chain([(ALL.to_string(), all)]).collect()
 }
 
@@ -116,13 +98,7 @@ fn clip_row(record: &Record, made: &Map<String, Value>) -> Value {
     let (mut output, mut bytes, mut frames, mut reason) = (Value::Null, 0, 0, Value::Null);
     let mut said = Value::Null;
     let status = match &record.outcome {
-        Outcome::Converted {
-            output: path,
-            bytes: b,
-            frames: f,
-            notes,
-            ..
-        } => {
+        Outcome::Converted { output: path, bytes: b, frames: f, notes, .. } => {
             said = json!((!notes.is_empty()).then(|| notes.join("; ")));
             output = json!(path);
             (bytes, frames) = (*b, *f);
@@ -151,15 +127,9 @@ fn clip_row(record: &Record, made: &Map<String, Value>) -> Value {
     row.extend(tally_columns(&tally(record)));
     row.insert("queries".into(), json!(sum(|w| w.queries.into())));
     row.insert("codec_runs".into(), json!(sum(|w| w.codec_runs.into())));
-    row.insert(
-        "perturbed_frames".into(),
-        json!(sum(|w| w.perturbed_frames as u64)),
-    );
+    row.insert("perturbed_frames".into(), json!(sum(|w| w.perturbed_frames as u64)));
     // The mean over all windows, attacked or not: how far the file is from the clip.
-    row.insert(
-        "map".into(),
-        json!((!windows.is_empty()).then(|| map / windows.len() as f64)),
-    );
+    row.insert("map".into(), json!((!windows.is_empty()).then(|| map / windows.len() as f64)));
     row.extend(made.clone());
     Value::Object(row)
 }
@@ -194,10 +164,7 @@ fn tally_columns(tally: &Tally) -> Map<String, Value> {
 }
 
 fn timing_row(record: &Record) -> Option<Value> {
-    let Outcome::Converted {
-        windows, seconds, ..
-    } = &record.outcome
-    else {
+    let Outcome::Converted { windows, seconds, .. } = &record.outcome else {
         return None;
     };
     let attack: f64 = windows.iter().map(|w| w.seconds).sum();
@@ -218,11 +185,8 @@ fn object(value: &impl Serialize) -> Map<String, Value> {
 /// Rows with the same keys. Lists are written with spaces between.
 fn csv(rows: &[Value]) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let keys: Vec<&String> = rows
-        .first()
-        .and_then(Value::as_object)
-        .map(|row| row.keys().collect())
-        .unwrap_or_default();
+    let keys: Vec<&String> =
+        rows.first().and_then(Value::as_object).map(|row| row.keys().collect()).unwrap_or_default();
     if !keys.is_empty() {
         writer.write_record(&keys)?;
     }

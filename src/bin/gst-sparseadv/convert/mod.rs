@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{ensure, Context};
+use anyhow::{Context, ensure};
 use gstsparseadv::model::archive;
 use gstsparseadv::tally::Tally;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,7 +21,7 @@ pub mod worker;
 
 use crate::interrupt;
 use crate::out::{errln, outln};
-use crate::provenance::{sha256, Versions};
+use crate::provenance::{Versions, sha256};
 use plan::Side;
 use record::{Outcome, Record, Records, Settings};
 use truth::Truth;
@@ -44,7 +44,8 @@ pub struct Arguments {
     /// Further properties of the element, as in gst-launch-1.0
     #[arg(long, default_value = "", value_name = "PROPERTIES")]
     properties: String,
-    /// Encoder, with its properties; may begin with converters. The default loses nothing, and stands in AVI as the usual sets do
+    /// Encoder, with its properties; may begin with converters. The default loses nothing, and stands in AVI as the
+    /// usual sets do
     #[arg(long, default_value = LOSSLESS)]
     encoder: String,
     /// Muxer, with its properties
@@ -67,8 +68,8 @@ pub struct Arguments {
     /// Processes that convert side by side
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// Threads of each process. Sums depend on their number in the last bits, and so does the tree; one a process is also the fastest
-    /// as soon as there are as many processes as cores
+    /// Threads of each process. Sums depend on their number in the last bits, and so does the tree; one a process is
+    /// also the fastest as soon as there are as many processes as cores
     #[arg(long, default_value_t = 1)]
     threads: usize,
     /// Seconds after which a clip is given up and skipped; by default it takes what it takes
@@ -89,7 +90,8 @@ pub struct MergeArguments {
     tree: PathBuf,
 }
 
-/// H.264 without loss. No B-frames, for AVI has no times to put them in order by; one thread, for their number shows in the bytes.
+/// H.264 without loss. No B-frames, for AVI has no times to put them in order by; one thread, for their number shows in
+/// the bytes.
 const LOSSLESS: &str = "x264enc pass=quant quantizer=0 bframes=0 speed-preset=superfast threads=1";
 
 /// Returns how many clips were skipped.
@@ -100,12 +102,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     let (source, destination) = (&arguments.source, &arguments.destination);
-    let plan = plan::jobs(
-        source,
-        arguments.side,
-        &arguments.dataset,
-        &arguments.extension,
-    )?;
+    let plan = plan::jobs(source, arguments.side, &arguments.dataset, &arguments.extension)?;
     places::check_places(source, destination, &arguments.model, &plan)?;
     plan.notes.iter().for_each(|note| errln!("note: {note}"));
     let all = &plan.jobs;
@@ -137,47 +134,31 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     let is_done = |record: Option<Record>| {
         record.is_some_and(|r| !arguments.retry || matches!(r.outcome, Outcome::Converted { .. }))
     };
-    let open: Vec<plan::Job> = mine
-        .iter()
-        .filter(|job| !is_done(records.get(&job.clip)))
-        .cloned()
-        .collect();
+    let open: Vec<plan::Job> = mine.iter().filter(|job| !is_done(records.get(&job.clip))).cloned().collect();
 
-    let bar = ProgressBar::new(mine.len() as u64).with_style(ProgressStyle::with_template(
-        "{wide_bar} {pos}/{len} clips, {per_sec}, {eta} left, {msg}",
-    )?);
+    let bar = ProgressBar::new(mine.len() as u64)
+        .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} clips, {per_sec}, {eta} left, {msg}")?);
     bar.set_position((mine.len() - open.len()) as u64);
     bar.reset_eta();
     let mut tally = Tally::default();
     let mut said = BTreeSet::new();
-    pool::convert(
-        &open,
-        &spec,
-        &truth,
-        destination,
-        &records,
-        arguments.workers,
-        |record| {
-            bar.inc(1);
-            tally.merge(&manifest::tally(record));
-            match &record.outcome {
-                Outcome::Skipped { reason } => {
-                    bar.suspend(|| errln!("skipped {}: {reason}", record.clip));
-                }
-                Outcome::Converted { notes, .. } => {
-                    // Once each; the manifest has every clip's.
-                    for note in notes.iter().filter(|note| said.insert((*note).clone())) {
-                        bar.suspend(|| errln!("note: {}: {note}", record.clip));
-                    }
-                }
-                Outcome::Missing { .. } => {}
+    pool::convert(&open, &spec, &truth, destination, &records, arguments.workers, |record| {
+        bar.inc(1);
+        tally.merge(&manifest::tally(record));
+        match &record.outcome {
+            Outcome::Skipped { reason } => {
+                bar.suspend(|| errln!("skipped {}: {reason}", record.clip));
             }
-            bar.set_message(format!(
-                "{} of {} windows fooled",
-                tally.fooled, tally.attacked
-            ));
-        },
-    )?;
+            Outcome::Converted { notes, .. } => {
+                // Once each; the manifest has every clip's.
+                for note in notes.iter().filter(|note| said.insert((*note).clone())) {
+                    bar.suspend(|| errln!("note: {}: {note}", record.clip));
+                }
+            }
+            Outcome::Missing { .. } => {}
+        }
+        bar.set_message(format!("{} of {} windows fooled", tally.fooled, tally.attacked));
+    })?;
     bar.finish_and_clear();
     if open.is_empty() {
         errln!("note: every clip was done before; what follows is the sum of their records");
@@ -209,7 +190,9 @@ pub fn merge(arguments: &MergeArguments) -> anyhow::Result<usize> {
     manifest::write(&arguments.tree, None, &settings, &records)?;
     let lost = parts_lost(&arguments.tree);
     for part in &lost {
-        errln!("missing part {part}: its clips are not in the manifest; convert it, or bring its folder, and merge again");
+        errln!(
+            "missing part {part}: its clips are not in the manifest; convert it, or bring its folder, and merge again"
+        );
     }
     Ok(summary(&arguments.tree, &records) + lost.len())
 }
@@ -217,9 +200,7 @@ pub fn merge(arguments: &MergeArguments) -> anyhow::Result<usize> {
 /// Parts of which the tree has sisters, as `i/n`, and not themselves.
 fn parts_lost(tree: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(tree).into_iter().flatten().flatten();
-    let names: BTreeSet<String> = entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let names: BTreeSet<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let count = |name: &String| -> Option<usize> {
         let part = name.strip_prefix("manifest.")?.strip_suffix(".jsonl")?;
         part.split_once("-of-")?.1.parse().ok()
@@ -252,11 +233,7 @@ fn summary(root: &Path, records: &[Record]) -> usize {
     for (class, tally) in &classes {
         // One class says what all of them say.
         if classes.len() > 2 || class == manifest::ALL {
-            outln!(
-                "{class:<width$}  {}",
-                tally.sentence(),
-                width = width.unwrap_or(0)
-            );
+            outln!("{class:<width$}  {}", tally.sentence(), width = width.unwrap_or(0));
         }
     }
     skipped + missing

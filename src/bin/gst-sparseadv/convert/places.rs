@@ -7,21 +7,16 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure, Context};
+use anyhow::{Context, bail, ensure};
 use gstsparseadv::dataset;
 use gstsparseadv::files;
 
 use super::plan::Plan;
-use super::record::{write_whole, FOLDER};
+use super::record::{FOLDER, write_whole};
 use crate::out::errln;
 
 /// Says what a conversion would destroy or mistake for its own, before anything is made.
-pub fn check_places(
-    source: &Path,
-    destination: &Path,
-    model: &Path,
-    plan: &Plan,
-) -> anyhow::Result<()> {
+pub fn check_places(source: &Path, destination: &Path, model: &Path, plan: &Plan) -> anyhow::Result<()> {
     let (from, to) = (real(source), real(destination));
     let (shown_from, shown_to) = (source.display(), destination.display());
     ensure!(
@@ -38,10 +33,7 @@ pub fn check_places(
         "Expected a folder that does not have the data set in it, found {shown_to}, which has {shown_from}. Name another."
     );
     if let Ok(data) = fs::metadata(destination) {
-        ensure!(
-            data.is_dir(),
-            "Expected a folder to convert into, found the file {shown_to}. Name another."
-        );
+        ensure!(data.is_dir(), "Expected a folder to convert into, found the file {shown_to}. Name another.");
     }
     if !destination.join(FOLDER).join("settings.json").exists() {
         // Before the first conversion into a folder, nothing in it is a conversion's.
@@ -55,11 +47,7 @@ pub fn check_places(
             );
         }
     }
-    let classes: BTreeSet<&str> = plan
-        .jobs
-        .iter()
-        .filter_map(|job| Some(job.output.rsplit_once('/')?.0))
-        .collect();
+    let classes: BTreeSet<&str> = plan.jobs.iter().filter_map(|job| Some(job.output.rsplit_once('/')?.0)).collect();
     for class in classes {
         let folder = destination.join(class);
         if let Ok(data) = fs::metadata(&folder) {
@@ -133,8 +121,8 @@ fn real(path: &Path) -> PathBuf {
 /// What the copies of lists were when they were made, by their paths below the tree.
 type Copies = BTreeMap<String, String>;
 
-/// Copies the lists that say who is held out, so that the converted tree is a data set too. They name the files that clips become; other
-/// texts beside them are copied byte by byte. What somebody else has put there stays.
+/// Copies the lists that say who is held out, so that the converted tree is a data set too. They name the files that
+/// clips become; other texts beside them are copied byte by byte. What somebody else has put there stays.
 pub fn copy_lists(plan: &Plan, from: &Path, to: &Path, extension: &str) -> anyhow::Result<()> {
     let Some(lists) = plan.lists.lists.as_deref() else {
         return Ok(());
@@ -142,29 +130,18 @@ pub fn copy_lists(plan: &Plan, from: &Path, to: &Path, extension: &str) -> anyho
     let (folder, set) = (real(lists), real(from));
     // From beside the set they go into the tree, under a name that is looked for there.
     let below = folder.strip_prefix(&set).unwrap_or(Path::new("splits"));
-    let outputs: HashMap<String, String> = plan
-        .jobs
-        .iter()
-        .map(|job| (job.clip.clone(), job.output.clone()))
-        .collect();
+    let outputs: HashMap<String, String> = plan.jobs.iter().map(|job| (job.clip.clone(), job.output.clone())).collect();
     let known = to.join(FOLDER).join("lists.json");
-    let before: Copies = fs::read(&known)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default();
+    let before: Copies = fs::read(&known).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     let mut copies = before.clone();
-    let listed = fs::read_dir(&folder)
-        .with_context(|| format!("The folder {} could not be read", folder.display()))?;
+    let listed = fs::read_dir(&folder).with_context(|| format!("The folder {} could not be read", folder.display()))?;
     for entry in listed {
         let path = entry?.path();
-        let is_text = path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("txt"));
+        let is_text = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("txt"));
         let Some(name) = path.file_name().filter(|_| is_text && path.is_file()) else {
             continue;
         };
-        let bytes = fs::read(&path)
-            .with_context(|| format!("The list {} could not be read", path.display()))?;
+        let bytes = fs::read(&path).with_context(|| format!("The list {} could not be read", path.display()))?;
         let shown = dataset::display(name);
         let bytes = match dataset::is_list(&shown) {
             true => dataset::rewrite(&bytes, hmdb_class(&shown), &outputs, extension),

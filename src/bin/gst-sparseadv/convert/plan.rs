@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use gstsparseadv::dataset::{self, DataSet, Layout};
-use gstsparseadv::files::{shortened, LONGEST_NAME};
+use gstsparseadv::files::{LONGEST_NAME, shortened};
 
 use super::manifest::Shard;
 
@@ -22,7 +22,8 @@ pub enum Side {
 /// A clip to convert.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// Path below the data set's folder, with `/`. Bytes that are not UTF-8 are written as `%XX`, see [`dataset::display`].
+    /// Path below the data set's folder, with `/`. Bytes that are not UTF-8 are written as `%XX`, see
+    /// [`dataset::display`].
     pub clip: String,
     pub class: String,
     pub source: PathBuf,
@@ -51,12 +52,7 @@ pub struct Plan {
 }
 
 /// The clips of a set, with outputs of `extension`.
-pub fn jobs(
-    root: &Path,
-    side: Side,
-    options: &dataset::Options,
-    extension: &str,
-) -> anyhow::Result<Plan> {
+pub fn jobs(root: &Path, side: Side, options: &dataset::Options, extension: &str) -> anyhow::Result<Plan> {
     let (lists, files, mut notes) = open(root, side, options)?;
     let outputs = outputs(&files, extension);
     let mut missing = missing(side, &lists, &files);
@@ -67,38 +63,23 @@ pub fn jobs(
             missing.push(Missing {
                 clip: clip.path.display().to_string(),
                 class,
-                reason: format!(
-                    "another file goes by the name {} too; rename one",
-                    clip.name
-                ),
+                reason: format!("another file goes by the name {} too; rename one", clip.name),
             });
             continue;
         }
         let output = outputs.get(&clip.path).cloned().unwrap_or_default();
         let own = format!("{}.{extension}", dataset::stem(&clip.name));
         if output != own && file_name(&own).len() <= LONGEST_NAME {
-            notes.push(format!(
-                "{} becomes {output}, for {own} is another clip's",
-                clip.name
-            ));
+            notes.push(format!("{} becomes {output}, for {own} is another clip's", clip.name));
         }
-        jobs.push(Job {
-            class,
-            source: clip.path.clone(),
-            output,
-            clip: clip.name.clone(),
-        });
+        jobs.push(Job { class, source: clip.path.clone(), output, clip: clip.name.clone() });
     }
     jobs.sort_by(|a, b| a.clip.cmp(&b.clip));
     missing.sort_by(|a, b| (&a.clip, &a.reason).cmp(&(&b.clip, &b.reason)));
     missing.dedup_by(|a, b| a.clip == b.clip);
     missing.retain(|m| !names.contains(&m.clip));
     if jobs.is_empty() && missing.is_empty() {
-        let side = if side == Side::Train {
-            "training"
-        } else {
-            "test"
-        };
+        let side = if side == Side::Train { "training" } else { "test" };
         bail!(
             "Expected {side} clips in {}, found none among {} clips: {}.",
             root.display(),
@@ -106,12 +87,7 @@ pub fn jobs(
             files.sides
         );
     }
-    Ok(Plan {
-        jobs,
-        missing,
-        lists,
-        notes,
-    })
+    Ok(Plan { jobs, missing, lists, notes })
 }
 
 impl Side {
@@ -126,11 +102,7 @@ impl Side {
 }
 
 /// The set by its lists, the set that the clips are taken from, and what is worth saying of both.
-fn open(
-    root: &Path,
-    side: Side,
-    options: &dataset::Options,
-) -> anyhow::Result<(DataSet, DataSet, Vec<String>)> {
+fn open(root: &Path, side: Side, options: &dataset::Options) -> anyhow::Result<(DataSet, DataSet, Vec<String>)> {
     let listed = dataset::open(root, options);
     if side != Side::All {
         let set = listed?;
@@ -138,12 +110,8 @@ fn open(
         notes.extend(set.notes.iter().cloned());
         return Ok((set.clone(), set, notes));
     }
-    let all = dataset::Options {
-        layout: Some(Layout::Folders),
-        splits: None,
-        test_groups: Vec::new(),
-        ..options.clone()
-    };
+    let all =
+        dataset::Options { layout: Some(Layout::Folders), splits: None, test_groups: Vec::new(), ..options.clone() };
     let mut files = match &listed {
         Ok(set) if set.layout == Layout::Folders => set.clone(),
         _ => dataset::open(root, &all)?,
@@ -168,11 +136,7 @@ fn open(
 fn missing(side: Side, lists: &DataSet, files: &DataSet) -> Vec<Missing> {
     let all = lists.missing.iter().chain(&files.missing);
     all.filter(|m| side.takes(m.held_out))
-        .map(|m| Missing {
-            clip: m.name.clone(),
-            class: m.class.clone(),
-            reason: m.reason.clone(),
-        })
+        .map(|m| Missing { clip: m.name.clone(), class: m.class.clone(), reason: m.reason.clone() })
         .collect()
 }
 
@@ -180,8 +144,8 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// What each clip becomes. `a.avi` and `a.mp4` of one folder would become one file, `A.avi` and `a.avi` too on some file systems: the later
-/// ones keep their extension in the name. It does not depend on the side that is converted.
+/// What each clip becomes. `a.avi` and `a.mp4` of one folder would become one file, `A.avi` and `a.avi` too on some
+/// file systems: the later ones keep their extension in the name. It does not depend on the side that is converted.
 fn outputs(files: &DataSet, extension: &str) -> HashMap<PathBuf, String> {
     let mut clips: Vec<_> = files.clips.iter().map(|c| (&c.name, &c.path)).collect();
     clips.sort();
@@ -218,9 +182,7 @@ pub fn take_shard(jobs: Vec<Job>, shard: Shard) -> Vec<Job> {
 
 /// `i/n`, from 1.
 pub fn parse_shard(text: &str) -> Result<(usize, usize), String> {
-    let parsed = text
-        .split_once('/')
-        .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
     match parsed {
         Some((i, n)) if (1..=n).contains(&i) => Ok((i, n)),
         _ => Err(format!("expected i/n with i from 1 to n, found {text}")),
@@ -232,21 +194,14 @@ mod tests {
     use super::*;
 
     fn job(n: usize) -> Job {
-        Job {
-            clip: format!("{n:02}"),
-            class: String::new(),
-            source: PathBuf::new(),
-            output: String::new(),
-        }
+        Job { clip: format!("{n:02}"), class: String::new(), source: PathBuf::new(), output: String::new() }
     }
 
     #[test]
     fn shards_cover_every_clip_once() {
         let all: Vec<Job> = (0..23).map(job).collect();
         for count in [1, 2, 7, 30] {
-            let mut met: Vec<Job> = (1..=count)
-                .flat_map(|i| take_shard(all.clone(), Some((i, count))))
-                .collect();
+            let mut met: Vec<Job> = (1..=count).flat_map(|i| take_shard(all.clone(), Some((i, count)))).collect();
             met.sort_by(|a, b| a.clip.cmp(&b.clip));
             assert_eq!(met, all);
         }

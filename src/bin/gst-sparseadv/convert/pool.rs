@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context};
+use anyhow::{Context, bail};
 
 use gstsparseadv::files;
 
@@ -53,11 +53,7 @@ impl Worker {
         let lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
         let (send, answers) = mpsc::channel();
         std::thread::spawn(move || lines.into_iter().try_for_each(|line| send.send(line)));
-        let mut worker = Self {
-            child,
-            requests,
-            answers,
-        };
+        let mut worker = Self { child, requests, answers };
         match worker.answer(None)? {
             Answer::Ready => Ok(worker),
             Answer::Unfit(reason) => bail!("{reason}"),
@@ -78,10 +74,7 @@ impl Worker {
                 }
             }
             if let Some(limit) = limit.filter(|limit| began.elapsed() > *limit) {
-                bail!(
-                    "it took longer than the {} s allowed (--time-limit)",
-                    limit.as_secs()
-                );
+                bail!("it took longer than the {} s allowed (--time-limit)", limit.as_secs());
             }
         }
     }
@@ -161,43 +154,25 @@ fn convert_one(
     };
     files::remove_parts(&path);
     let part = record::part_of(&path)?;
-    let request = Request {
-        source,
-        part: part.part().to_path_buf(),
-        label: truth.label(&job.class).cloned(),
-    };
+    let request = Request { source, part: part.part().to_path_buf(), label: truth.label(&job.class).cloned() };
     let asked = match worker {
         Some(worker) => worker,
         None => worker.insert(Worker::start(spec)?),
     };
     let outcome = match asked.ask(&request, spec.time_limit.map(Duration::from_secs)) {
-        Ok(Answer::Converted {
-            frames,
-            windows,
-            notes,
-            seconds,
-        }) => {
+        Ok(Answer::Converted { frames, windows, notes, seconds }) => {
             let bytes = std::fs::metadata(part.part())
                 .with_context(|| format!("{} could not be written", path.display()))?
                 .len();
             record::publish(part, &path)?;
-            Outcome::Converted {
-                output: job.output.clone(),
-                bytes,
-                frames,
-                windows,
-                notes,
-                seconds,
-            }
+            Outcome::Converted { output: job.output.clone(), bytes, frames, windows, notes, seconds }
         }
         Ok(Answer::Skipped(reason)) => Outcome::Skipped { reason },
         Ok(answer) => bail!("expected an answer about a clip, found {answer:?}"),
         Err(error) if error.is::<interrupt::Interrupted>() => return Err(error),
         Err(error) => {
             *worker = None;
-            Outcome::Skipped {
-                reason: format!("{error:#}"),
-            }
+            Outcome::Skipped { reason: format!("{error:#}") }
         }
     };
     if matches!(outcome, Outcome::Skipped { .. }) {
@@ -205,12 +180,8 @@ fn convert_one(
         files::remove_parts(&path);
         records.check_space()?;
     }
-    let record = Record {
-        clip: job.clip.clone(),
-        class: job.class.clone(),
-        settings: records.settings().to_string(),
-        outcome,
-    };
+    let record =
+        Record { clip: job.clip.clone(), class: job.class.clone(), settings: records.settings().to_string(), outcome };
     records.put(&record)?;
     Ok(record)
 }

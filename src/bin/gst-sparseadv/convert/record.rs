@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What is kept of each clip: one small file a clip, written in one step. A clip is done when its record exists, so that a conversion
-//! killed at any moment goes on where it was, and parts made by several machines come together by putting their folders together.
+//! What is kept of each clip: one small file a clip, written in one step. A clip is done when its record exists, so
+//! that a conversion killed at any moment goes on where it was, and parts made by several machines come together by
+//! putting their folders together.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail, Context};
-use gstsparseadv::files::{self, shortened, Part, LONGEST_NAME};
+use anyhow::{Context, anyhow, bail};
+use gstsparseadv::files::{self, LONGEST_NAME, Part, shortened};
 use gstsparseadv::sparseadv::report::WindowReport;
 use serde::{Deserialize, Serialize};
 
@@ -88,16 +89,9 @@ pub struct Records {
 impl Records {
     /// Opens the tree for `settings` and this part of it, or says why it cannot go on with them.
     pub fn open(root: &Path, settings: &Settings, shard: Shard) -> anyhow::Result<Self> {
-        let mut records = Self {
-            root: root.to_path_buf(),
-            settings: settings.digest()?,
-            locks: Vec::new(),
-        };
+        let mut records = Self { root: root.to_path_buf(), settings: settings.digest()?, locks: Vec::new() };
         let found = begun::settings(root, settings)?;
-        let (found, wanted) = (
-            serde_json::to_value(found)?,
-            serde_json::to_value(settings)?,
-        );
+        let (found, wanted) = (serde_json::to_value(found)?, serde_json::to_value(settings)?);
         for (key, wanted) in wanted.as_object().into_iter().flatten() {
             if found[key] != *wanted {
                 bail!(
@@ -114,11 +108,7 @@ impl Records {
     /// Opens a tree that was made earlier, and its settings.
     pub fn reopen(root: &Path) -> anyhow::Result<(Self, Settings)> {
         let settings = begun::read_settings(&settings_path(root))?;
-        let records = Self {
-            root: root.to_path_buf(),
-            settings: settings.digest()?,
-            locks: Vec::new(),
-        };
+        let records = Self { root: root.to_path_buf(), settings: settings.digest()?, locks: Vec::new() };
         Ok((records, settings))
     }
 
@@ -206,9 +196,7 @@ impl Records {
                 clip: m.clip.clone(),
                 class: m.class.clone(),
                 settings: self.settings.clone(),
-                outcome: Outcome::Missing {
-                    reason: m.reason.clone(),
-                },
+                outcome: Outcome::Missing { reason: m.reason.clone() },
             })
             .collect();
         let path = self.missing_path(side);
@@ -259,11 +247,7 @@ impl Records {
                 other.clip
             );
         }
-        let lost: Vec<&str> = records
-            .iter()
-            .filter(|r| !self.has_video(r))
-            .map(|r| r.clip.as_str())
-            .collect();
+        let lost: Vec<&str> = records.iter().filter(|r| !self.has_video(r)).map(|r| r.clip.as_str()).collect();
         if !lost.is_empty() {
             bail!(
                 "expected the videos that the records are of, found none, or of another size, for {} of {}: {}. Copy the parts' folders whole, or call convert again",
@@ -289,8 +273,7 @@ impl Records {
                 }
             }
         }
-        let known: std::collections::HashSet<String> =
-            records.iter().map(|r| r.clip.clone()).collect();
+        let known: std::collections::HashSet<String> = records.iter().map(|r| r.clip.clone()).collect();
         for side in [Side::All, Side::Train, Side::Test] {
             let path = self.missing_path(side);
             if let Ok(text) = fs::read(&path) {
@@ -327,14 +310,12 @@ pub fn damaged(path: &Path) -> impl Fn(serde_json::Error) -> anyhow::Error + '_ 
 /// Writes a file that is there whole or not at all, and its folder.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     folder_of(path)?;
-    files::write_whole(path, bytes)
-        .with_context(|| format!("{} could not be written", path.display()))
+    files::write_whole(path, bytes).with_context(|| format!("{} could not be written", path.display()))
 }
 
 fn folder_of(path: &Path) -> anyhow::Result<()> {
     let folder = path.parent().context("a file has a folder")?;
-    fs::create_dir_all(folder)
-        .with_context(|| format!("The folder {} could not be made", folder.display()))
+    fs::create_dir_all(folder).with_context(|| format!("The folder {} could not be made", folder.display()))
 }
 
 /// A name beside `path` for what is not whole yet, in a folder that is there.
@@ -345,8 +326,7 @@ pub fn part_of(path: &Path) -> anyhow::Result<Part> {
 
 /// Gives a whole file its name.
 pub fn publish(part: Part, path: &Path) -> anyhow::Result<()> {
-    part.publish()
-        .with_context(|| format!("{} could not be written", path.display()))
+    part.publish().with_context(|| format!("{} could not be written", path.display()))
 }
 
 #[cfg(test)]

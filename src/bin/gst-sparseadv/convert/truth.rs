@@ -16,7 +16,8 @@ pub enum Truth {
 }
 
 impl Truth {
-    /// By the properties the user gave, the model's labels and the classes of the clips. The notes say what has no ground truth, and why.
+    /// By the properties the user gave, the model's labels and the classes of the clips. The notes say what has no
+    /// ground truth, and why.
     pub fn of<'a>(
         properties: &str,
         labels: &[String],
@@ -24,7 +25,8 @@ impl Truth {
     ) -> anyhow::Result<(Self, Vec<String>)> {
         let element = gst::parse::launch(&format!("sparseadv {properties}"))?;
         if let Some(label) = element.property::<Option<String>>("label") {
-            let note = format!("the true label of every clip is {label} (label property); class folders are not looked at");
+            let note =
+                format!("the true label of every clip is {label} (label property); class folders are not looked at");
             return Ok((Self::Property(label), vec![note]));
         }
         let mut known = BTreeMap::new();

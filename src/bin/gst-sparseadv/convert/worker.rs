@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A process that converts clips, one after the other: requests come as JSON lines, answers go as JSON lines. What crashes it, a hostile
-//! file in a decoder say, takes one clip along and not the conversion.
+//! A process that converts clips, one after the other: requests come as JSON lines, answers go as JSON lines. What
+//! crashes it, a hostile file in a decoder say, takes one clip along and not the conversion.
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -111,7 +111,8 @@ fn requests() -> mpsc::Receiver<String> {
     receive
 }
 
-/// Finds misspelt elements and properties, before anything is written. What the model has to say to them shows when it is loaded.
+/// Finds misspelt elements and properties, before anything is written. What the model has to say to them shows when it
+/// is loaded.
 pub fn check(spec: &Spec) -> anyhow::Result<()> {
     media::element("sparseadv", &spec.properties)?;
     Planner::new(&spec.encoder, &spec.muxer).map(drop)
@@ -124,19 +125,10 @@ struct Done {
     notes: Vec<String>,
 }
 
-fn convert(
-    attacker: &Attacker,
-    planner: &mut Planner,
-    spec: &Spec,
-    request: &Request,
-) -> anyhow::Result<Done> {
+fn convert(attacker: &Attacker, planner: &mut Planner, spec: &Spec, request: &Request) -> anyhow::Result<Done> {
     let source = media::look(&request.source)?;
     if source.frames < spec.min_frames as u64 {
-        bail!(
-            "expected at least {} frames, found {} (--min-frames)",
-            spec.min_frames,
-            source.frames
-        );
+        bail!("expected at least {} frames, found {} (--min-frames)", spec.min_frames, source.frames);
     }
     let plan = planner.plan(source)?;
     // Also where there is none: the last clip's must not stay.
@@ -149,9 +141,5 @@ fn convert(
         }
         Ok(())
     })?;
-    Ok(Done {
-        frames,
-        windows,
-        notes: plan.notes,
-    })
+    Ok(Done { frames, windows, notes: plan.notes })
 }

@@ -28,8 +28,7 @@ pub fn iso(file: &mut File, length: u64) -> io::Result<Structure> {
         at = end;
     }
     if !index {
-        structure.fault =
-            Some("the file has no index (moov), it is damaged or was cut off while it was written");
+        structure.fault = Some("the file has no index (moov), it is damaged or was cut off while it was written");
     }
     Ok(structure)
 }

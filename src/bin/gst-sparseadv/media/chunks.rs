@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Whether an AVI file holds the frames its header counts. The sizes of its lists are often wrong in files that play well, so that none is
-//! believed; those of the chunks are.
+//! Whether an AVI file holds the frames its header counts. The sizes of its lists are often wrong in files that play
+//! well, so that none is believed; those of the chunks are.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -90,11 +90,7 @@ impl Walk {
     }
 }
 
-fn chunk(
-    reader: &mut BufReader<&mut File>,
-    at: u64,
-    length: u64,
-) -> io::Result<Option<([u8; 4], u32)>> {
+fn chunk(reader: &mut BufReader<&mut File>, at: u64, length: u64) -> io::Result<Option<([u8; 4], u32)>> {
     if at + 8 > length {
         return Ok(None);
     }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context};
+use anyhow::{Context, bail};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstsparseadv::files::Part;
@@ -31,9 +31,7 @@ pub fn candidates(format: VideoFormat) -> Vec<VideoFormat> {
     let near: &[VideoFormat] = if info.is_gray() {
         &[Gray8, I420, Nv12, Y444, Y42b, Rgb, Bgr, Rgbx, Bgrx]
     } else if info.is_rgb() {
-        &[
-            Rgb, Bgr, Rgbx, Bgrx, Xrgb, Xbgr, Rgba, Bgra, Argb, Abgr, Y444, Y42b, I420, Nv12,
-        ]
+        &[Rgb, Bgr, Rgbx, Bgrx, Xrgb, Xbgr, Rgba, Bgra, Argb, Abgr, Y444, Y42b, I420, Nv12]
     } else {
         match (shift(info.w_sub()), shift(info.h_sub())) {
             (0, 0) => &[Y444, Y42b, I420, Nv12, Rgb, Bgr],
@@ -56,10 +54,7 @@ pub fn trial(encoder: &str, muxer: &str, kinds: &[VideoInfo]) -> anyhow::Result<
     let file = Part::beside(&std::env::temp_dir().join("gst-sparseadv-trial"))?;
     let (sink, _written) = plan::output(encoder, muxer, false, file.part())?;
     let pipeline = gst::Pipeline::new();
-    let source = gst_app::AppSrc::builder()
-        .format(gst::Format::Time)
-        .max_bytes(0)
-        .build();
+    let source = gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(0).build();
     pipeline.add_many([source.upcast_ref(), &sink])?;
     source.link(&sink)?;
     // Its queue takes them all before it runs.

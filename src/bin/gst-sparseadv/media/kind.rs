@@ -48,24 +48,17 @@ fn text(head: &[u8]) -> Option<&'static str> {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
         // A letter of several bytes may be cut by the end of what was read.
-        Err(error) if error.error_len().is_none() => {
-            std::str::from_utf8(&head[..error.valid_up_to()]).ok()?
-        }
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).ok()?,
         Err(_) => latin(head)?,
     };
-    if text
-        .chars()
-        .any(|c| c.is_control() && !c.is_ascii_whitespace())
-    {
+    if text.chars().any(|c| c.is_control() && !c.is_ascii_whitespace()) {
         return None;
     }
     let start = text.trim_start().to_ascii_lowercase();
     let html = ["<!doctype html", "<html", "<head", "<body", "<script"];
     Some(match start.as_str() {
         // A page may begin with a comment or be XHTML.
-        _ if html.iter().any(|tag| start.starts_with(tag)) || start.contains("<html") => {
-            "an HTML page"
-        }
+        _ if html.iter().any(|tag| start.starts_with(tag)) || start.contains("<html") => "an HTML page",
         _ if start.starts_with("<?xml") => "an XML file",
         _ if start.starts_with(['{', '[']) => "a JSON file",
         _ if start.starts_with("version https://git-lfs") => {

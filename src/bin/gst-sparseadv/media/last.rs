@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The last frame of an MP4 file. mp4mux shows a file for as long as its frames last in the order in which they are stored. Where times are
-//! not regular and frames are stored out of order, that is too short, and players leave the last frame out.
+//! The last frame of an MP4 file. mp4mux shows a file for as long as its frames last in the order in which they are
+//! stored. Where times are not regular and frames are stored out of order, that is too short, and players leave the
+//! last frame out.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,16 +11,13 @@ use gst::prelude::*;
 /// Muxers that do so.
 const MUXERS: [&str; 4] = ["mp4mux", "qtmux", "3gppmux", "ismlmux"];
 
-/// Makes the last frame that enters such a muxer of a bin last until the last that is shown ends. Where times are `irregular`, keeps from it
-/// the frame rate, by which it would judge that for itself.
+/// Makes the last frame that enters such a muxer of a bin last until the last that is shown ends. Where times are
+/// `irregular`, keeps from it the frame rate, by which it would judge that for itself.
 pub fn mend(bin: &gst::Bin, irregular: bool) {
     for element in bin.iterate_recurse().into_iter().flatten() {
         let kind = element.factory().map(|f| f.name());
         if kind.is_some_and(|kind| MUXERS.contains(&kind.as_str())) {
-            element
-                .sink_pads()
-                .iter()
-                .for_each(|pad| hold(pad, irregular));
+            element.sink_pads().iter().for_each(|pad| hold(pad, irregular));
         }
     }
 }
@@ -49,11 +47,7 @@ fn hold(pad: &gst::Pad, irregular: bool) {
                 info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
             }
             // Tags may go first: an encoder sends some right before the end.
-            let is_order = [
-                gst::EventType::Caps,
-                gst::EventType::Segment,
-                gst::EventType::Eos,
-            ];
+            let is_order = [gst::EventType::Caps, gst::EventType::Segment, gst::EventType::Eos];
             if !is_order.contains(&event.type_()) {
                 return gst::PadProbeReturn::Ok;
             }

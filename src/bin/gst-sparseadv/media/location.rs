@@ -32,10 +32,7 @@ impl Location {
         }
         // The system's own name for a file that is open.
         let file = open()?;
-        Ok(Self {
-            text: format!("/proc/self/fd/{}", file.as_raw_fd()),
-            _open: Some(file),
-        })
+        Ok(Self { text: format!("/proc/self/fd/{}", file.as_raw_fd()), _open: Some(file) })
     }
 
     pub fn as_str(&self) -> &str {

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail, Context};
+use anyhow::{Context, anyhow, bail};
 use gst::prelude::*;
 
 use super::read::{self, Reader, Sizes, Streams};
@@ -78,20 +78,13 @@ pub fn look(path: &Path) -> anyhow::Result<Source> {
     source.note = damage(&structure, source.frames, failed.as_ref())?.or_else(|| holes(&source));
     if let Some(error) = failed {
         // The run would meet it again.
-        bail!(
-            "the file is damaged: after {} frames: {error:#}",
-            source.frames
-        );
+        bail!("the file is damaged: after {} frames: {error:#}", source.frames);
     }
     Ok(source)
 }
 
 /// What is wrong with a file that gave no frame.
-fn nothing(
-    structure: &Structure,
-    streams: &Streams,
-    failed: Option<anyhow::Error>,
-) -> anyhow::Error {
+fn nothing(structure: &Structure, streams: &Streams, failed: Option<anyhow::Error>) -> anyhow::Error {
     if let Some(fault) = structure.fault {
         return anyhow!("no frames could be decoded: {fault}");
     }
@@ -108,9 +101,7 @@ fn nothing(
         return anyhow!(read::no_video(streams));
     }
     if let Some(frames) = structure.frames {
-        return anyhow!(
-            "the file is damaged: of the {frames} frames it states none could be decoded"
-        );
+        return anyhow!("the file is damaged: of the {frames} frames it states none could be decoded");
     }
     match failed {
         Some(error) => error.context("no frames could be decoded"),
@@ -119,11 +110,7 @@ fn nothing(
 }
 
 /// A note where some frames are missing, an error where many are.
-fn damage(
-    structure: &Structure,
-    frames: u64,
-    failed: Option<&anyhow::Error>,
-) -> anyhow::Result<Option<String>> {
+fn damage(structure: &Structure, frames: u64, failed: Option<&anyhow::Error>) -> anyhow::Result<Option<String>> {
     let stated = structure.frames.filter(|stated| *stated > frames);
     // Lists of edits leave frames out without any damage.
     let is_sign = structure.cut.is_some() || structure.counts || failed.is_some();
@@ -186,22 +173,14 @@ fn readable(path: &Path) -> anyhow::Result<(Vec<u8>, Structure)> {
     }
     let mut file = File::open(path).with_context(|| "the file could not be opened")?;
     let mut head = Vec::new();
-    file.by_ref()
-        .take(kind::HEAD as u64)
-        .read_to_end(&mut head)?;
+    file.by_ref().take(kind::HEAD as u64).read_to_end(&mut head)?;
     file.seek(SeekFrom::Start(0))?;
     let length = facts.len();
     let is_box = head.get(4..8).is_some_and(|kind| {
-        [
-            b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp",
-        ]
-        .iter()
-        .any(|k| kind == &k[..])
+        [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp"].iter().any(|k| kind == &k[..])
     });
     let structure = match () {
-        _ if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"AVI ") => {
-            chunks::avi(&mut file, length)
-        }
+        _ if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"AVI ") => chunks::avi(&mut file, length),
         _ if head.starts_with(b"\x1a\x45\xdf\xa3") => boxes::ebml(&mut file, length),
         _ if is_box => boxes::iso(&mut file, length),
         _ => Ok(Structure::default()),
@@ -249,9 +228,7 @@ fn count(reader: &mut Reader, source: &mut Source) -> anyhow::Result<()> {
         if let Some(caps) = caps.filter(|caps| !source.caps.iter().any(|c| c == caps)) {
             source.caps.push(caps);
         }
-        let segment = sample
-            .segment()
-            .and_then(|s| s.downcast_ref::<gst::ClockTime>());
+        let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
         let pts = sample.buffer().and_then(|b| b.pts());
         if let Some(time) = segment.and_then(|segment| segment.to_running_time(pts)) {
             let interval = last.map(|last| time.saturating_sub(last));
@@ -268,15 +245,12 @@ fn count(reader: &mut Reader, source: &mut Source) -> anyhow::Result<()> {
 
 /// Whether an interval is not that of the caps' frame rate, by more than rounding may do.
 fn is_other(found: gst::ClockTime, caps: Option<&gst::CapsRef>) -> bool {
-    caps.and_then(interval)
-        .is_some_and(|expected| found.absdiff(expected) > expected / 4)
+    caps.and_then(interval).is_some_and(|expected| found.absdiff(expected) > expected / 4)
 }
 
 /// From one frame to the next by the caps' rate, where it is constant.
 fn interval(caps: &gst::CapsRef) -> Option<gst::ClockTime> {
     let rate = caps.structure(0)?.get::<gst::Fraction>("framerate").ok()?;
     let known = rate.numer() > 0;
-    known
-        .then(|| gst::ClockTime::SECOND.mul_div_round(rate.denom() as u64, rate.numer() as u64))
-        .flatten()
+    known.then(|| gst::ClockTime::SECOND.mul_div_round(rate.denom() as u64, rate.numer() as u64)).flatten()
 }

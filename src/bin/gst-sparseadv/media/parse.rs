@@ -7,26 +7,19 @@ use gst::prelude::*;
 
 /// A bin with a pad for each end of the chain. `what` is the name its user knows it by.
 pub fn bin(what: &str, description: &str) -> anyhow::Result<gst::Bin> {
-    ensure!(
-        !description.trim().is_empty(),
-        "Expected elements as {what}, found nothing."
-    );
+    ensure!(!description.trim().is_empty(), "Expected elements as {what}, found nothing.");
     // A description of one element would give that element.
     let whole = format!("{description} ! identity");
-    let made = made(description, |context, flags| {
-        gst::parse::bin_from_description_full(&whole, true, Some(context), flags)
-    })
-    .map_err(|error| anyhow!("{what}: {error}"))?;
-    made.downcast()
-        .map_err(|_| anyhow!("{what}: expected elements, found {description}"))
+    let made =
+        made(description, |context, flags| gst::parse::bin_from_description_full(&whole, true, Some(context), flags))
+            .map_err(|error| anyhow!("{what}: {error}"))?;
+    made.downcast().map_err(|_| anyhow!("{what}: expected elements, found {description}"))
 }
 
 /// An element of a given kind with the properties that are written behind its name in gst-launch-1.0.
 pub fn element(kind: &str, properties: &str) -> anyhow::Result<gst::Element> {
     let description = format!("{kind} {properties}");
-    let element = made(&description, |context, flags| {
-        gst::parse::launch_full(&description, Some(context), flags)
-    })?;
+    let element = made(&description, |context, flags| gst::parse::launch_full(&description, Some(context), flags))?;
     if element.factory().is_none_or(|f| f.name() != kind) {
         bail!("Expected properties of {kind} as name=value, found \"{properties}\".");
     }
@@ -54,10 +47,7 @@ fn in_range(element: &gst::Element, properties: &str) -> anyhow::Result<()> {
         // SAFETY: both point to what lives here; the value is of the property's type, and may be changed.
         let changed = unsafe {
             use glib::translate::{ToGlibPtr, ToGlibPtrMut};
-            glib::gobject_ffi::g_param_value_validate(
-                property.to_glib_none().0,
-                value.to_glib_none_mut().0,
-            )
+            glib::gobject_ffi::g_param_value_validate(property.to_glib_none().0, value.to_glib_none_mut().0)
         };
         if changed != glib::ffi::GFALSE {
             bail!(

@@ -2,19 +2,19 @@
 
 //! How a file gets through the element into an encoder and a muxer.
 //!
-//! Whatever has to be converted is converted in front of the element: behind it, a converter would take bits of the attack along. The bytes
-//! that the element pushes are those that are encoded.
+//! Whatever has to be converted is converted in front of the element: behind it, a converter would take bits of the
+//! attack along. The bytes that the element pushes are those that are encoded.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{anyhow, bail, Context};
+use anyhow::{Context, anyhow, bail};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo, VideoOrientationMethod as Turn};
 use gstsparseadv::sparseadv::format::MIN_SIZE;
 
 use super::location::Location;
-use super::{fit, last, parse, read, times, Source};
+use super::{Source, fit, last, parse, read, times};
 use crate::interrupt;
 
 /// Makes plans for one encoder and muxer, and remembers what they take.
@@ -53,11 +53,7 @@ impl Planner {
         parse::bin("the encoder", encoder)?;
         parse::bin("the muxer", muxer)?;
         parse::bin("the encoder and muxer", &format!("{encoder} ! {muxer}"))?;
-        Ok(Self {
-            encoder: encoder.into(),
-            muxer: muxer.into(),
-            known: HashMap::new(),
-        })
+        Ok(Self { encoder: encoder.into(), muxer: muxer.into(), known: HashMap::new() })
     }
 
     /// How a file gets through. Nothing is written.
@@ -65,19 +61,12 @@ impl Planner {
         let kinds: Vec<VideoInfo> = source
             .caps
             .iter()
-            .map(|caps| {
-                VideoInfo::from_caps(caps)
-                    .with_context(|| format!("Expected raw video, found {caps}"))
-            })
+            .map(|caps| VideoInfo::from_caps(caps).with_context(|| format!("Expected raw video, found {caps}")))
             .collect::<Result<_, _>>()?;
         let first = kinds.first().context("no frames could be decoded")?;
         for info in &kinds {
             if info.width().min(info.height()) < MIN_SIZE as u32 {
-                bail!(
-                    "Expected frames of at least {MIN_SIZE}x{MIN_SIZE}, found {}x{}.",
-                    info.width(),
-                    info.height()
-                );
+                bail!("Expected frames of at least {MIN_SIZE}x{MIN_SIZE}, found {}x{}.", info.width(), info.height());
             }
         }
         let mean = mean_rate(&source);
@@ -87,10 +76,7 @@ impl Planner {
             Some(fit) => fit.clone(),
             None => {
                 let fit = find(&self.encoder, &self.muxer, &kinds, turn, mean);
-                if fit
-                    .as_ref()
-                    .is_err_and(|e| e.is::<interrupt::Interrupted>())
-                {
+                if fit.as_ref().is_err_and(|e| e.is::<interrupt::Interrupted>()) {
                     return Err(interrupt::Interrupted.into());
                 }
                 let fit = fit.map_err(|e| format!("{e:#}"));
@@ -99,20 +85,10 @@ impl Planner {
             }
         };
         let fit = fit.map_err(|e| anyhow!(e))?;
-        let format = kinds
-            .iter()
-            .any(|k| k.format() != fit.format)
-            .then_some(fit.format);
+        let format = kinds.iter().any(|k| k.format() != fit.format).then_some(fit.format);
         let rate = fit.constant.then_some(mean);
         let notes = notes(&source, first, &fit, &self.muxer, rate);
-        Ok(Plan {
-            source,
-            encoder: fit.encoder,
-            muxer: self.muxer.clone(),
-            format,
-            rate,
-            notes,
-        })
+        Ok(Plan { source, encoder: fit.encoder, muxer: self.muxer.clone(), format, rate, notes })
     }
 }
 
@@ -126,9 +102,8 @@ fn find(
     let mut encoders = vec![encoder.to_string()];
     if kinds.len() > 1 {
         // mp4mux counts a frame too many to the new size, unless sizes lie with the frames.
-        encoders.push(format!(
-            "{encoder} ! h264parse config-interval=-1 ! video/x-h264,stream-format=avc3,alignment=au"
-        ));
+        encoders
+            .push(format!("{encoder} ! h264parse config-interval=-1 ! video/x-h264,stream-format=avc3,alignment=au"));
     }
     let variable = kinds.iter().any(|k| k.fps().numer() == 0);
     let mut why = None;
@@ -145,13 +120,7 @@ fn find(
             let kinds = kinds.collect::<anyhow::Result<Vec<_>>>()?;
             for encoder in &encoders {
                 let error = match fit::trial(encoder, muxer, &kinds) {
-                    Ok(()) => {
-                        return Ok(Fit {
-                            encoder: encoder.clone(),
-                            format,
-                            constant,
-                        })
-                    }
+                    Ok(()) => return Ok(Fit { encoder: encoder.clone(), format, constant }),
                     Err(error) => error,
                 };
                 if error.is::<interrupt::Interrupted>() || error.is::<fit::Stuck>() {
@@ -164,10 +133,7 @@ fn find(
     let why = why.map_or(String::new(), |error| format!(": {error:#}"));
     // One of the sizes alone may do.
     if kinds.len() > 1 && find(encoder, muxer, &kinds[..1], turn, mean).is_ok() {
-        let sizes: Vec<String> = kinds
-            .iter()
-            .map(|k| format!("{}x{}", k.width(), k.height()))
-            .collect();
+        let sizes: Vec<String> = kinds.iter().map(|k| format!("{}x{}", k.width(), k.height())).collect();
         bail!(
             "Expected frames of one size and format for {muxer}, found changes in mid-stream: {}. Use mp4mux, which takes them{why}",
             sizes.join(", ")
@@ -232,13 +198,7 @@ fn mean_rate(source: &Source) -> gst::Fraction {
     })
 }
 
-fn notes(
-    source: &Source,
-    first: &VideoInfo,
-    fit: &Fit,
-    muxer: &str,
-    rate: Option<gst::Fraction>,
-) -> Vec<String> {
+fn notes(source: &Source, first: &VideoInfo, fit: &Fit, muxer: &str, rate: Option<gst::Fraction>) -> Vec<String> {
     let mut notes: Vec<String> = source.note.iter().cloned().collect();
     if fit.format != first.format() {
         notes.push(format!(
@@ -249,18 +209,10 @@ fn notes(
     }
     if let Some((turn, tag)) = &source.turned {
         let size = match is_quarter(*turn) {
-            true => format!(
-                ": {}x{} became {}x{}",
-                first.width(),
-                first.height(),
-                first.height(),
-                first.width()
-            ),
+            true => format!(": {}x{} became {}x{}", first.width(), first.height(), first.height(), first.width()),
             false => String::new(),
         };
-        notes.push(format!(
-            "the frames are turned as the file's orientation tag says ({tag}){size}"
-        ));
+        notes.push(format!("the frames are turned as the file's orientation tag says ({tag}){size}"));
     }
     if let Some(rate) = rate {
         notes.push(format!(
@@ -269,17 +221,11 @@ fn notes(
         ));
     }
     if source.caps.len() > 1 {
-        notes.push(
-            "the frames change in size or format in mid-stream, and so do those written".into(),
-        );
+        notes.push("the frames change in size or format in mid-stream, and so do those written".into());
     }
     let several = |n: usize| if n == 1 { "" } else { "s" };
     if source.sounds > 0 {
-        notes.push(format!(
-            "the sound is left out ({} stream{})",
-            source.sounds,
-            several(source.sounds)
-        ));
+        notes.push(format!("the sound is left out ({} stream{})", source.sounds, several(source.sounds)));
     }
     if source.further_videos > 0 {
         let n = source.further_videos;
@@ -324,11 +270,7 @@ impl Plan {
         if let Some(format) = self.format {
             chain.push(make("videoconvert")?);
             let caps = gst_video::VideoCapsBuilder::new().format(format).build();
-            chain.push(
-                gst::ElementFactory::make("capsfilter")
-                    .property("caps", caps)
-                    .build()?,
-            );
+            chain.push(gst::ElementFactory::make("capsfilter").property("caps", caps).build()?);
         }
         if let Some((turn, _)) = &self.source.turned {
             let flip = make("videoflip")?;
@@ -353,14 +295,9 @@ impl Plan {
     }
 }
 
-/// Encoder, muxer and file. No converter: it would take bits of the attack along, and nobody would know. The location has to live as long
-/// as the pipeline.
-pub fn output(
-    encoder: &str,
-    muxer: &str,
-    irregular: bool,
-    file: &Path,
-) -> anyhow::Result<(gst::Element, Location)> {
+/// Encoder, muxer and file. No converter: it would take bits of the attack along, and nobody would know. The location
+/// has to live as long as the pipeline.
+pub fn output(encoder: &str, muxer: &str, irregular: bool, file: &Path) -> anyhow::Result<(gst::Element, Location)> {
     let location = Location::to_write(file)?;
     let bin = parse::bin("the encoder and muxer", &format!("{encoder} ! {muxer}"))?;
     last::mend(&bin, irregular);

@@ -2,7 +2,7 @@
 
 //! Running a pipeline to its end, and the errors of pipelines in words that help.
 
-use anyhow::{anyhow, bail, Context};
+use anyhow::{Context, anyhow, bail};
 use gst::prelude::*;
 
 use super::stall::{Progress, Watch};
@@ -11,8 +11,9 @@ use crate::interrupt;
 /// How often a pipeline that says nothing is looked at.
 pub const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 
-/// Runs a pipeline to the end of its streams and leaves it as it is then. `message` sees every element message, and `None` between them,
-/// several times a second. Where nothing has reached `first` yet, the stream is watched for a decoder that died.
+/// Runs a pipeline to the end of its streams and leaves it as it is then. `message` sees every element message, and
+/// `None` between them, several times a second. Where nothing has reached `first` yet, the stream is watched for a
+/// decoder that died.
 pub fn play(
     pipeline: &gst::Pipeline,
     first: &gst::Pad,
@@ -87,26 +88,15 @@ impl Warnings {
 /// What an error message says, and what it leaves out: where, and the debug text's reason.
 pub fn blame(pipeline: &gst::Pipeline, message: &gst::message::Error) -> anyhow::Error {
     let error = message.error();
-    let source = message
-        .src()
-        .and_then(|s| s.clone().downcast::<gst::Element>().ok());
-    let kind = source
-        .as_ref()
-        .and_then(|e| e.factory())
-        .map(|f| f.name().to_string());
+    let source = message.src().and_then(|s| s.clone().downcast::<gst::Element>().ok());
+    let kind = source.as_ref().and_then(|e| e.factory()).map(|f| f.name().to_string());
     let text = error.to_string();
-    if kind
-        .as_deref()
-        .is_some_and(|k| k == "sparseadv" || k == "clipclassifier")
-    {
+    if kind.as_deref().is_some_and(|k| k == "sparseadv" || k == "clipclassifier") {
         return anyhow!("{text}");
     }
     let place = kind.or(message.src().map(|s| s.name().to_string()));
     let place = place.map_or(String::new(), |place| format!("{place}: "));
-    let generic = [
-        "Internal data stream error.",
-        "GStreamer encountered a general stream error.",
-    ];
+    let generic = ["Internal data stream error.", "GStreamer encountered a general stream error."];
     if !generic.contains(&text.as_str()) {
         return anyhow!("{place}{text}");
     }
@@ -127,15 +117,9 @@ fn refused(pipeline: &gst::Pipeline) -> Option<String> {
             let (Some(caps), Some(peer)) = (pad.current_caps(), pad.peer()) else {
                 continue;
             };
-            let by = peer
-                .parent_element()
-                .filter(|_| peer.current_caps().is_none())?;
-            let name = by
-                .factory()
-                .map_or(by.name().to_string(), |f| f.name().to_string());
-            return Some(format!(
-                "Expected a format that {name} takes, found {caps}."
-            ));
+            let by = peer.parent_element().filter(|_| peer.current_caps().is_none())?;
+            let name = by.factory().map_or(by.name().to_string(), |f| f.name().to_string());
+            return Some(format!("Expected a format that {name} takes, found {caps}."));
         }
     }
     None

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{bail, ensure, Context};
+use anyhow::{Context, bail, ensure};
 use gst::prelude::*;
 
 use super::location::Location;
@@ -48,10 +48,7 @@ impl Reader {
     pub fn through(path: &Path, elements: &str) -> anyhow::Result<Self> {
         let location = Location::to_read(path)?;
         let pipeline = gst::Pipeline::new();
-        let sink = gst_app::AppSink::builder()
-            .sync(false)
-            .max_buffers(AHEAD)
-            .build();
+        let sink = gst_app::AppSink::builder().sync(false).max_buffers(AHEAD).build();
         pipeline.add(&sink)?;
         let pad = sink.static_pad("sink").context("a sink pad")?;
         let streams = if elements.trim().is_empty() {
@@ -80,14 +77,7 @@ impl Reader {
         });
         // Where it fails, the bus has the reason.
         let _ = pipeline.set_state(gst::State::Playing);
-        Ok(Self {
-            pipeline,
-            sink,
-            streams,
-            progress,
-            watch: Watch::new(),
-            _location: location,
-        })
+        Ok(Self { pipeline, sink, streams, progress, watch: Watch::new(), _location: location })
     }
 
     /// The next frame; nothing at the end.
@@ -124,24 +114,15 @@ fn lock(streams: &Mutex<Streams>) -> MutexGuard<'_, Streams> {
 }
 
 /// Decodes the first video stream of a file into a pad. Nothing else is decoded.
-pub fn decode(
-    pipeline: &gst::Pipeline,
-    location: &Location,
-    pad: &gst::Pad,
-) -> anyhow::Result<Arc<Mutex<Streams>>> {
-    let source = gst::ElementFactory::make("filesrc")
-        .property("location", location.as_str())
-        .build()?;
+pub fn decode(pipeline: &gst::Pipeline, location: &Location, pad: &gst::Pad) -> anyhow::Result<Arc<Mutex<Streams>>> {
+    let source = gst::ElementFactory::make("filesrc").property("location", location.as_str()).build()?;
     let decoder = gst::ElementFactory::make("decodebin").build()?;
     pipeline.add_many([&source, &decoder])?;
     source.link(&decoder)?;
     let streams = Arc::new(Mutex::new(Streams::default()));
     decoder.connect("autoplug-continue", false, |values| {
         let caps = values.get(2).and_then(|v| v.get::<gst::Caps>().ok());
-        Some(
-            caps.is_none_or(|caps| !is_of(&caps, &NOT_DECODED))
-                .to_value(),
-        )
+        Some(caps.is_none_or(|caps| !is_of(&caps, &NOT_DECODED)).to_value())
     });
     let missing = streams.clone();
     decoder.connect("unknown-type", false, move |values| {
@@ -184,17 +165,10 @@ pub fn decode(
 }
 
 /// Streams that are passed on as they are.
-const NOT_DECODED: [&str; 5] = [
-    "audio/",
-    "text/x-raw",
-    "application/x-subtitle",
-    "subpicture/",
-    "closedcaption/",
-];
+const NOT_DECODED: [&str; 5] = ["audio/", "text/x-raw", "application/x-subtitle", "subpicture/", "closedcaption/"];
 
 fn is_of(caps: &gst::Caps, kinds: &[&str]) -> bool {
-    caps.structure(0)
-        .is_some_and(|s| kinds.iter().any(|kind| s.name().starts_with(kind)))
+    caps.structure(0).is_some_and(|s| kinds.iter().any(|kind| s.name().starts_with(kind)))
 }
 
 /// Why there is no video to be read.
@@ -208,10 +182,7 @@ pub fn no_video(streams: &Streams) -> String {
     if streams.videos > 0 {
         return "the video stream could not be linked".into();
     }
-    let missing = streams
-        .missing
-        .iter()
-        .find(|caps| !is_of(caps, &["audio/", "text/", "subpicture/"]));
+    let missing = streams.missing.iter().find(|caps| !is_of(caps, &["audio/", "text/", "subpicture/"]));
     if let Some(caps) = missing {
         return no_decoder(caps);
     }
@@ -222,18 +193,10 @@ pub fn no_video(streams: &Streams) -> String {
 }
 
 fn no_decoder(caps: &gst::Caps) -> String {
-    let name = caps
-        .structure(0)
-        .map_or("unknown", |s| s.name().as_str())
-        .to_string();
-    if [
-        "application/x-cenc",
-        "application/x-webm-enc",
-        "application/x-cbcs",
-    ]
-    .contains(&name.as_str())
-    {
-        return "Expected a video that can be decoded, found an encrypted one. Use a copy without copy protection.".into();
+    let name = caps.structure(0).map_or("unknown", |s| s.name().as_str()).to_string();
+    if ["application/x-cenc", "application/x-webm-enc", "application/x-cbcs"].contains(&name.as_str()) {
+        return "Expected a video that can be decoded, found an encrypted one. Use a copy without copy protection."
+            .into();
     }
     format!(
         "Expected a video that can be decoded, found the codec {} and no plugin for it. Install gstreamer1.0-libav, or gstreamer1.0-plugins-bad or \
@@ -311,12 +274,11 @@ pub fn judge(read: anyhow::Result<()>, found: &Sizes, pushed: &Sizes) -> anyhow:
         if error.is::<interrupt::Interrupted>() {
             return Err(error);
         }
-        bail!("the encoder or the muxer lost frames: {frames} pushed, {there} could be read from the file ({error:#}); {REMEDY}");
+        bail!(
+            "the encoder or the muxer lost frames: {frames} pushed, {there} could be read from the file ({error:#}); {REMEDY}"
+        );
     }
-    ensure!(
-        there == frames,
-        "the encoder or the muxer lost frames: {frames} pushed, {there} in the file; {REMEDY}"
-    );
+    ensure!(there == frames, "the encoder or the muxer lost frames: {frames} pushed, {there} in the file; {REMEDY}");
     ensure!(
         found.change_as(pushed),
         "the frames' size changes at another frame in the file than it did when they were pushed; {REMEDY}"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Whether anything can still come out of a decoder. decodebin of GStreamer 1.22 loses a demuxer's error now and then, and then nothing
-//! ever happens.
+//! Whether anything can still come out of a decoder. decodebin of GStreamer 1.22 loses a demuxer's error now and then,
+//! and then nothing ever happens.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
@@ -41,11 +41,7 @@ pub struct Watch {
 impl Watch {
     pub fn new() -> Self {
         let now = Instant::now();
-        Self {
-            seen: 0,
-            since: now,
-            looked: (now, processor_time()),
-        }
+        Self { seen: 0, since: now, looked: (now, processor_time()) }
     }
 
     /// Why nothing more is to be hoped for, if so. To be asked several times a second.
@@ -75,20 +71,13 @@ fn is_read(pipeline: &gst::Pipeline) -> bool {
         let Ok(element) = element else { return true };
         let kind = element.factory().map(|f| f.name());
         let is_queue = kind.is_some_and(|name| name.contains("queue"));
-        !is_queue
-            && element
-                .pads()
-                .iter()
-                .any(|pad| pad.task_state() == gst::TaskState::Started)
+        !is_queue && element.pads().iter().any(|pad| pad.task_state() == gst::TaskState::Started)
     })
 }
 
 /// Of all threads of this process.
 fn processor_time() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the clock exists on Linux, and the structure is there to be written to.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

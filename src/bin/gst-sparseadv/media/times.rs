@@ -9,8 +9,8 @@ use gst::prelude::*;
 /// Decoders give frames of no known rate durations such as a nanosecond.
 const NEGLIGIBLE: gst::ClockTime = gst::ClockTime::from_useconds(100);
 
-/// Gives frames without a duration that of the interval before them, or a muxer would hide the last. `mean` serves the first. With a `rate`,
-/// for muxers that take a constant one alone, gives all of them times of that.
+/// Gives frames without a duration that of the interval before them, or a muxer would hide the last. `mean` serves the
+/// first. With a `rate`, for muxers that take a constant one alone, gives all of them times of that.
 pub fn keep(pad: &gst::Pad, rate: Option<gst::Fraction>, mean: gst::Fraction) {
     let state = Mutex::new(State::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
@@ -62,12 +62,7 @@ impl State {
         }
     }
 
-    fn frame(
-        &mut self,
-        buffer: &mut gst::Buffer,
-        rate: Option<gst::Fraction>,
-        mean: gst::Fraction,
-    ) {
+    fn frame(&mut self, buffer: &mut gst::Buffer, rate: Option<gst::Fraction>, mean: gst::Fraction) {
         let pts = buffer.pts();
         if let Some(rate) = rate {
             let (start, end) = (time(self.frames, rate), time(self.frames + 1, rate));
@@ -76,9 +71,7 @@ impl State {
             buffer.set_dts(None);
             buffer.set_duration(end.zip(start).map(|(end, start)| end - start));
         } else if buffer.duration().is_none_or(|d| d < NEGLIGIBLE) {
-            let since = pts
-                .zip(self.before)
-                .and_then(|(now, before)| now.checked_sub(before));
+            let since = pts.zip(self.before).and_then(|(now, before)| now.checked_sub(before));
             let duration = since.filter(|t| !t.is_zero()).or(time(1, mean));
             buffer.make_mut().set_duration(duration);
         }

@@ -7,7 +7,7 @@ use gstsparseadv::tally::{Labels, Tally};
 use super::table::Table;
 use super::tables::pairs;
 use crate::reproduce::results::{Accuracy, Attack, Results};
-use crate::reproduce::systems::{Goal, Optimisation, Selection, System};
+use crate::reproduce::systems::{Goal, Optimization, Selection, System};
 
 /// The row of all classes.
 const ALL: &str = "(all)";
@@ -25,11 +25,7 @@ impl<'a> Names<'a> {
     }
 
     fn clean(&mut self, line: &'a Accuracy) -> Labels {
-        Labels {
-            truth: Some(self.index(&line.class)),
-            clean: Some(self.index(&line.label)),
-            ..Labels::default()
-        }
+        Labels { truth: Some(self.index(&line.class)), clean: Some(self.index(&line.label)), ..Labels::default() }
     }
 
     /// Lines that do not say what the window was before and after have been measured on windows that were right.
@@ -57,17 +53,14 @@ impl<'a> Names<'a> {
 pub fn table(results: &Results) -> Table {
     let mut rows = Vec::new();
     for (dataset, model) in pairs(results) {
-        let lines: Vec<&Accuracy> = results
-            .accuracy
-            .iter()
-            .filter(|a| a.dataset == dataset && a.model == model)
-            .collect();
+        let lines: Vec<&Accuracy> =
+            results.accuracy.iter().filter(|a| a.dataset == dataset && a.model == model).collect();
         let mut classes: Vec<&str> = lines.iter().map(|a| a.class.as_str()).collect();
         classes.sort_unstable();
         classes.dedup();
         for goal in [Goal::Untargeted, Goal::Targeted] {
             for selection in Selection::ALL {
-                let system = System::new(selection, Optimisation::Paper);
+                let system = System::new(selection, Optimization::Paper);
                 let attacks = super::tables::of(results, (dataset, model), goal, &system);
                 if attacks.is_empty() {
                     continue;
@@ -75,9 +68,7 @@ pub fn table(results: &Results) -> Table {
                 let own = (selection == Selection::Ours).then_some(classes.iter());
                 let shown = own.into_iter().flatten().copied().chain([ALL]);
                 for class in shown {
-                    let mut row = [dataset, model, goal.name(), selection.name(), class]
-                        .map(str::to_string)
-                        .to_vec();
+                    let mut row = [dataset, model, goal.name(), selection.name(), class].map(str::to_string).to_vec();
                     row.extend(numbers(&lines, &attacks, class));
                     rows.push(row);
                 }
@@ -119,10 +110,7 @@ fn numbers(lines: &[&Accuracy], attacks: &[Attack], class: &str) -> Vec<String> 
         after.add(names.attacked(attack));
     }
     let percent = |share: Option<f64>| share.map_or("none".into(), |s| format!("{:.1}", 100.0 * s));
-    let robust = clean
-        .clean_accuracy()
-        .zip(after.robust_accuracy())
-        .map(|(clean, kept)| clean * kept);
+    let robust = clean.clean_accuracy().zip(after.robust_accuracy()).map(|(clean, kept)| clean * kept);
     vec![
         percent(clean.clean_accuracy()),
         percent(robust),

@@ -12,17 +12,12 @@ use crate::reproduce::results::Attack;
 pub const ITERATIONS: u32 = 100;
 
 /// Told apart by everyone (Okabe and Ito).
-const COLOURS: [RGBColor; 3] = [
-    RGBColor(0, 114, 178),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 158, 115),
-];
+const COLORS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGBColor(0, 158, 115)];
 
 /// One curve a method, up to the iterations that were measured.
 pub fn svg(title: &str, curves: &[(&str, Vec<&Attack>)], measured: u32) -> anyhow::Result<String> {
     let mut text = String::new();
-    draw(&mut text, title, curves, measured)
-        .map_err(|error| anyhow!("the figure {title}: {error}"))?;
+    draw(&mut text, title, curves, measured).map_err(|error| anyhow!("the figure {title}: {error}"))?;
     Ok(text)
 }
 
@@ -47,7 +42,7 @@ fn draw(
         .y_desc("fooling rate (%)")
         .draw()?;
     for (i, (name, attacks)) in curves.iter().enumerate() {
-        let color = COLOURS[i % COLOURS.len()];
+        let color = COLORS[i % COLORS.len()];
         let points = fooled_within(attacks, measured);
         chart
             .draw_series(LineSeries::new((0..).zip(points), color.stroke_width(2)))?

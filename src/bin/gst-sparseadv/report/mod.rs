@@ -12,7 +12,7 @@ mod tables;
 
 use crate::reproduce::paper;
 use crate::reproduce::results::{Attack, Results};
-use crate::reproduce::systems::{Goal, Optimisation, Selection, System};
+use crate::reproduce::systems::{Goal, Optimization, Selection, System};
 pub use table::escape;
 
 #[derive(clap::Args)]
@@ -27,8 +27,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     pages(&arguments.folder)
 }
 
-const STYLE: &str =
-    "body{font:15px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em;color:#222}\
+const STYLE: &str = "body{font:15px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em;color:#222}\
     table{border-collapse:collapse;font-size:13px;white-space:nowrap}\
     td,th{border:1px solid #ccc;padding:3px 8px;text-align:left}th{background:#f2f2f2}\
     .wide{overflow-x:auto}code{background:#f2f2f2;overflow-wrap:anywhere}\
@@ -62,12 +61,7 @@ fn figures(results: &Results) -> anyhow::Result<Vec<(String, String)>> {
     for pair in tables::pairs(results) {
         let curves = [Selection::Ours, Selection::Sa].map(|selection| {
             let goal = Goal::Untargeted;
-            let attacks = tables::of(
-                results,
-                pair,
-                goal,
-                &System::new(selection, Optimisation::Paper),
-            );
+            let attacks = tables::of(results, pair, goal, &System::new(selection, Optimization::Paper));
             (selection.name(), attacks)
         });
         let curves: Vec<(&str, Vec<&Attack>)> = curves
@@ -78,10 +72,7 @@ fn figures(results: &Results) -> anyhow::Result<Vec<(String, String)>> {
         if !curves.is_empty() {
             let title = format!("{}, {}", pair.1, pair.0);
             let name = format!("figure-2-{}-{}", file_name(pair.0), file_name(pair.1));
-            figures.push((
-                name,
-                figure::svg(&title, &curves, measured_iterations(results))?,
-            ));
+            figures.push((name, figure::svg(&title, &curves, measured_iterations(results))?));
         }
     }
     Ok(figures)
@@ -91,21 +82,14 @@ fn figures(results: &Results) -> anyhow::Result<Vec<(String, String)>> {
 fn measured_iterations(results: &Results) -> u32 {
     let bound = results.runs.iter().map(|run| run.iterations[0]).min();
     // Without a line of the run, as far as attacks went.
-    let untargeted = results
-        .attacks
-        .iter()
-        .filter(|a| a.goal == Goal::Untargeted);
+    let untargeted = results.attacks.iter().filter(|a| a.goal == Goal::Untargeted);
     let went = untargeted.map(|a| a.iterations).max().unwrap_or(1);
     bound.unwrap_or(went).clamp(1, figure::ITERATIONS)
 }
 
 fn file_name(text: &str) -> String {
     let safe = |c: char| {
-        if c.is_ascii_alphanumeric() {
-            c.to_ascii_lowercase()
-        } else {
-            '-'
-        }
+        if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }
     };
     text.chars().map(safe).collect()
 }
@@ -122,11 +106,7 @@ fn conditions(results: &Results) -> Vec<String> {
                 "gst-sparseadv {} (seed {}, frames {}, {}; sparseadv {}, libtorch {}, {})",
                 run.command,
                 run.seed,
-                if run.format.is_empty() {
-                    "as decoded"
-                } else {
-                    &run.format
-                },
+                if run.format.is_empty() { "as decoded" } else { &run.format },
                 run.properties,
                 run.versions.plugin,
                 run.versions.libtorch,
@@ -164,10 +144,7 @@ fn html(results: &Results, tables: &[table::Table], figures: &[(String, String)]
     for table in tables {
         body += &table.html();
         if table.name == tables::TABLE_2 {
-            body += &format!(
-                "<h2>{FIGURE_TITLE}</h2>\n<p>{}</p>\n<div class=\"figures\">\n",
-                escape(paper::FIGURE_2)
-            );
+            body += &format!("<h2>{FIGURE_TITLE}</h2>\n<p>{}</p>\n<div class=\"figures\">\n", escape(paper::FIGURE_2));
             for (_, svg) in figures {
                 body += svg;
             }

@@ -18,13 +18,7 @@ impl Table {
         let header: Vec<String> = self.header.iter().map(|h| h.to_string()).collect();
         let rule: Vec<String> = header.iter().map(|_| "---".to_string()).collect();
         let rows: String = self.rows.iter().map(|row| line(row)).collect();
-        format!(
-            "## {}\n\n{}\n\n{}{}{rows}",
-            self.title,
-            self.note,
-            line(&header),
-            line(&rule)
-        )
+        format!("## {}\n\n{}\n\n{}{}{rows}", self.title, self.note, line(&header), line(&rule))
     }
 
     pub fn csv(&self) -> anyhow::Result<Vec<u8>> {
@@ -38,16 +32,10 @@ impl Table {
 
     pub fn html(&self) -> String {
         let row = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
-            let cells: String = cells
-                .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)))
-                .collect();
+            let cells: String = cells.map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect();
             format!("<tr>{cells}</tr>\n")
         };
-        let body: String = self
-            .rows
-            .iter()
-            .map(|r| row("td", &mut r.iter().map(String::as_str)))
-            .collect();
+        let body: String = self.rows.iter().map(|r| row("td", &mut r.iter().map(String::as_str))).collect();
         format!(
             "<h2>{}</h2>\n<p>{}</p>\n<div class=\"wide\"><table>\n{}{body}</table></div>\n",
             escape(&self.title),
@@ -58,8 +46,5 @@ impl Table {
 }
 
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -3,10 +3,10 @@
 //! The tables of Section 4 and what we add to them.
 
 use super::table::Table;
-use crate::reproduce::metrics::{reduction, Estimate, Summary};
+use crate::reproduce::metrics::{Estimate, Summary, reduction};
 use crate::reproduce::paper;
 use crate::reproduce::results::{Attack, Results};
-use crate::reproduce::systems::{Goal, Optimisation, Selection, System};
+use crate::reproduce::systems::{Goal, Optimization, Selection, System};
 
 /// Data sets with models, in the order they were measured.
 pub fn pairs(results: &Results) -> Vec<(&str, &str)> {
@@ -20,18 +20,11 @@ pub fn pairs(results: &Results) -> Vec<(&str, &str)> {
 }
 
 /// The attacks of one system, by clip.
-pub fn of(
-    results: &Results,
-    (dataset, model): (&str, &str),
-    goal: Goal,
-    system: &System,
-) -> Vec<Attack> {
+pub fn of(results: &Results, (dataset, model): (&str, &str), goal: Goal, system: &System) -> Vec<Attack> {
     let mut attacks: Vec<Attack> = results
         .attacks
         .iter()
-        .filter(|a| {
-            a.dataset == dataset && a.model == model && a.goal == goal && a.system == *system
-        })
+        .filter(|a| a.dataset == dataset && a.model == model && a.goal == goal && a.system == *system)
         .cloned()
         .collect();
     attacks.sort_by(|a, b| a.clip.cmp(&b.clip));
@@ -61,11 +54,7 @@ pub fn all(results: &Results) -> Vec<Table> {
 
 fn table_1(results: &Results) -> Table {
     let rows = pairs(results).into_iter().map(|(dataset, model)| {
-        let clips: Vec<_> = results
-            .accuracy
-            .iter()
-            .filter(|a| a.dataset == dataset && a.model == model)
-            .collect();
+        let clips: Vec<_> = results.accuracy.iter().filter(|a| a.dataset == dataset && a.model == model).collect();
         let right = clips.iter().filter(|a| a.label == a.class).count();
         vec![
             dataset.to_string(),
@@ -114,12 +103,7 @@ fn metrics(attacks: &[Attack]) -> Option<Vec<String>> {
 }
 
 fn with_interval(estimate: Option<Estimate>, digits: usize) -> String {
-    estimate.map_or("none".into(), |e| {
-        format!(
-            "{:.digits$} [{:.digits$}, {:.digits$}]",
-            e.value, e.low, e.high
-        )
-    })
+    estimate.map_or("none".into(), |e| format!("{:.digits$} [{:.digits$}, {:.digits$}]", e.value, e.low, e.high))
 }
 
 fn header(first: &[&'static str]) -> Vec<&'static str> {
@@ -147,15 +131,15 @@ fn rows(results: &Results, systems: &[(Vec<String>, System)]) -> Vec<Vec<String>
 
 fn table_2(results: &Results) -> Table {
     let systems = Selection::ALL.map(|selection| {
-        let system = System::new(selection, Optimisation::Paper);
+        let system = System::new(selection, Optimization::Paper);
         (vec![selection.name().to_string()], system)
     });
     Table {
         name: TABLE_2,
         title: "Table 2. Untargeted and targeted attacks".into(),
-        note: "All selections with the paper's two-stage loss and SA's step of 0.255 grey level. FR: windows fooled. u8-verified: fooled still \
+        note: "All selections with the paper's two-stage loss and SA's step of 0.255 gray level. FR: windows fooled. u8-verified: fooled still \
                when the bytes pushed are classified again. MQ: calls of the model up to the first success, the selection's included. MAP: mean \
-               absolute perturbation in grey levels 0..255 over all pixels of all frames. SR: share of frames left clean. In brackets 95 % \
+               absolute perturbation in gray levels 0..255 over all pixels of all frames. SR: share of frames left clean. In brackets 95 % \
                intervals by bootstrap over clips; MQ, MAP and SR over fooled windows."
             .into(),
         header: header(&["data set", "model", "goal", "method"]),
@@ -168,18 +152,10 @@ fn claim(results: &Results) -> Table {
     for pair in pairs(results) {
         for goal in GOALS {
             for other in [Selection::Sa, Selection::Ifd] {
-                let by = |selection| {
-                    of(
-                        results,
-                        pair,
-                        goal,
-                        &System::new(selection, Optimisation::Paper),
-                    )
-                };
+                let by = |selection| of(results, pair, goal, &System::new(selection, Optimization::Paper));
                 let ours = by(Selection::Ours);
                 let theirs = by(other);
-                let (ours, theirs): (Vec<&Attack>, Vec<&Attack>) =
-                    (ours.iter().collect(), theirs.iter().collect());
+                let (ours, theirs): (Vec<&Attack>, Vec<&Attack>) = (ours.iter().collect(), theirs.iter().collect());
                 let queries = reduction(&ours, &theirs, |a| a.queries_first_success.map(f64::from));
                 let map = reduction(&ours, &theirs, |a| a.success.then_some(a.map));
                 let (Some(queries), Some(map)) = (queries, map) else {
@@ -239,20 +215,20 @@ fn verdict(found: Estimate, claimed: f64) -> String {
 
 fn ablation(results: &Results) -> Table {
     let mut systems = Vec::new();
-    for optimisation in Optimisation::ALL {
+    for optimization in Optimization::ALL {
         for selection in [Selection::Ours, Selection::Sa, Selection::Ifd] {
-            let names = [optimisation.name(), selection.name()].map(str::to_string);
-            systems.push((names.to_vec(), System::new(selection, optimisation)));
+            let names = [optimization.name(), selection.name()].map(str::to_string);
+            systems.push((names.to_vec(), System::new(selection, optimization)));
         }
     }
     Table {
         name: "ablation",
-        title: "Ablation: selection and optimisation apart".into(),
-        note: "Three ways to optimise, each with three ways to select. Two-stage: the paper's loss. SA's own: constant weights of class term and \
-               norm, its initial value and class loss (Wei et al., AAAI 2019). Element's default: a step of 2 grey levels that decays at each \
+        title: "Ablation: selection and optimization apart".into(),
+        note: "Three ways to optimize, each with three ways to select. Two-stage: the paper's loss. SA's own: constant weights of class term and \
+               norm, its initial value and class loss (Wei et al., AAAI 2019). Element's default: a step of 2 gray levels that decays at each \
                return over the boundary, keyframes that join when the attack stalls."
             .into(),
-        header: header(&["data set", "model", "goal", "optimisation", "selection"]),
+        header: header(&["data set", "model", "goal", "optimization", "selection"]),
         rows: rows(results, &systems),
     }
 }
@@ -277,9 +253,8 @@ fn variants(results: &Results) -> Table {
 }
 
 fn paper_table_1() -> Table {
-    let rows = paper::TABLE_1.map(|(model, ucf, hmdb)| {
-        vec![model.to_string(), format!("{ucf:.2}"), format!("{hmdb:.2}")]
-    });
+    let rows =
+        paper::TABLE_1.map(|(model, ucf, hmdb)| vec![model.to_string(), format!("{ucf:.2}"), format!("{hmdb:.2}")]);
     Table {
         name: "paper-table-1",
         title: "The paper's Table 1".into(),

@@ -6,18 +6,18 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{bail, ensure, Context};
+use anyhow::{Context, bail, ensure};
 use gst::prelude::*;
 use gstsparseadv::dataset;
 use gstsparseadv::model::archive;
 use indicatif::{ProgressBar, ProgressStyle};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
-use rand::SeedableRng;
 
+use super::Arguments;
 use super::results::{self, Accuracy, Attack, Line, Log, Results};
 use super::systems::{self, Goal, System};
-use super::Arguments;
 use crate::decode::{self, Clip};
 use crate::element::Attacker;
 use crate::provenance::sha256;
@@ -125,9 +125,7 @@ impl Model {
                 .find(|a| a.dataset == self.dataset && a.model == self.name && a.clip == clip.name);
             let label = match earlier {
                 Some(earlier) => Ok(earlier.label.clone()),
-                None => self
-                    .middle(&clip.path, &arguments.format)
-                    .and_then(|frames| self.label(&frames)),
+                None => self.middle(&clip.path, &arguments.format).and_then(|frames| self.label(&frames)),
             };
             bar.inc(1);
             let label = match label {
@@ -162,17 +160,15 @@ impl Model {
         Ok(classified)
     }
 
-    /// The test clips that take part, with the model's name of their class. Classes that the model lacks are passed over, and named.
+    /// The test clips that take part, with the model's name of their class. Classes that the model lacks are passed
+    /// over, and named.
     fn test_clips<'a>(
         &'a self,
         arguments: &Arguments,
         set: &'a dataset::DataSet,
     ) -> anyhow::Result<Vec<(&'a dataset::Clip, &'a str)>> {
-        let test: Vec<&dataset::Clip> = set
-            .clips
-            .iter()
-            .filter(|c| c.held_out && self.takes_part(arguments, c, set))
-            .collect();
+        let test: Vec<&dataset::Clip> =
+            set.clips.iter().filter(|c| c.held_out && self.takes_part(arguments, c, set)).collect();
         ensure!(
             !test.is_empty(),
             "Expected test clips in {}, found none among {} clips: {}.",
@@ -201,18 +197,14 @@ impl Model {
         if !unknown.is_empty() {
             crate::out::errln!(
                 "note: {} has no label for the classes {names} of {}; their clips are passed over. Its labels are {labels}",
-                self.name, self.dataset
+                self.name,
+                self.dataset
             );
         }
         Ok(taken)
     }
 
-    fn takes_part(
-        &self,
-        arguments: &Arguments,
-        clip: &dataset::Clip,
-        set: &dataset::DataSet,
-    ) -> bool {
+    fn takes_part(&self, arguments: &Arguments, clip: &dataset::Clip, set: &dataset::DataSet) -> bool {
         let name = clip.name.rsplit('/').next().unwrap_or(&clip.name);
         let group = dataset::group_of(name, &set.labels[clip.label]);
         arguments.only_groups.is_empty() || arguments.only_groups.contains(&group)
@@ -228,7 +220,7 @@ impl Model {
         let mut systems = System::all();
         if arguments.only_variants {
             systems.retain(|s| {
-                s.optimisation == systems::Optimisation::Paper
+                s.optimization == systems::Optimization::Paper
                     && [systems::Selection::Ours, systems::Selection::Sa].contains(&s.selection)
             });
         }
@@ -239,24 +231,14 @@ impl Model {
         let bar = progress(total, &format!("{} {}: attacks", self.dataset, self.name))?;
         for (class, clips) in clips {
             for (clip, path) in clips {
-                let window = Window {
-                    clip: clip.clone(),
-                    class: class.clone(),
-                    frames: self.middle(path, &arguments.format)?,
-                };
+                let window =
+                    Window { clip: clip.clone(), class: class.clone(), frames: self.middle(path, &arguments.format)? };
                 for goal in &arguments.goals {
                     let target = self.target(arguments, &window, *goal);
                     for system in &systems {
-                        let key = (
-                            self.dataset.as_str(),
-                            self.name.as_str(),
-                            *goal,
-                            system,
-                            clip.as_str(),
-                        );
+                        let key = (self.dataset.as_str(), self.name.as_str(), *goal, system, clip.as_str());
                         if !done.contains(&key) {
-                            let line =
-                                self.measure(arguments, &window, *goal, target.clone(), system)?;
+                            let line = self.measure(arguments, &window, *goal, target.clone(), system)?;
                             log.add(&Line::Attack(Box::new(line)))?;
                         }
                         bar.inc(1);
@@ -335,7 +317,5 @@ impl Model {
 
 fn progress(total: usize, what: &str) -> anyhow::Result<ProgressBar> {
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left")?;
-    Ok(ProgressBar::new(total as u64)
-        .with_style(style)
-        .with_message(what.to_string()))
+    Ok(ProgressBar::new(total as u64).with_style(style).with_message(what.to_string()))
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The paper's four metrics (Section 4.1) and what else is told of a set of attacks, with intervals by bootstrap over clips (Efron, 1979).
+//! The paper's four metrics (Section 4.1) and what else is told of a set of attacks, with intervals by bootstrap over
+//! clips (Efron, 1979).
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::results::Attack;
 
-/// Resamples of an interval. The ends of a 95 % interval are the 50th of them from either end, which steadies them to a few per cent.
+/// Resamples of an interval. The ends of a 95 % interval are the 50th of them from either end, which steadies them to a
+/// few per cent.
 const RESAMPLES: usize = 2000;
 /// The same intervals from the same results.
 const SEED: u64 = 1;
@@ -30,7 +32,7 @@ pub struct Summary {
     pub verified_rate: Estimate,
     /// MQ: mean of the model's calls up to the first success, over the fooled windows; `None` where there is none.
     pub mean_queries: Option<Estimate>,
-    /// MAP: mean absolute perturbation over all pixels of all frames in grey levels 0..255, over the fooled windows.
+    /// MAP: mean absolute perturbation over all pixels of all frames in gray levels 0..255, over the fooled windows.
     pub map: Option<Estimate>,
     /// The same over the perturbed frames alone.
     pub map_keyframes: Option<Estimate>,
@@ -45,9 +47,7 @@ pub struct Summary {
 impl Summary {
     /// `None` for no attacks.
     pub fn of(attacks: &[&Attack]) -> Option<Self> {
-        let share = |f: &dyn Fn(&Attack) -> bool| {
-            estimate(attacks, |a| Some(100.0 * f64::from(u8::from(f(a)))))
-        };
+        let share = |f: &dyn Fn(&Attack) -> bool| estimate(attacks, |a| Some(100.0 * f64::from(u8::from(f(a)))));
         let fooled = |f: &dyn Fn(&Attack) -> f64| estimate(attacks, |a| a.success.then(|| f(a)));
         Some(Self {
             clips: attacks.len(),
@@ -73,18 +73,12 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 fn estimate(attacks: &[&Attack], value: impl Fn(&Attack) -> Option<f64>) -> Option<Estimate> {
     let values: Vec<Option<f64>> = attacks.iter().map(|a| value(a)).collect();
     let point = mean(values.iter().copied().flatten())?;
-    Some(interval(point, attacks.len(), |sample| {
-        mean(sample.iter().filter_map(|i| values[*i]))
-    }))
+    Some(interval(point, attacks.len(), |sample| mean(sample.iter().filter_map(|i| values[*i]))))
 }
 
-/// By how much the mean of `value` is smaller with `ours` than with `other`, in per cent of the latter, over the clips where both have one:
-/// pairs of the same clip are drawn together.
-pub fn reduction(
-    ours: &[&Attack],
-    other: &[&Attack],
-    value: impl Fn(&Attack) -> Option<f64>,
-) -> Option<Estimate> {
+/// By how much the mean of `value` is smaller with `ours` than with `other`, in per cent of the latter, over the clips
+/// where both have one: pairs of the same clip are drawn together.
+pub fn reduction(ours: &[&Attack], other: &[&Attack], value: impl Fn(&Attack) -> Option<f64>) -> Option<Estimate> {
     let pairs: Vec<(f64, f64)> = ours
         .iter()
         .filter_map(|a| {
@@ -97,9 +91,7 @@ pub fn reduction(
         (b > 0.0).then(|| 100.0 * (1.0 - a / b))
     };
     let point = of(&mut pairs.iter().copied())?;
-    Some(interval(point, pairs.len(), |sample| {
-        of(&mut sample.iter().map(|i| pairs[*i]))
-    }))
+    Some(interval(point, pairs.len(), |sample| of(&mut sample.iter().map(|i| pairs[*i]))))
 }
 
 /// The 2.5 and 97.5 per cent points of `statistic` over resamples of `n` items.
@@ -115,24 +107,16 @@ fn interval(value: f64, n: usize, statistic: impl Fn(&[usize]) -> Option<f64>) -
     values.sort_by(f64::total_cmp);
     let at = |share: f64| {
         let place = (share * values.len() as f64) as usize;
-        values
-            .get(place.min(values.len().saturating_sub(1)))
-            .copied()
+        values.get(place.min(values.len().saturating_sub(1))).copied()
     };
-    Estimate {
-        value,
-        low: at(0.025).unwrap_or(value),
-        high: at(0.975).unwrap_or(value),
-    }
+    Estimate { value, low: at(0.025).unwrap_or(value), high: at(0.975).unwrap_or(value) }
 }
 
 /// Figure 2: the share of windows fooled within 0..=`most` iterations, in per cent.
 pub fn fooled_within(attacks: &[&Attack], most: u32) -> Vec<f64> {
     (0..=most)
         .map(|bound| {
-            let fooled = attacks
-                .iter()
-                .filter(|a| a.iterations_first_success.is_some_and(|n| n <= bound));
+            let fooled = attacks.iter().filter(|a| a.iterations_first_success.is_some_and(|n| n <= bound));
             100.0 * fooled.count() as f64 / attacks.len().max(1) as f64
         })
         .collect()
@@ -140,52 +124,43 @@ pub fn fooled_within(attacks: &[&Attack], most: u32) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::systems::{Goal, Optimisation, Selection, System};
+    use super::super::systems::{Goal, Optimization, Selection, System};
     use super::*;
 
     /// `(success, queries to it, MAP, clean share)` a clip.
     fn attacks(rows: &[(bool, u32, f64, f64)]) -> Vec<Attack> {
-        let attack =
-            |(i, (success, queries, map, clean)): (usize, &(bool, u32, f64, f64))| Attack {
-                dataset: "set".into(),
-                model: "model".into(),
-                goal: Goal::Untargeted,
-                system: System {
-                    selection: Selection::Ours,
-                    optimisation: Optimisation::Paper,
-                    variant: None,
-                },
-                clip: i.to_string(),
-                class: "walk".into(),
-                target: None,
-                success: *success,
-                verified: *success && i != 0,
-                queries: queries + 5,
-                forwards: queries + 5,
-                backwards: 0,
-                queries_first_success: success.then_some(*queries),
-                iterations_first_success: success.then(|| queries - 2),
-                iterations: 9,
-                perturbed_frames: 4,
-                sparse_rate: *clean,
-                clean_label: None,
-                final_label: None,
-                map: *map,
-                map_keyframes: 4.0 * map,
-                seconds: 0.5,
-            };
+        let attack = |(i, (success, queries, map, clean)): (usize, &(bool, u32, f64, f64))| Attack {
+            dataset: "set".into(),
+            model: "model".into(),
+            goal: Goal::Untargeted,
+            system: System { selection: Selection::Ours, optimization: Optimization::Paper, variant: None },
+            clip: i.to_string(),
+            class: "walk".into(),
+            target: None,
+            success: *success,
+            verified: *success && i != 0,
+            queries: queries + 5,
+            forwards: queries + 5,
+            backwards: 0,
+            queries_first_success: success.then_some(*queries),
+            iterations_first_success: success.then(|| queries - 2),
+            iterations: 9,
+            perturbed_frames: 4,
+            sparse_rate: *clean,
+            clean_label: None,
+            final_label: None,
+            map: *map,
+            map_keyframes: 4.0 * map,
+            seconds: 0.5,
+        };
         rows.iter().enumerate().map(attack).collect()
     }
 
     #[test]
     fn the_four_metrics_by_hand() {
         // Two of four windows are fooled, after 10 and 20 calls.
-        let all = attacks(&[
-            (true, 10, 0.1, 0.75),
-            (true, 20, 0.3, 0.5),
-            (false, 500, 0.0, 1.0),
-            (false, 500, 0.0, 1.0),
-        ]);
+        let all =
+            attacks(&[(true, 10, 0.1, 0.75), (true, 20, 0.3, 0.5), (false, 500, 0.0, 1.0), (false, 500, 0.0, 1.0)]);
         let all: Vec<&Attack> = all.iter().collect();
         let s = Summary::of(&all).unwrap();
         assert_eq!(s.clips, 4);
@@ -210,26 +185,15 @@ mod tests {
 
     #[test]
     fn intervals_hold_the_value_and_narrow_with_clips() {
-        let rows = |n: u32| -> Vec<Attack> {
-            attacks(
-                &(0..n)
-                    .map(|i| (true, 10 + i % 7, 0.1, 0.75))
-                    .collect::<Vec<_>>(),
-            )
-        };
+        let rows =
+            |n: u32| -> Vec<Attack> { attacks(&(0..n).map(|i| (true, 10 + i % 7, 0.1, 0.75)).collect::<Vec<_>>()) };
         let width = |n| {
             let all = rows(n);
-            let e = Summary::of(&all.iter().collect::<Vec<_>>())
-                .unwrap()
-                .mean_queries
-                .unwrap();
+            let e = Summary::of(&all.iter().collect::<Vec<_>>()).unwrap().mean_queries.unwrap();
             assert!(e.low <= e.value && e.value <= e.high, "{e:?}");
             // The normal interval of a mean is close for so many: 1.96 standard errors of a uniform choice of 7.
             let expected = 1.96 * 2.0 / f64::from(n).sqrt();
-            assert!(
-                ((e.high - e.low) / 2.0 / expected - 1.0).abs() < 0.15,
-                "{e:?}"
-            );
+            assert!(((e.high - e.low) / 2.0 / expected - 1.0).abs() < 0.15, "{e:?}");
             e.high - e.low
         };
         assert!(width(700) < width(70));
@@ -237,17 +201,9 @@ mod tests {
 
     #[test]
     fn a_reduction_is_of_means_of_the_same_clips() {
-        let ours = attacks(&[
-            (true, 10, 0.1, 0.75),
-            (true, 20, 0.1, 0.75),
-            (true, 4, 0.1, 0.75),
-        ]);
+        let ours = attacks(&[(true, 10, 0.1, 0.75), (true, 20, 0.1, 0.75), (true, 4, 0.1, 0.75)]);
         // The third clip has no counterpart that succeeded.
-        let sa = attacks(&[
-            (true, 20, 0.2, 0.75),
-            (true, 40, 0.2, 0.75),
-            (false, 9, 0.0, 1.0),
-        ]);
+        let sa = attacks(&[(true, 20, 0.2, 0.75), (true, 40, 0.2, 0.75), (false, 9, 0.0, 1.0)]);
         let (ours, sa): (Vec<_>, Vec<_>) = (ours.iter().collect(), sa.iter().collect());
         let r = reduction(&ours, &sa, |a| a.queries_first_success.map(f64::from)).unwrap();
         assert_eq!((r.value, r.low, r.high), (50.0, 50.0, 50.0));
@@ -255,11 +211,7 @@ mod tests {
 
     #[test]
     fn the_figure_counts_first_successes() {
-        let all = attacks(&[
-            (true, 4, 0.1, 0.75),
-            (true, 5, 0.1, 0.75),
-            (false, 9, 0.0, 1.0),
-        ]);
+        let all = attacks(&[(true, 4, 0.1, 0.75), (true, 5, 0.1, 0.75), (false, 9, 0.0, 1.0)]);
         let curve = fooled_within(&all.iter().collect::<Vec<_>>(), 4);
         let third = 100.0 / 3.0;
         assert_eq!(curve, [0.0, 0.0, third, 2.0 * third, 2.0 * third]);

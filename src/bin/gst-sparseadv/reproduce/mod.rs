@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Context};
+use anyhow::{Context, bail};
 use gstsparseadv::dataset::{self, DataSet};
 use gstsparseadv::model::archive;
 
@@ -66,9 +66,7 @@ pub struct Arguments {
 }
 
 fn two_numbers(text: &str) -> Result<[u32; 2], String> {
-    let parsed = text
-        .split_once(',')
-        .and_then(|(a, b)| Some([a.parse().ok()?, b.parse().ok()?]));
+    let parsed = text.split_once(',').and_then(|(a, b)| Some([a.parse().ok()?, b.parse().ok()?]));
     parsed.ok_or_else(|| format!("expected two numbers with a comma between, found {text}"))
 }
 
@@ -76,18 +74,12 @@ fn two_numbers(text: &str) -> Result<[u32; 2], String> {
 fn apart(arguments: &Arguments) -> anyhow::Result<()> {
     // It need not be there yet.
     let real = |path: &Path| {
-        let there = path
-            .ancestors()
-            .find_map(|p| p.canonicalize().ok().zip(Some(p)));
-        there.map_or(path.to_path_buf(), |(real, p)| {
-            real.join(path.strip_prefix(p).unwrap_or(path))
-        })
+        let there = path.ancestors().find_map(|p| p.canonicalize().ok().zip(Some(p)));
+        there.map_or(path.to_path_buf(), |(real, p)| real.join(path.strip_prefix(p).unwrap_or(path)))
     };
     let out = real(&std::path::absolute(&arguments.out)?);
     for data in &arguments.data {
-        let folder = data
-            .split_once('=')
-            .map_or(data.as_str(), |(_, folder)| folder);
+        let folder = data.split_once('=').map_or(data.as_str(), |(_, folder)| folder);
         if out.starts_with(real(Path::new(folder))) {
             bail!(
                 "Expected a folder outside the data set for --out, found {} inside {folder}. Name another.",
@@ -114,9 +106,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     let mut skipped = 0;
     for (name, set) in &sets {
         crate::out::errln!("note: {name}: {}", set.sides);
-        set.notes
-            .iter()
-            .for_each(|note| crate::out::errln!("note: {name}: {note}"));
+        set.notes.iter().for_each(|note| crate::out::errln!("note: {name}: {note}"));
         for clip in set.missing.iter().filter(|m| m.held_out != Some(false)) {
             crate::out::errln!("missing {}: {}", clip.name, clip.reason);
             skipped += 1;
@@ -137,9 +127,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
 /// The data sets by their names.
 fn sets(arguments: &Arguments) -> anyhow::Result<Vec<(String, DataSet)>> {
     let set = |data: &String| {
-        let (name, folder) = data
-            .split_once('=')
-            .with_context(|| format!("Expected --data NAME=FOLDER, found {data}."))?;
+        let (name, folder) =
+            data.split_once('=').with_context(|| format!("Expected --data NAME=FOLDER, found {data}."))?;
         let set = dataset::open(folder.as_ref(), &arguments.dataset)?;
         Ok((name.to_owned(), set))
     };

@@ -7,7 +7,7 @@ use super::systems::{Goal, Selection};
 /// Table 1: accuracy in per cent of C3D and LRCN on 16-frame snippets.
 pub const TABLE_1: [(&str, f64, f64); 2] = [("C3D", 85.88, 59.57), ("LRCN", 66.43, 41.16)];
 
-/// Table 2: data set, model, goal, method, MQ, MAP in grey levels, SR in per cent of frames. FR is 100 % throughout.
+/// Table 2: data set, model, goal, method, MQ, MAP in gray levels, SR in per cent of frames. FR is 100 % throughout.
 pub const TABLE_2: [(&str, &str, Goal, Selection, f64, f64, f64); 24] = {
     use Goal::{Targeted as T, Untargeted as U};
     use Selection::{Ifd, Ours, Sa};
@@ -44,5 +44,6 @@ pub const TABLE_2: [(&str, &str, Goal, Selection, f64, f64, f64); 24] = {
 pub const FIGURE_2: &str = "Quoted from Figure 2 (C3D, HMDB-51): at 10 iterations SA fools 0 %, the paper's method 5 %; the lead is \
     greatest at 40 iterations, 27.5 percentage points.";
 
-/// What the abstract and Section 4.2 claim of untargeted attacks against SA: fewer queries and less perturbation, in per cent.
+/// What the abstract and Section 4.2 claim of untargeted attacks against SA: fewer queries and less perturbation, in
+/// per cent.
 pub const CLAIM: (f64, f64) = (21.0, 25.0);

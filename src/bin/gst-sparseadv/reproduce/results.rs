@@ -6,7 +6,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail, Context};
+use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::systems::{Goal, System};
@@ -82,7 +82,7 @@ pub struct Attack {
     pub clean_label: Option<String>,
     #[serde(default)]
     pub final_label: Option<String>,
-    /// Grey levels 0..255.
+    /// Gray levels 0..255.
     pub map: f64,
     pub map_keyframes: f64,
     pub seconds: f64,
@@ -91,13 +91,7 @@ pub struct Attack {
 impl Attack {
     /// What it is the measurement of: no two lines have the same.
     pub fn key(&self) -> (&str, &str, Goal, &System, &str) {
-        (
-            &self.dataset,
-            &self.model,
-            self.goal,
-            &self.system,
-            &self.clip,
-        )
+        (&self.dataset, &self.model, self.goal, &self.system, &self.clip)
     }
 }
 
@@ -157,10 +151,7 @@ impl Results {
 
 /// How many bytes are whole lines.
 fn whole_lines(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .rposition(|b| *b == b'\n')
-        .map_or(0, |at| at + 1)
+    bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1)
 }
 
 /// Whether what follows the last whole line was cut off by a kill, and is nothing else.
@@ -173,12 +164,8 @@ pub struct Log(File);
 
 impl Log {
     /// Opens the results of a folder and reads what is known. Nothing is changed before `fits` has seen that.
-    pub fn open(
-        folder: &Path,
-        fits: impl FnOnce(&Results) -> anyhow::Result<()>,
-    ) -> anyhow::Result<(Self, Results)> {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("The folder {} could not be made", folder.display()))?;
+    pub fn open(folder: &Path, fits: impl FnOnce(&Results) -> anyhow::Result<()>) -> anyhow::Result<(Self, Results)> {
+        fs::create_dir_all(folder).with_context(|| format!("The folder {} could not be made", folder.display()))?;
         let path: PathBuf = folder.join(FILE);
         let file = File::options().create(true).append(true).open(&path);
         let file = file.with_context(|| format!("{} could not be written", path.display()))?;
@@ -189,8 +176,7 @@ impl Log {
                 path.display()
             );
         }
-        let bytes =
-            fs::read(&path).with_context(|| format!("{} could not be read", path.display()))?;
+        let bytes = fs::read(&path).with_context(|| format!("{} could not be read", path.display()))?;
         let known = Results::parse(&bytes, &path)?;
         fits(&known)?;
         // What a kill cut off goes, or the next line would become part of it; it is measured again.
@@ -203,8 +189,6 @@ impl Log {
 
     pub fn add(&mut self, line: &Line) -> anyhow::Result<()> {
         let text = format!("{}\n", serde_json::to_string(line)?);
-        self.0
-            .write_all(text.as_bytes())
-            .with_context(|| format!("{FILE} could not be written"))
+        self.0.write_all(text.as_bytes()).with_context(|| format!("{FILE} could not be written"))
     }
 }

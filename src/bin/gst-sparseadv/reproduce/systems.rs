@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What is compared: a way to select keyframes together with a way to optimise.
+//! What is compared: a way to select keyframes together with a way to optimize.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,14 +39,7 @@ pub enum Selection {
 }
 
 impl Selection {
-    pub const ALL: [Self; 6] = [
-        Self::Ours,
-        Self::Sa,
-        Self::Ifd,
-        Self::Heuristic,
-        Self::Random,
-        Self::Dense,
-    ];
+    pub const ALL: [Self; 6] = [Self::Ours, Self::Sa, Self::Ifd, Self::Heuristic, Self::Random, Self::Dense];
 
     /// As the paper calls it.
     pub fn name(self) -> &'static str {
@@ -72,11 +65,11 @@ impl Selection {
     }
 }
 
-/// How the perturbation is optimised.
+/// How the perturbation is optimized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Optimisation {
-    /// The paper's two stages with Adam at SA's step of 0.255 grey level, a fixed set of keyframes
+pub enum Optimization {
+    /// The paper's two stages with Adam at SA's step of 0.255 gray level, a fixed set of keyframes
     Paper,
     /// SA's published program: class term and norm at once
     Published,
@@ -84,7 +77,7 @@ pub enum Optimisation {
     Element,
 }
 
-impl Optimisation {
+impl Optimization {
     pub const ALL: [Self; 3] = [Self::Paper, Self::Published, Self::Element];
 
     pub fn name(self) -> &'static str {
@@ -99,9 +92,7 @@ impl Optimisation {
     fn properties(self) -> &'static str {
         match self {
             Self::Paper => "learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0",
-            Self::Published => {
-                "objective=sparse learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0"
-            }
+            Self::Published => "objective=sparse learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0",
             Self::Element => "confidence=0",
         }
     }
@@ -110,41 +101,30 @@ impl Optimisation {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct System {
     pub selection: Selection,
-    pub optimisation: Optimisation,
+    pub optimization: Optimization,
     /// Further properties by which it differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
 }
 
 impl System {
-    pub fn new(selection: Selection, optimisation: Optimisation) -> Self {
-        Self {
-            selection,
-            optimisation,
-            variant: None,
-        }
+    pub fn new(selection: Selection, optimization: Optimization) -> Self {
+        Self { selection, optimization, variant: None }
     }
 
-    /// Table 2: every selection with the paper's optimisation. The ablation: the paper's three with the others.
+    /// Table 2: every selection with the paper's optimization. The ablation: the paper's three with the others.
     pub fn all() -> Vec<Self> {
-        let paper = Selection::ALL.map(|selection| (selection, Optimisation::Paper));
+        let paper = Selection::ALL.map(|selection| (selection, Optimization::Paper));
         let others = [Selection::Ours, Selection::Sa, Selection::Ifd]
             .into_iter()
-            .flat_map(|selection| {
-                [Optimisation::Published, Optimisation::Element].map(|o| (selection, o))
-            });
+            .flat_map(|selection| [Optimization::Published, Optimization::Element].map(|o| (selection, o)));
         let pairs = paper.into_iter().chain(others);
-        pairs
-            .map(|(selection, optimisation)| Self::new(selection, optimisation))
-            .collect()
+        pairs.map(|(selection, optimization)| Self::new(selection, optimization)).collect()
     }
 
     /// The paper's method with other properties.
     pub fn variant(properties: &str) -> Self {
-        Self {
-            variant: Some(properties.to_string()),
-            ..Self::new(Selection::Ours, Optimisation::Paper)
-        }
+        Self { variant: Some(properties.to_string()), ..Self::new(Selection::Ours, Optimization::Paper) }
     }
 
     /// Properties of the element, as in gst-launch-1.0.
@@ -152,7 +132,7 @@ impl System {
         format!(
             "keyframes={} {} {}",
             self.selection.property(),
-            self.optimisation.properties(),
+            self.optimization.properties(),
             self.variant.as_deref().unwrap_or_default()
         )
     }

@@ -22,12 +22,7 @@ fn opened(root: &Path, shard: Shard) -> anyhow::Result<Records> {
 }
 
 fn job(clip: &str, output: &str) -> Job {
-    Job {
-        clip: clip.into(),
-        class: "walk".into(),
-        source: PathBuf::new(),
-        output: output.into(),
-    }
+    Job { clip: clip.into(), class: "walk".into(), source: PathBuf::new(), output: output.into() }
 }
 
 fn record(records: &Records, job: &Job, bytes: u64) -> Record {
@@ -53,10 +48,8 @@ fn the_longest_names_have_records() {
     // Two that differ where both are cut.
     for end in ["a", "b"] {
         let clip = format!("{}/{}{end}.avi", "w".repeat(255), "x".repeat(250));
-        let skipped = Record {
-            outcome: Outcome::Skipped { reason: end.into() },
-            ..record(&records, &job(&clip, ""), 0)
-        };
+        let skipped =
+            Record { outcome: Outcome::Skipped { reason: end.into() }, ..record(&records, &job(&clip, ""), 0) };
         records.put(&skipped).expect("a record");
         assert_eq!(records.get(&clip), Some(skipped));
     }
@@ -67,10 +60,7 @@ fn the_longest_names_have_records() {
 fn what_the_tree_did_not_make_may_not_be_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let records = opened(folder.path(), None).expect("a tree");
-    let [first, other] = [
-        job("walk/a.avi", "walk/a.avi"),
-        job("walk/a.mp4", "walk/a.avi"),
-    ];
+    let [first, other] = [job("walk/a.avi", "walk/a.avi"), job("walk/a.mp4", "walk/a.avi")];
     let path = folder.path().join("walk/a.avi");
     fs::create_dir(folder.path().join("walk")).expect("a folder");
     fs::write(&path, "mine").expect("a file");
@@ -92,40 +82,26 @@ fn what_the_tree_did_not_make_may_not_be_written() {
     assert_eq!(records.get(&first.clip), None);
     records.may_write(&first).expect("its own");
     let error = records.all().expect_err("a refusal").to_string();
-    assert!(
-        error.contains("a.avi.json") && error.contains("converted again"),
-        "{error}"
-    );
+    assert!(error.contains("a.avi.json") && error.contains("converted again"), "{error}");
 }
 
 #[test]
 fn missing_clips_are_records_until_they_are_converted() {
     let folder = tempfile::tempdir().expect("a folder");
     let records = opened(folder.path(), None).expect("a tree");
-    let missing = |clip: &str| Missing {
-        clip: clip.into(),
-        class: "walk".into(),
-        reason: "there is no such file".into(),
-    };
+    let missing =
+        |clip: &str| Missing { clip: clip.into(), class: "walk".into(), reason: "there is no such file".into() };
     let both = [missing("walk/a.avi"), missing("walk/b.avi")];
     records.set_missing(Side::Test, &both).expect("missing");
     let is_missing = |r: &Record| matches!(r.outcome, Outcome::Missing { .. });
     let clips = || -> Vec<(String, bool)> {
         let all = records.all().expect("records");
-        all.iter()
-            .map(|r| (r.clip.clone(), is_missing(r)))
-            .collect()
+        all.iter().map(|r| (r.clip.clone(), is_missing(r))).collect()
     };
-    assert_eq!(
-        clips(),
-        [("walk/a.avi".into(), true), ("walk/b.avi".into(), true)]
-    );
+    assert_eq!(clips(), [("walk/a.avi".into(), true), ("walk/b.avi".into(), true)]);
     let job = job("walk/a.avi", "walk/a.avi");
     records.put(&record(&records, &job, 0)).expect("a record");
-    assert_eq!(
-        clips(),
-        [("walk/a.avi".into(), false), ("walk/b.avi".into(), true)]
-    );
+    assert_eq!(clips(), [("walk/a.avi".into(), false), ("walk/b.avi".into(), true)]);
     records.set_missing(Side::Test, &[]).expect("none missing");
     assert_eq!(clips(), [("walk/a.avi".into(), false)]);
 }
@@ -166,15 +142,9 @@ fn settings_that_cannot_be_read_are_named_and_stay() {
     ];
     for (text, words) in cases {
         fs::write(&path, text).expect("settings");
-        for error in [
-            opened(folder.path(), None).err(),
-            Records::reopen(folder.path()).err(),
-        ] {
+        for error in [opened(folder.path(), None).err(), Records::reopen(folder.path()).err()] {
             let error = error.expect("a refusal").to_string();
-            assert!(
-                error.contains(words) && error.contains("settings.json"),
-                "{error}"
-            );
+            assert!(error.contains(words) && error.contains("settings.json"), "{error}");
         }
         assert_eq!(fs::read_to_string(&path).expect("settings"), text);
     }
