@@ -15,12 +15,14 @@
 pub mod attack;
 pub mod clipclassifier;
 pub mod dataset;
+pub mod element;
 pub mod files;
 pub mod model;
 pub mod provenance;
 pub mod sparseadv;
 pub mod tally;
 pub mod video;
+pub mod window;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     sparseadv::register(plugin)?;

@@ -18,8 +18,8 @@ mod common;
 
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
-use gstsparseadv::sparseadv::format;
-use gstsparseadv::sparseadv::planes::{Frame, FrameMut, check};
+use gstsparseadv::element::format;
+use gstsparseadv::element::planes::{Frame, FrameMut, check};
 use gstsparseadv::video::{Chroma, Geometry, Rows, RowsMut, View};
 
 use common::frames::info;

@@ -342,7 +342,7 @@ fn bins_with_unlinked_pads_are_refused() {
 fn runs_leave_no_messages_behind() {
     guarded(60, || {
         let info = common::frames::rgb();
-        let codec = gstsparseadv::sparseadv::codec::Codec::new("identity", &info, gst::ClockTime::from_mseconds(40));
+        let codec = gstsparseadv::element::codec::Codec::new("identity", &info, gst::ClockTime::from_mseconds(40));
         let codec = codec.expect("a codec");
         let runs = |n: usize| {
             for _ in 0..n {

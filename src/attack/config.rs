@@ -70,15 +70,21 @@ impl Goal {
 }
 
 /// What is descended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstSparseAdvObjective")]
 pub enum Objective {
     /// The class term while the window keeps its label, the norm while it is fooled (Section 3.1).
     #[default]
+    #[enum_value(
+        name = "The class term while the label holds, the norm while it is fooled: the paper",
+        nick = "two-stage"
+    )]
     TwoStage,
     /// Both at once with constant weights, as SA's published program does (Wei et al., AAAI 2019): `-log(1 - p_y)`, or
     /// `-log p_target`, plus the sum over frames of the root mean square of the perturbation in 0..1, from an initial
     /// value of 0.01 gray level.
-    Sparse,
+    #[enum_value(name = "Both with constant weights, as SA's program (Wei et al., AAAI 2019)", nick = "weighted-sum")]
+    WeightedSum,
 }
 
 /// Settings of one attack.

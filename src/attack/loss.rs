@@ -34,13 +34,19 @@ pub fn lead(logits: &[f32], goal: Goal, label: usize) -> f32 {
 }
 
 /// The class term, which the attack descends while the window keeps its label.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstSparseAdvLoss")]
 pub enum Loss {
     /// Minus the cross-entropy of the label (Eq. 1), or the cross-entropy of the target (Eq. 2).
     #[default]
+    #[enum_value(name = "Cross-entropy, as in the paper", nick = "cross-entropy")]
     CrossEntropy,
     /// The label's logit minus the best other one, or the best other one minus the target's: f6 of Carlini and Wagner
     /// (S&P 2017), the distance to the nearest boundary where the model is nearly linear.
+    #[enum_value(
+        name = "The margin between the label's logit and the best other one (Carlini and Wagner)",
+        nick = "margin"
+    )]
     Margin,
 }
 

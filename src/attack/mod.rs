@@ -12,14 +12,18 @@ pub mod loss;
 pub mod norm;
 pub mod optimizer;
 pub mod run;
-pub mod sparse;
 mod state;
 pub mod two_stage;
+pub mod weighted_sum;
 
 pub use config::{Config, Goal, Objective};
 pub use keyframes::{Selection, Weighing};
+pub use loss::Loss;
 pub use run::{Outcome, Progress, run};
 pub use two_stage::Best;
+
+/// Frames of a window and what is added to each, `[3, height, width]` in gray levels of the model's view.
+pub type Perturbation = Vec<(usize, Vec<f32>)>;
 
 /// The window under attack: clean frames, and what becomes of a perturbation on its way into them and back to the
 /// model.

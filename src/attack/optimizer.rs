@@ -2,30 +2,19 @@
 
 //! First-order steps on a perturbation.
 
-use std::str::FromStr;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstSparseAdvOptimizer")]
 pub enum Kind {
     /// Adam (Kingma and Ba, ICLR 2015), beta 0.9 and 0.999, epsilon 1e-8: what SA and the paper use.
     #[default]
+    #[enum_value(name = "Adam, as in the paper", nick = "adam")]
     Adam,
     /// A step of the learning rate along the gradient's sign, as in PGD (Madry et al., ICLR 2018).
+    #[enum_value(name = "Steps along the gradient's sign, as PGD takes", nick = "sign")]
     Sign,
     /// A step along the gradient, scaled so that its root mean square is the learning rate.
+    #[enum_value(name = "Steps along the gradient, of fixed size", nick = "normalized")]
     Normalized,
-}
-
-impl FromStr for Kind {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        match s {
-            "adam" => Ok(Self::Adam),
-            "sign" => Ok(Self::Sign),
-            "normalized" => Ok(Self::Normalized),
-            _ => Err(format!("expected an optimizer (adam, sign, normalized), found {s}")),
-        }
-    }
 }
 
 /// An optimizer and its state over `n` values.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::keyframes::{self, Keyframes, Weighing};
 use super::two_stage::{self, Best};
-use super::{Calls, Classifier, Config, Error, Goal, Scene, loss, norm};
+use super::{Calls, Classifier, Config, Error, Goal, Perturbation, Scene, loss, norm};
 
 /// A classifier whose calls are counted and whose output is checked.
 pub struct Counted<'a> {
@@ -118,7 +118,7 @@ pub struct Outcome {
     pub already_fooled: bool,
     pub keyframes: Keyframes,
     /// Perturbed frames, ascending, with their perturbations; empty where there is none to apply.
-    pub perturbation: Vec<(usize, Vec<f32>)>,
+    pub perturbation: Perturbation,
     pub calls: Calls,
     pub queries_first_success: Option<u32>,
     pub iterations_first_success: Option<u32>,
@@ -245,7 +245,7 @@ pub fn run(
         outcome.final_probability = probability(&best.logits, outcome.final_label);
         outcome.queries_first_success = found.queries_first_success;
         outcome.iterations_first_success = found.iterations_first_success;
-        outcome.size = best.size(scene.real_frames(), len);
+        outcome.size = best.size;
         outcome.logits = best.logits;
         outcome.perturbation = best.perturbation;
         outcome.perturbation.sort_by_key(|(k, _)| *k);
@@ -254,20 +254,21 @@ pub fn run(
     Ok(outcome)
 }
 
-impl Best {
-    /// The sizes of this perturbation of a window of `frames` frames of `len` values.
-    pub fn size(&self, frames: usize, len: usize) -> Size {
+impl Size {
+    /// The sizes of a perturbation of a window of `frames` frames of `len` values. `seen` is what the model sees of it,
+    /// frame after frame.
+    pub(super) fn of(perturbation: &[(usize, Vec<f32>)], seen: &[f32], frames: usize, len: usize) -> Self {
         let whole = (frames * len).max(1) as f64;
-        let inside = (self.perturbation.len() * len).max(1) as f64;
+        let inside = (perturbation.len() * len).max(1) as f64;
         let sum = |values: &[f32]| values.iter().map(|v| f64::from(v.abs())).sum::<f64>();
-        let seen = sum(&self.seen);
-        let float: f64 = self.perturbation.iter().map(|(_, d)| sum(d)).sum();
-        Size {
-            map: seen / whole,
+        let total = sum(seen);
+        let float: f64 = perturbation.iter().map(|(_, d)| sum(d)).sum();
+        Self {
+            map: total / whole,
             map_float: float / whole,
-            map_keyframes: seen / inside,
-            max_abs: self.seen.iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs()))),
-            l21: norm::l21(&self.seen, len),
+            map_keyframes: total / inside,
+            max_abs: seen.iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs()))),
+            l21: norm::l21(seen, len),
         }
     }
 }

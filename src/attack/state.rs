@@ -2,8 +2,9 @@
 
 //! A perturbation under way: what the model sees of it, what it says, and the gradients of either stage.
 
+use super::run::Size;
 use super::two_stage::{Best, Problem};
-use super::{Error, Objective, keyframes, loss, norm, sparse};
+use super::{Error, Objective, keyframes, loss, norm, weighted_sum};
 
 /// The perturbation and the last look at it.
 pub(super) struct State<'a, 'b> {
@@ -42,7 +43,7 @@ impl<'a, 'b> State<'a, 'b> {
         let first_gradient = problem.first_gradient.take().filter(|_| usable);
         let initial = match problem.config.objective {
             Objective::TwoStage => 0.0,
-            Objective::Sparse => sparse::INITIAL,
+            Objective::WeightedSum => weighted_sum::INITIAL,
         };
         let mut delta = vec![0.0; frames.len() * len];
         for (frame, d) in frames.iter().zip(delta.chunks_exact_mut(len)) {
@@ -217,7 +218,7 @@ impl<'a, 'b> State<'a, 'b> {
         let Problem { config, label, .. } = &self.problem;
         let cotangent = match config.objective {
             Objective::TwoStage => loss::cotangent(&self.logits, config.goal, *label, config.loss),
-            Objective::Sparse => sparse::cotangent(&self.logits, config.goal, *label),
+            Objective::WeightedSum => weighted_sum::cotangent(&self.logits, config.goal, *label),
         };
         let classifier = &mut self.problem.classifier;
         classifier.backward(&cotangent, wanted, &mut self.grad_view)
@@ -259,7 +260,8 @@ impl<'a, 'b> State<'a, 'b> {
                 seen.extend_from_slice(part);
             }
         }
-        Best { perturbation, seen, logits: self.logits.clone(), l21 }
+        let size = Size::of(&perturbation, &seen, self.frame_counts.0, self.len);
+        Best { perturbation, seen, logits: self.logits.clone(), l21, size }
     }
 }
 

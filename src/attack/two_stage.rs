@@ -8,20 +8,21 @@ use std::time::Instant;
 
 use super::keyframes::Keyframes;
 use super::optimizer::{Kind, Optimizer};
-use super::run::{Counted, Progress};
+use super::run::{Counted, Progress, Size};
 use super::state::State;
-use super::{Config, Error, Objective, Scene, Selection, norm, sparse};
+use super::{Config, Error, Objective, Perturbation, Scene, Selection, norm, weighted_sum};
 
 /// A successful perturbation.
 #[derive(Clone, Debug)]
 pub struct Best {
     /// The perturbed frames and their perturbations before rendering.
-    pub perturbation: Vec<(usize, Vec<f32>)>,
+    pub perturbation: Perturbation,
     /// What the model sees of them, frame after frame in the same order.
     pub seen: Vec<f32>,
     pub logits: Vec<f32>,
     /// L2,1 of `seen`.
     pub l21: f64,
+    pub size: Size,
 }
 
 pub(super) struct Problem<'a, 'b> {
@@ -137,9 +138,9 @@ pub(super) fn attack(
             since_fooled = 1;
         }
         found.iterations += 1;
-        if config.objective == Objective::Sparse {
+        if config.objective == Objective::WeightedSum {
             state.class_gradient(&mut gradient, found.iterations)?;
-            sparse::add_norm(&state.delta, len, &mut gradient);
+            weighted_sum::add_norm(&state.delta, len, &mut gradient);
         } else if state.fooled() {
             norm::l21_gradient(&state.delta, len, &mut gradient);
         } else {

@@ -4,10 +4,10 @@
 
 use std::collections::VecDeque;
 
-use crate::sparseadv::settings::Windowing;
-use crate::sparseadv::window::model_frames;
 use crate::tally::Labels;
 use crate::video::view::Samples;
+use crate::window::Windowing;
+use crate::window::model_frames;
 
 /// What is kept of a frame.
 #[derive(Clone, Debug)]

@@ -36,16 +36,17 @@ use super::properties::{self, Settings};
 use super::reference::AttackReport;
 use super::stats::Stats;
 use super::windows::unreadable;
+use crate::element::format;
+use crate::element::lock;
+use crate::element::model::find_label;
+use crate::element::model::load_model;
+use crate::element::pads::ends_window;
+use crate::element::pads::input_uri;
+use crate::element::report_file::ReportFile;
+use crate::element::stream::Stream;
 use crate::model::Model;
 use crate::provenance::Provenance;
-use crate::sparseadv::format;
-use crate::sparseadv::imp::lock;
-use crate::sparseadv::lifecycle::load_model;
-use crate::sparseadv::pads::input_uri;
-use crate::sparseadv::queue::ends_window;
-use crate::sparseadv::report_file::ReportFile;
-use crate::sparseadv::settings::{Tail, Windowing, find_label};
-use crate::sparseadv::stream::Stream;
+use crate::window::{Tail, Windowing};
 
 pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new("clipclassifier", gst::DebugColorFlags::empty(), Some("Classification of clips"))

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-use crate::sparseadv::Tail;
 use crate::sparseadv::settings::Settings as Windows;
+use crate::window::Tail;
 
 /// The properties. Those that mean the same as sparseadv's are kept as its settings.
 #[derive(Clone, Debug, Default)]

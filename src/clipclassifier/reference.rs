@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::element::meta;
 use crate::files;
-use crate::sparseadv::meta;
 use crate::tally::Labels;
 
 /// From a frame's meta, where nothing between has dropped it: the frame's place in the attacker's window, the labels of

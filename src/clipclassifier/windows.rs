@@ -12,12 +12,12 @@ use super::imp::{CAT, ClipClassifier, Loaded};
 use super::reference::{self, AttackReport, Place};
 use super::report::WindowReport;
 use crate::attack::{Classifier as _, loss};
-use crate::sparseadv::imp::lock;
-use crate::sparseadv::pads::running_time;
-use crate::sparseadv::report_file::ReportFile;
-use crate::sparseadv::settings::Tail;
+use crate::element::lock;
+use crate::element::pads::running_time;
+use crate::element::report_file::ReportFile;
 use crate::tally::Labels;
 use crate::video::view::Samples;
+use crate::window::Tail;
 
 impl ClipClassifier {
     /// Takes a frame; returns the window it completes, if any.

@@ -31,11 +31,13 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::bell::Bell;
-use super::report_file::ReportFile;
+use super::properties;
 use super::settings::Settings;
 use super::state::State;
-use super::{format, properties};
+use crate::element::bell::Bell;
+use crate::element::format;
+use crate::element::lock;
+use crate::element::report_file::ReportFile;
 use crate::model::{self, Metadata, Model};
 use crate::provenance::settings_of;
 
@@ -63,12 +65,6 @@ pub struct SparseAdv {
     pub(super) worker: Mutex<Option<JoinHandle<Option<Loaded>>>>,
     pub(super) model_metadata: Mutex<Option<Arc<Metadata>>>,
     pub(super) report: Mutex<Option<ReportFile>>,
-}
-
-/// A lock that a panic elsewhere does not poison: the data are consistent between statements, and pad functions must
-/// not panic.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SparseAdv {

@@ -8,26 +8,14 @@ use std::time::Instant;
 
 use gst::subclass::prelude::*;
 
-use super::codec;
-use super::imp::{CAT, Loaded, SparseAdv, lock};
-use super::report_file::ReportFile;
+use super::imp::{CAT, Loaded, SparseAdv};
 use super::state::State;
 use super::worker;
-use crate::model::{self, Model};
+use crate::element::codec;
+use crate::element::lock;
+use crate::element::model::load_model;
+use crate::element::report_file::ReportFile;
 use crate::provenance::Provenance;
-
-/// Loads a model; an error says what kind it is of.
-pub fn load_model(options: &model::Options) -> Result<Model, gst::ErrorMessage> {
-    Model::load(options).map_err(|e| match e {
-        model::Error::Unreadable { .. } => {
-            gst::error_msg!(gst::ResourceError::NotFound, ("{e}"))
-        }
-        model::Error::DeviceName { .. } | model::Error::DeviceMissing { .. } => {
-            gst::error_msg!(gst::LibraryError::Settings, ("{e}"))
-        }
-        e => gst::error_msg!(gst::ResourceError::OpenRead, ("{e}")),
-    })
-}
 
 impl SparseAdv {
     /// Loads the model and checks every setting against it.

@@ -9,26 +9,15 @@ use std::time::Instant;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::imp::{CAT, SparseAdv, lock};
-use super::planes;
-use super::queue::{Frame, Item, Output, begins, ends_window};
-use super::stream::Stream;
+use super::imp::{CAT, SparseAdv};
+use super::queue::{Frame, Item, Output};
+use crate::element::lock;
+use crate::element::pads::{begins, ends_window, input_uri, running_time};
+use crate::element::planes;
+use crate::element::stream::Stream;
 
 /// There is nothing to do, for so long at the most.
 struct Idle(Option<std::time::Duration>);
-
-/// When a buffer is due, by the segment of the pad it comes by.
-pub fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
-    let segment = pad.sticky_event::<gst::event::Segment>(0)?;
-    let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
-    segment.to_running_time(buffer.pts())
-}
-
-/// Where the stream comes from, if its source has an address.
-pub fn input_uri(pad: &gst::Pad) -> Option<String> {
-    let mut query = gst::query::Uri::new();
-    pad.peer_query(&mut query).then(|| query.uri())?.map(Into::into)
-}
 
 impl SparseAdv {
     pub(super) fn sink_chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {

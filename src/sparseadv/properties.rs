@@ -5,7 +5,9 @@
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::settings::{LossName, ObjectiveName, OptimizerName, Settings, Tail};
+use super::settings::Settings;
+use crate::attack::{Loss, Objective, optimizer};
+use crate::window::Tail;
 
 pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
     let d = Settings::default();
@@ -215,9 +217,9 @@ pub fn set(settings: &mut Settings, name: &str, value: &glib::Value) {
         }
         "learning-rate" => s.learning_rate = get(value),
         "learning-rate-decay" => s.learning_rate_decay = get(value),
-        "optimizer" => s.optimizer = get::<OptimizerName>(value),
-        "objective" => s.objective = get::<ObjectiveName>(value),
-        "loss" => s.loss = get::<LossName>(value),
+        "optimizer" => s.optimizer = get::<optimizer::Kind>(value),
+        "objective" => s.objective = get::<Objective>(value),
+        "loss" => s.loss = get::<Loss>(value),
         "epsilon" => s.epsilon = get(value),
         "confidence" => s.confidence = get(value),
         "survive" => {

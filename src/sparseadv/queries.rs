@@ -5,9 +5,9 @@
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::format;
 use super::imp::SparseAdv;
 use super::queue::Item;
+use crate::element::format;
 
 impl SparseAdv {
     pub(super) fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {

@@ -7,20 +7,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::meta::FrameInfo;
-use super::stream::Stream;
+use crate::element::pads::begins;
 
-/// Whether frames are wanted again from this event on.
-pub fn begins(event: &gst::Event) -> bool {
-    matches!(event.type_(), gst::EventType::Segment | gst::EventType::StreamStart)
-}
-
-/// Whether no window may reach across an event of this kind. A caps event is another matter: only other caps end a
-/// window.
-pub fn ends_window(event: gst::EventType) -> bool {
-    use gst::EventType::{Eos, Segment, SegmentDone, StreamGroupDone, StreamStart};
-    matches!(event, Segment | StreamStart | SegmentDone | StreamGroupDone | Eos)
-}
+use crate::element::meta::FrameInfo;
+use crate::element::stream::Stream;
 
 /// A frame whose window is not decided yet.
 pub struct Frame {

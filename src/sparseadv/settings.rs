@@ -5,82 +5,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::attack::{self, Goal, Selection};
+use crate::attack::{self, Goal, Loss, Objective, Selection, optimizer};
+use crate::element::model::find_label;
 use crate::model::{self, Metadata};
-
-/// What becomes of frames at the end of a stream that fill no window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstSparseAdvTail")]
-pub enum Tail {
-    #[default]
-    #[enum_value(name = "Attack it, the last frame repeated for the model's eyes only", nick = "pad")]
-    Pad,
-    #[enum_value(name = "Leave it clean", nick = "passthrough")]
-    Passthrough,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstSparseAdvOptimizer")]
-pub enum OptimizerName {
-    #[default]
-    #[enum_value(name = "Adam, as in the paper", nick = "adam")]
-    Adam,
-    #[enum_value(name = "Steps along the gradient's sign, as PGD takes", nick = "sign")]
-    Sign,
-    #[enum_value(name = "Steps along the gradient, of fixed size", nick = "normalized")]
-    Normalized,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstSparseAdvObjective")]
-pub enum ObjectiveName {
-    #[default]
-    #[enum_value(
-        name = "The class term while the label holds, the norm while it is fooled: the paper",
-        nick = "two-stage"
-    )]
-    TwoStage,
-    #[enum_value(name = "Both with constant weights, as SA's program (Wei et al., AAAI 2019)", nick = "sparse")]
-    Sparse,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstSparseAdvLoss")]
-pub enum LossName {
-    #[default]
-    #[enum_value(name = "Cross-entropy, as in the paper", nick = "cross-entropy")]
-    CrossEntropy,
-    #[enum_value(name = "The lead of the label's logit over the best other one (Carlini and Wagner)", nick = "margin")]
-    Margin,
-}
-
-impl From<LossName> for attack::loss::Loss {
-    fn from(name: LossName) -> Self {
-        match name {
-            LossName::CrossEntropy => Self::CrossEntropy,
-            LossName::Margin => Self::Margin,
-        }
-    }
-}
-
-impl From<ObjectiveName> for attack::Objective {
-    fn from(name: ObjectiveName) -> Self {
-        match name {
-            ObjectiveName::TwoStage => Self::TwoStage,
-            ObjectiveName::Sparse => Self::Sparse,
-        }
-    }
-}
-
-impl From<OptimizerName> for attack::optimizer::Kind {
-    fn from(name: OptimizerName) -> Self {
-        match name {
-            OptimizerName::Adam => Self::Adam,
-            OptimizerName::Sign => Self::Sign,
-            OptimizerName::Normalized => Self::Normalized,
-        }
-    }
-}
+use crate::window::{Tail, Windowing};
 
 /// The properties. Zero, -1 or an absent value stands for "by the model" or "by the goal", as each property's text
 /// says.
@@ -101,9 +29,9 @@ pub struct Settings {
     pub time_budget: Option<gst::ClockTime>,
     pub learning_rate: f32,
     pub learning_rate_decay: f32,
-    pub optimizer: OptimizerName,
-    pub objective: ObjectiveName,
-    pub loss: LossName,
+    pub optimizer: optimizer::Kind,
+    pub objective: Objective,
+    pub loss: Loss,
     pub epsilon: f32,
     pub confidence: f32,
     pub survive: Option<String>,
@@ -134,9 +62,9 @@ impl Default for Settings {
             time_budget: gst::ClockTime::NONE,
             learning_rate: config.learning_rate,
             learning_rate_decay: config.learning_rate_decay,
-            optimizer: OptimizerName::default(),
-            objective: ObjectiveName::default(),
-            loss: LossName::default(),
+            optimizer: optimizer::Kind::default(),
+            objective: Objective::default(),
+            loss: Loss::default(),
             epsilon: config.epsilon,
             confidence: -1.0,
             survive: None,
@@ -153,26 +81,6 @@ impl Default for Settings {
 /// What a codec takes away depends on the rest of the file too, which the loop does not have. This lead keeps windows
 /// fooled behind an encoder of the whole file that are lost without it (README, "Behind a codec").
 const SURVIVING_CONFIDENCE: f32 = 2.0;
-
-/// Sizes of windows in frames of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Windowing {
-    /// T, the frames the model sees.
-    pub frames: usize,
-    /// Stream frames from one of them to the next.
-    pub step: usize,
-    /// Stream frames from the first to the last, both counted.
-    pub span: usize,
-    /// Stream frames from a window to the next.
-    pub stride: usize,
-}
-
-impl Windowing {
-    /// Whether a frame can be in several windows.
-    pub fn overlaps(&self) -> bool {
-        self.stride < self.span
-    }
-}
 
 impl Settings {
     /// What to load, or which property is wrong.
@@ -229,9 +137,9 @@ impl Settings {
             grow_by: self.grow_by,
             learning_rate: self.learning_rate,
             learning_rate_decay: self.learning_rate_decay,
-            optimizer: self.optimizer.into(),
-            objective: self.objective.into(),
-            loss: self.loss.into(),
+            optimizer: self.optimizer,
+            objective: self.objective,
+            loss: self.loss,
             epsilon: self.epsilon,
             confidence,
             seed: self.seed,
@@ -266,26 +174,6 @@ fn check_frames(selection: &Selection, window: usize) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// A label by its name, or by its index.
-pub fn find_label(property: &str, text: &str, metadata: &Metadata, classes: usize) -> Result<usize, String> {
-    if let Some(index) = metadata.labels.iter().position(|l| l == text) {
-        return Ok(index);
-    }
-    match text.parse::<usize>() {
-        Ok(index) if index < classes => Ok(index),
-        Ok(index) => Err(format!(
-            "The {property} property: expected an index below the model's {classes} classes, found {index}."
-        )),
-        Err(_) if metadata.labels.is_empty() => Err(format!(
-            "The {property} property: expected an index below {classes}, as the model names no labels, found {text}."
-        )),
-        Err(_) => Err(format!(
-            "The {property} property: expected an index below {classes} or one of {}, found {text}.",
-            metadata.labels.join(", ")
-        )),
-    }
 }
 
 #[cfg(test)]

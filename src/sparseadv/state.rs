@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::queue::Queue;
-use super::settings::Windowing;
 use super::stats::Stats;
-use super::stream::Stream;
 use super::window::{Job, OpenWindow};
 use crate::attack::Goal;
+use crate::element::stream::Stream;
 use crate::provenance::Provenance;
 use crate::video::view::Samples;
+use crate::window::Windowing;
 
 /// What the threads share. `epoch` names the state of the queue's front: a result that was computed for an older one is
 /// void.

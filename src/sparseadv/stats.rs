@@ -2,8 +2,8 @@
 
 //! Running totals: the paper's four metrics (Section 4.1) over the windows so far.
 
-use super::report::WindowReport;
 use crate::tally::Tally;
+use crate::window::report::WindowReport;
 
 #[derive(Clone, Debug, Default)]
 pub struct Stats {

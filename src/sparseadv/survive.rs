@@ -2,10 +2,10 @@
 
 //! The window behind real codecs: what the attack sees where it has to survive them.
 
-use super::codec::Codec;
-use super::planes::FrameMut;
-use super::stream::Stream;
 use crate::attack::{Error, Scene};
+use crate::element::codec::Codec;
+use crate::element::planes::FrameMut;
+use crate::element::stream::Stream;
 use crate::video::StreamScene;
 use crate::video::view::Samples;
 

@@ -11,20 +11,19 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::imp::{CAT, SparseAdv};
-use super::meta::{self, FrameInfo};
 use super::queue::{Frame, Item, Output};
-use super::report::WindowReport;
-use super::settings::Windowing;
 use super::state::State;
-use super::stream::Stream;
 use super::survive;
-use crate::attack::{Best, Calls};
+use crate::attack::{Best, Calls, Perturbation};
+use crate::element::meta::{self, FrameInfo};
+use crate::element::stream::Stream;
 use crate::video::view::Samples;
+use crate::window::model_frames;
+use crate::window::report::WindowReport;
 
 /// The window under attack, and the best that is known of it so far.
 pub struct Job {
     pub window: u64,
-    pub frames: usize,
     pub began: Instant,
     pub clean_label: Option<usize>,
     pub best: Option<(Best, Calls)>,
@@ -34,7 +33,7 @@ pub struct Job {
 pub struct Decision {
     pub report: WindowReport,
     /// Perturbations by frame of the window.
-    pub perturbation: Vec<(usize, Vec<f32>)>,
+    pub perturbation: Perturbation,
 }
 
 /// A window that overlaps the next one: its frames may still change, so that it can only be judged when its last one
@@ -43,11 +42,6 @@ pub struct OpenWindow {
     pub report: WindowReport,
     /// Stream numbers of the frames the model sees.
     pub indices: Vec<u64>,
-}
-
-/// Places of the model's frames among `frames` stream frames at the front.
-pub fn model_frames(windowing: Windowing, frames: usize) -> impl Iterator<Item = usize> {
-    (0..frames).step_by(windowing.step).take(windowing.frames)
 }
 
 impl SparseAdv {
@@ -225,9 +219,8 @@ impl SparseAdv {
                 report.already_fooled = goal.already_fooled(label);
                 report.success = (!report.already_fooled).then_some(false);
             }
-            if let (Some((best, calls)), Some(stream)) = (job.best, &state.stream) {
-                let size = best.size(job.frames, stream.view.len());
-                report.set_best(&best, size, calls, &metadata);
+            if let Some((best, calls)) = job.best {
+                report.set_best(&best, calls, &metadata);
                 perturbation = best.perturbation;
             }
         }

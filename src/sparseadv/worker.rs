@@ -4,41 +4,29 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gst::subclass::prelude::*;
 
-use super::bell::Bell;
+use super::attack::{AttackTask, judge};
 use super::imp::{CAT, Loaded, SparseAdv};
 use super::queue::{Item, Output};
-use super::report::WindowReport;
-use super::settings::{Settings, Tail};
 use super::state::State;
-use super::stream::Stream;
-use super::survive::SurvivingScene;
-use super::window::{Decision, Job, OpenWindow, model_frames};
-use crate::attack::{self, Classifier as _, Outcome, Progress, loss};
+use super::window::{Decision, Job, OpenWindow};
+use crate::attack::{self, Progress, loss};
+use crate::element::bell::Bell;
+use crate::element::stream::Stream;
 use crate::model::Model;
 use crate::video::view::Samples;
-
-/// Share of a deadline's time that an attack may plan with; the rest is for rendering and for being wrong about a
-/// pass's time.
-const PLANNED: f64 = 0.85;
+use crate::window::report::WindowReport;
+use crate::window::{Tail, model_frames};
 
 /// A window to be attacked.
 struct Task {
     epoch: u64,
-    window: u64,
-    stream: Arc<Stream>,
-    /// Stream frames in the window, and those of them that the model sees.
+    /// Stream frames in the window.
     frames: usize,
-    /// All of the window's stream frames, and the places of the model's among them.
-    buffers: Vec<gst::Buffer>,
-    places: Vec<usize>,
-    context: Vec<gst::Buffer>,
-    start: Vec<(usize, Vec<f32>)>,
-    settings: Settings,
-    deadline: Option<Instant>,
+    attack: AttackTask,
 }
 
 enum Work {
@@ -196,35 +184,45 @@ impl SparseAdv {
             }
         }
         let deadline = self.deadline(&state);
-        state.job = Some(Job {
-            window: state.next_window,
-            frames: places.len(),
-            began: Instant::now(),
-            clean_label: None,
-            best: None,
-        });
+        state.job = Some(Job { window: state.next_window, began: Instant::now(), clean_label: None, best: None });
         let task = Task {
             epoch: self.epoch.load(Ordering::SeqCst),
-            window: state.next_window,
-            stream,
             frames: front.frames,
-            buffers,
-            places,
-            context: state.context.iter().cloned().collect(),
-            start,
-            settings,
-            deadline,
+            attack: AttackTask {
+                window: state.next_window,
+                stream,
+                buffers,
+                offsets: places,
+                context: state.context.iter().cloned().collect(),
+                start,
+                settings,
+                deadline,
+            },
         };
         Some(Work::Attack(Box::new(task)))
     }
 
     fn attack(&self, model: &mut Model, task: Task) {
-        let result = self.run_attack(model, &task);
+        let canceled = || self.epoch.load(Ordering::SeqCst) != task.epoch;
+        let mut progress = |news: Progress| {
+            let mut state = self.state();
+            // Not that of a window that took this one's place.
+            if canceled() {
+                return;
+            }
+            if let Some(job) = &mut state.job {
+                match news {
+                    Progress::CleanLabel(label) => job.clean_label = Some(label),
+                    Progress::Improved(best, calls) => job.best = Some((best.clone(), calls)),
+                }
+            }
+        };
+        let result = task.attack.run(model, &canceled, &mut progress);
         let mut state = self.state();
         if self.epoch.load(Ordering::SeqCst) != task.epoch {
             return;
         }
-        let real = task.places.len();
+        let real = task.attack.offsets.len();
         let mut report = WindowReport::clean(state.next_window, real, state.provenance.clone());
         match result {
             Ok(outcome) => {
@@ -243,7 +241,7 @@ impl SparseAdv {
                             "The model gives no gradient for window {}: every one the attack took is zero, so it could not move. That is no \
                              robustness; such windows say zero_gradient in the report. Take saturating or rounding operations (a softmax, a \
                              threshold) out of the model.",
-                            task.window
+                            task.attack.window
                         )
                     );
                 }
@@ -263,67 +261,13 @@ impl SparseAdv {
         }
     }
 
-    fn run_attack(&self, model: &mut Model, task: &Task) -> Result<Outcome, attack::Error> {
-        let failed = |text: String| attack::Error::Classifier(text.into());
-        let mut config = task.settings.attack_config(model.metadata(), model.classes()).map_err(failed)?;
-        // One seed, and other frames in every window.
-        config.seed = config.seed.wrapping_add(task.window);
-        config.time_budget = match task.deadline {
-            Some(deadline) => Some(deadline.saturating_duration_since(Instant::now()).mul_f64(PLANNED)),
-            None => {
-                let budget = task.settings.time_budget.filter(|b| !b.is_zero());
-                budget.map(Duration::from)
-            }
-        };
-        let seen = task.places.iter().map(|k| &task.buffers[*k]);
-        let scene = task.stream.scene(seen);
-        let mut scene = scene.map_err(|e| failed(e.to_string()))?;
-        scene.pad_to(model.metadata().window);
-        let survive = task.settings.survive.as_deref();
-        let codecs = survive.map(|survive| task.stream.codecs(survive));
-        let codecs = codecs.transpose().map_err(attack::Error::Channel)?;
-        let canceled = || self.epoch.load(Ordering::SeqCst) != task.epoch;
-        let mut progress = |news: Progress| {
-            let mut state = self.state();
-            // Not that of a window that took this one's place.
-            if canceled() {
-                return;
-            }
-            if let Some(job) = &mut state.job {
-                match news {
-                    Progress::CleanLabel(label) => job.clean_label = Some(label),
-                    Progress::Improved(best, calls) => job.best = Some((best.clone(), calls)),
-                }
-            }
-        };
-        let mut surviving;
-        let scene: &mut dyn attack::Scene = match &codecs {
-            None => &mut scene,
-            Some(codecs) => {
-                surviving = SurvivingScene {
-                    inner: scene,
-                    stream: &task.stream,
-                    codecs,
-                    buffers: &task.buffers,
-                    places: &task.places,
-                    context: &task.context,
-                    canceled: &canceled,
-                    perturbed: Vec::new(),
-                };
-                &mut surviving
-            }
-        };
-        attack::run(scene, model, &config, &task.start, &canceled, &mut progress)
-    }
-
     /// Classifies an overlapping window as its frames really left, and reports it.
     fn judge(&self, model: &mut Model, window: OpenWindow, samples: &[Samples], stream: &Stream) {
         let OpenWindow { mut report, .. } = window;
         let complete = samples.len() == report.frames && !samples.is_empty();
-        let view = stream.view.observe_window(samples, model.metadata().window);
         report.queries += 1;
         report.forwards += 1;
-        match model.forward(&view) {
+        match judge(model, stream, samples) {
             Ok(logits) if complete => {
                 report.set_final_label(loss::top(&logits), model.metadata());
                 report.success = report.labels().fooled();

@@ -2,12 +2,12 @@
 
 //! SA's own objective, stopping early, second readings and channels.
 
-use gstsparseadv::attack::{Config, Error, Goal, Objective, Scene, Selection, loss, sparse};
+use gstsparseadv::attack::{Config, Error, Goal, Objective, Scene, Selection, loss, weighted_sum};
 
 use crate::toy::*;
 
 #[test]
-fn sparse_objective_by_finite_differences() {
+fn the_weighted_sum_objective_by_finite_differences() {
     let model = Linear::new(RISING, 1.0);
     let label = 0;
     let delta: Vec<f32> = (0..T * LEN).map(|i| ((i * 5 % 13) as f32 - 6.0) * 0.7).collect();
@@ -21,12 +21,12 @@ fn sparse_objective_by_finite_differences() {
                 Goal::Targeted { target, .. } => -p[target].ln(),
             };
             let rms = |d: &[f64]| (d.iter().map(|v| v * v).sum::<f64>() / LEN as f64).sqrt();
-            class + sparse::LAMBDA * delta.chunks_exact(LEN).map(rms).sum::<f64>()
+            class + weighted_sum::LAMBDA * delta.chunks_exact(LEN).map(rms).sum::<f64>()
         };
         let at: Vec<f64> = delta.iter().map(|d| f64::from(*d) / 255.0).collect();
-        let cotangent = sparse::cotangent(&model.logits(&delta), goal, label);
+        let cotangent = weighted_sum::cotangent(&model.logits(&delta), goal, label);
         let mut found = model.gradient(&cotangent);
-        sparse::add_norm(&delta, LEN, &mut found);
+        weighted_sum::add_norm(&delta, LEN, &mut found);
         for i in 0..found.len() {
             // Logits are in single precision: a step large enough for their digits.
             let h = 2.0 / 255.0;
@@ -43,10 +43,10 @@ fn sparse_objective_by_finite_differences() {
 }
 
 #[test]
-fn sparse_objective_begins_at_its_initial_value_and_fools() {
+fn the_weighted_sum_objective_begins_at_its_initial_value_and_fools() {
     let mut model = Linear::new(RISING, 1.0);
     let config = Config {
-        objective: Objective::Sparse,
+        objective: Objective::WeightedSum,
         selection: Selection::Fixed(Some(2)),
         max_iterations: 60,
         patience: 0,
@@ -58,7 +58,7 @@ fn sparse_objective_begins_at_its_initial_value_and_fools() {
     // The second pass is the first after a step: no further from the initial value than the step.
     let (view, _) = model.views()[1].clone();
     for (i, v) in view.iter().enumerate() {
-        let initial = if i < 2 * LEN { sparse::INITIAL } else { 0.0 };
+        let initial = if i < 2 * LEN { weighted_sum::INITIAL } else { 0.0 };
         let step = if i < 2 * LEN { config.learning_rate } else { 0.0 };
         assert!((v - initial).abs() <= step * 1.001, "{i}: {v}");
     }

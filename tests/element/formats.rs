@@ -3,7 +3,7 @@
 //! All formats, at odd sizes and with padded rows: only bytes that hold color change.
 
 use gst_video::{VideoFormat, VideoInfo};
-use gstsparseadv::sparseadv::format::FORMATS;
+use gstsparseadv::element::format::FORMATS;
 
 use crate::common::frames::{bytes, color_bytes, frame, info, padded_frame};
 use crate::common::guarded;

@@ -6,7 +6,7 @@ use gst::prelude::ObjectExt;
 use proptest::prelude::*;
 
 use gst_video::VideoInfo;
-use gstsparseadv::sparseadv::format::FORMATS;
+use gstsparseadv::element::format::FORMATS;
 
 use crate::common::chance;
 use crate::common::frames::{bytes, frame, info, padded_frame};

@@ -22,7 +22,7 @@ impl Clip {
             .build()?;
         let converter = gst_video::VideoConverter::new(&self.info, &info, None)?;
         let convert = |buffer: &gst::Buffer| -> anyhow::Result<gst::Buffer> {
-            gstsparseadv::sparseadv::planes::check(buffer, &self.info).map_err(anyhow::Error::msg)?;
+            gstsparseadv::element::planes::check(buffer, &self.info).map_err(anyhow::Error::msg)?;
             let mut rgb = gst::Buffer::with_size(info.size())?;
             let from = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
             let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(

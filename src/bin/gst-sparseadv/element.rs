@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, anyhow, bail};
 use gst::prelude::*;
-use gstsparseadv::sparseadv::report::WindowReport;
+use gstsparseadv::window::report::WindowReport;
 
 use super::decode::{self, Clip};
 use super::media::{self, Plan};

@@ -2,8 +2,8 @@
 
 //! A window's result as a line of text.
 
-use gstsparseadv::sparseadv::report::WindowReport;
 use gstsparseadv::tally::{Labels, Tally};
+use gstsparseadv::window::report::WindowReport;
 
 /// What is shown of a window.
 pub struct Row {

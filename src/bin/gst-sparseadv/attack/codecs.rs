@@ -4,8 +4,8 @@
 
 use anyhow::{Context, anyhow};
 use gst::prelude::*;
-use gstsparseadv::sparseadv::codec::Codec;
-use gstsparseadv::sparseadv::format;
+use gstsparseadv::element::codec::Codec;
+use gstsparseadv::element::format;
 
 use super::shown::Shown;
 use crate::media::{self, Plan};

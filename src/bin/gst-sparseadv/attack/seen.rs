@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use gst_video::VideoInfo;
+use gstsparseadv::element::{format, planes};
 use gstsparseadv::model::Metadata;
-use gstsparseadv::sparseadv::{format, planes};
 use gstsparseadv::video::view::Samples;
 use gstsparseadv::video::{Chroma, View};
 

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gstsparseadv::sparseadv::report::WindowReport;
 use gstsparseadv::tally::Tally;
+use gstsparseadv::window::report::WindowReport;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

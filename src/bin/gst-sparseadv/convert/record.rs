@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use gstsparseadv::files::{self, LONGEST_NAME, Part, shortened};
-use gstsparseadv::sparseadv::report::WindowReport;
+use gstsparseadv::window::report::WindowReport;
 use serde::{Deserialize, Serialize};
 
 use super::begun;

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 
 use anyhow::bail;
 use gst::prelude::*;
-use gstsparseadv::sparseadv::report::WindowReport;
+use gstsparseadv::window::report::WindowReport;
 use serde::{Deserialize, Serialize};
 
 use crate::element::Attacker;

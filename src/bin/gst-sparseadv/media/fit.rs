@@ -39,7 +39,7 @@ pub fn candidates(format: VideoFormat) -> Vec<VideoFormat> {
             _ => &[Y42b, I420, Nv12, Y444, Rgb, Bgr],
         }
     };
-    let own = gstsparseadv::sparseadv::format::FORMATS;
+    let own = gstsparseadv::element::format::FORMATS;
     let mut all: Vec<VideoFormat> = own.into_iter().filter(|f| *f == format).collect();
     for other in near.iter().chain(&own) {
         if !all.contains(other) {
@@ -62,7 +62,7 @@ pub fn trial(encoder: &str, muxer: &str, kinds: &[VideoInfo]) -> anyhow::Result<
     let mut time = gst::ClockTime::ZERO;
     let mut pushed = Sizes::default();
     for info in kinds {
-        let duration = gstsparseadv::sparseadv::format::frame_duration(info);
+        let duration = gstsparseadv::element::format::frame_duration(info);
         let caps = info.to_caps()?;
         for _ in 0..FRAMES {
             let mut frame = gst::Buffer::with_size(info.size())?;

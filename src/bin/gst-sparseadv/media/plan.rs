@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo, VideoOrientationMethod as Turn};
-use gstsparseadv::sparseadv::format::MIN_SIZE;
+use gstsparseadv::element::format::MIN_SIZE;
 
 use super::location::Location;
 use super::{Source, fit, last, parse, read, times};

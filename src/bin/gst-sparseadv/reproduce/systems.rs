@@ -92,7 +92,9 @@ impl Optimization {
     fn properties(self) -> &'static str {
         match self {
             Self::Paper => "learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0",
-            Self::Published => "objective=sparse learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0",
+            Self::Published => {
+                "objective=weighted-sum learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0"
+            }
             Self::Element => "confidence=0",
         }
     }

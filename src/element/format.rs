@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use gst_video::prelude::*;
 use gst_video::{VideoColorMatrix, VideoColorRange, VideoFormat};
 
-use super::imp::lock;
+use super::lock;
 use crate::video::layout::{BT601, BT709};
 use crate::video::{Color, Component, FrameLayout};
 

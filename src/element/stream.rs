@@ -11,7 +11,7 @@ use crate::video::{Chroma, StreamScene, View};
 
 use super::codec::{self, Codec};
 use super::format;
-use super::imp::lock;
+use super::lock;
 use super::planes::{Frame, FrameMut};
 
 /// Bins, and what they were made from.

@@ -132,7 +132,7 @@ impl WindowReport {
     }
 
     /// What is known of an attack that was not let finish.
-    pub fn set_best(&mut self, best: &Best, size: Size, calls: Calls, metadata: &Metadata) {
+    pub fn set_best(&mut self, best: &Best, calls: Calls, metadata: &Metadata) {
         self.success = Some(true);
         self.set_final_label(loss::top(&best.logits), metadata);
         self.set_calls(calls);
@@ -140,7 +140,7 @@ impl WindowReport {
         let mut keyframes: Vec<usize> = best.perturbation.iter().map(|(k, _)| *k).collect();
         keyframes.sort_unstable();
         self.set_perturbed(keyframes);
-        self.set_size(size);
+        self.set_size(best.size);
     }
 
     fn set_size(&mut self, size: Size) {

@@ -6,7 +6,7 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::imp::lock;
+use super::lock;
 
 #[derive(Debug, Default)]
 pub struct Bell {

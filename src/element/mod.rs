@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What both elements are made of: caps and formats, frames in memory, codecs, metas, report files, and what pads say.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub(crate) mod bell;
+pub mod codec;
+mod failure;
+pub mod format;
+pub mod meta;
+pub(crate) mod model;
+pub(crate) mod pads;
+pub mod planes;
+pub(crate) mod report_file;
+pub(crate) mod stream;
+
+/// A lock that a panic elsewhere does not poison: the data are consistent between statements, and pad functions must
+/// not panic.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
