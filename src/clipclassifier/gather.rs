@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use crate::tally::Labels;
 use crate::video::view::Samples;
 use crate::window::Windowing;
-use crate::window::model_frames;
 
 /// What is kept of a frame.
 #[derive(Clone, Debug)]
@@ -69,7 +68,7 @@ impl Gather {
     }
 
     fn window(&self, windowing: Windowing) -> Vec<Seen> {
-        let places = model_frames(windowing, self.frames.len());
+        let places = windowing.offsets(self.frames.len());
         places.map(|k| self.frames[k].clone()).collect()
     }
 }

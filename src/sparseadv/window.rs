@@ -18,7 +18,6 @@ use crate::attack::{Best, Calls, Perturbation};
 use crate::element::meta::{self, FrameInfo};
 use crate::element::stream::Stream;
 use crate::video::view::Samples;
-use crate::window::model_frames;
 use crate::window::report::WindowReport;
 
 /// The window under attack, and the best that is known of it so far.
@@ -52,7 +51,7 @@ impl SparseAdv {
         let full = frames == windowing.span;
         let leaving = if full { windowing.stride.min(frames) } else { frames };
         let Decision { mut report, perturbation } = decision;
-        let places: Vec<usize> = model_frames(windowing, frames).collect();
+        let places: Vec<usize> = windowing.offsets(frames).collect();
         let overlapping = windowing.overlaps();
         let mut indices = Vec::new();
         for (place, frame) in state.queue.frames_mut().take(frames).enumerate() {
@@ -204,7 +203,7 @@ impl SparseAdv {
         let windowing = state.windowing;
         let frames = state.queue.front(windowing.span).frames;
         let job = state.job.take();
-        let real = model_frames(windowing, frames).count();
+        let real = windowing.offsets(frames).count();
         let mut report = WindowReport::clean(state.next_window, real, state.provenance.clone());
         report.overrun = true;
         let mut perturbation = Vec::new();

@@ -18,8 +18,8 @@ use crate::element::bell::Bell;
 use crate::element::stream::Stream;
 use crate::model::Model;
 use crate::video::view::Samples;
+use crate::window::Tail;
 use crate::window::report::WindowReport;
-use crate::window::{Tail, model_frames};
 
 /// A window to be attacked.
 struct Task {
@@ -172,7 +172,7 @@ impl SparseAdv {
         let Some(stream) = state.stream.clone() else {
             return Some(Work::Wait);
         };
-        let places: Vec<usize> = model_frames(windowing, front.frames).collect();
+        let places: Vec<usize> = windowing.offsets(front.frames).collect();
         let mut buffers = Vec::with_capacity(front.frames);
         let mut start = Vec::new();
         for (place, frame) in state.queue.frames_mut().take(front.frames).enumerate() {

@@ -2,6 +2,8 @@
 
 //! Windows of a stream: which frames form one, and what came of it. Knows nothing of pads and threads.
 
+use std::ops::Range;
+
 pub mod report;
 
 /// What becomes of frames at the end of a stream that fill no window.
@@ -33,9 +35,58 @@ impl Windowing {
     pub fn overlaps(&self) -> bool {
         self.stride < self.span
     }
+
+    /// Window `n`, as the stream frames it reaches over. Frames and windows count from where windows begin: the start of
+    /// the stream, or a barrier. `end` is how many frames there are up to the next barrier, where it is known. The frames
+    /// before it that are in no full window make up one short window.
+    pub fn window(&self, n: u64, end: Option<u64>) -> Option<Range<u64>> {
+        let (stride, span) = (self.stride as u64, self.span as u64);
+        let full = n * stride..n * stride + span;
+        let Some(end) = end else { return Some(full) };
+        if full.end <= end {
+            return Some(full);
+        }
+        // The first frame that no earlier window holds.
+        let fresh = if n == 0 { 0 } else { full.start.max(full.start - stride + span) };
+        let earlier_is_full = n == 0 || full.end - stride <= end;
+        (earlier_is_full && fresh < end).then_some(full.start..end)
+    }
+
+    /// Where in a window of `frames` stream frames those lie that the model sees.
+    pub fn offsets(&self, frames: usize) -> impl Iterator<Item = usize> + use<> {
+        (0..frames).step_by(self.step).take(self.frames)
+    }
 }
 
-/// Places of the model's frames among `frames` stream frames at the front.
-pub fn model_frames(windowing: Windowing, frames: usize) -> impl Iterator<Item = usize> {
-    (0..frames).step_by(windowing.step).take(windowing.frames)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn windows(frames: usize, step: usize, stride: usize, end: u64) -> Vec<Range<u64>> {
+        let windowing = Windowing { frames, step, span: (frames - 1) * step + 1, stride };
+        (0..).map_while(|n| windowing.window(n, Some(end))).collect()
+    }
+
+    #[test]
+    fn windows_are_a_stride_apart_and_the_rest_is_one_short_window() {
+        assert_eq!(windows(4, 1, 4, 10), [0..4, 4..8, 8..10]);
+        assert_eq!(windows(4, 1, 4, 8), [0..4, 4..8]);
+        assert_eq!(windows(4, 1, 4, 3), [0..3]);
+        // Overlapping: no frame of the last three is in no window.
+        assert_eq!(windows(4, 1, 1, 6), [0..4, 1..5, 2..6]);
+        assert_eq!(windows(4, 1, 2, 7), [0..4, 2..6, 4..7]);
+        // Frames between windows are in none.
+        assert_eq!(windows(4, 1, 6, 9), [0..4, 6..9]);
+        assert_eq!(windows(4, 1, 6, 6), [0..4]);
+        assert_eq!(windows(2, 3, 6, 12), [0..4, 6..10]);
+        assert_eq!(windows(2, 3, 6, 0), []);
+    }
+
+    #[test]
+    fn the_model_sees_every_step_th_frame_of_a_window() {
+        let windowing = Windowing { frames: 3, step: 2, span: 5, stride: 6 };
+        assert_eq!(windowing.offsets(5).collect::<Vec<_>>(), [0, 2, 4]);
+        assert_eq!(windowing.offsets(4).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(windowing.offsets(9).collect::<Vec<_>>(), [0, 2, 4]);
+    }
 }
