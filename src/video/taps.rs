@@ -201,6 +201,11 @@ impl Taps {
         (&self.index[range.clone()], &self.weight[range])
     }
 
+    /// Whether each output is the input at its own position, of `inputs`.
+    pub fn is_identity(&self, inputs: usize) -> bool {
+        self.outputs() == inputs && (0..inputs).all(|i| self.row(i) == (&[i as u32][..], &[1.0][..]))
+    }
+
     /// Every source position in use, ascending, and the same taps counting in that list.
     pub fn compact(self) -> (Vec<usize>, Self) {
         let mut used: Vec<usize> = self.index.iter().map(|i| *i as usize).collect();

@@ -23,7 +23,7 @@ pub(super) struct ComponentAxes {
 /// The view of one stream by one model.
 #[derive(Clone, Debug)]
 pub struct View {
-    layout: FrameLayout,
+    pub(super) layout: FrameLayout,
     pub(super) geometry: Geometry,
     pub(super) matrix: Matrix,
     /// View rows and columns from the touched pixels.

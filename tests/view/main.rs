@@ -2,10 +2,12 @@
 
 //! Observing and rendering against per-pixel references.
 
-#[path = "../common/chance.rs"]
-mod chance;
+#[path = "../common/mod.rs"]
+mod common;
+mod device;
 mod reference;
 
+use common::chance;
 use gstsparseadv::video::observe::{Scratch, Tape};
 use gstsparseadv::video::{Chroma, FrameLayout, Geometry, View};
 use proptest::prelude::*;
