@@ -233,9 +233,9 @@ impl Taps {
     }
 
     fn renumbered(mut self, used: Vec<usize>) -> (Vec<usize>, Self) {
-        let place: HashMap<usize, u32> = used.iter().copied().zip(0..).collect();
+        let rank: HashMap<usize, u32> = used.iter().copied().zip(0..).collect();
         for i in &mut self.index {
-            *i = place[&(*i as usize)];
+            *i = rank[&(*i as usize)];
         }
         self.runs = Runs::of(&self);
         (used, self)

@@ -4,8 +4,8 @@
 //! CPU, many windows at a time.
 //!
 //! The way to the view is that of the row kernels, operation by operation and in their order. No operation holds both a
-//! product and a sum, so that none of them can be fused, and single precision rounds as it does there: the view is the
-//! same to the bit. The way back sums by matrix products, in any order.
+//! product and a sum, so that a device cannot fuse them: the view is the same to the bit. The way back is matrix
+//! products, which sum in any order: the gradient is the same up to the rounding of single precision.
 
 mod maps;
 
@@ -183,7 +183,7 @@ impl Group {
             hi: of_each(view.matrix.hi)?,
             offset: of_each(view.matrix.offset)?,
             components: components.clone(),
-            render: Resample::new([Some(&axes.rows.render), Some(&axes.cols.render)], view.geometry.crop, to_device)?,
+            render: Resample::new([Some(&axes.rows.render), Some(&axes.cols.render)], view.size, to_device)?,
             upsample: Resample::new([axes.rows.upsample.as_ref(), axes.cols.upsample.as_ref()], sites, to_device)?,
             selected: None,
             free: None,
