@@ -72,6 +72,11 @@
 //!   also runs under valgrind, by the command in its header. `tests/python` has the independent judge.
 //! - `.ci/run`: what a change has to pass. `.github/CONTRIBUTING.md` says how to make one.
 
+// A panic in a pad function ends the element for good.
+#![deny(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+// Messages go to the bus and to GStreamer's log; a host program does not end because an element failed.
+#![deny(clippy::exit, clippy::print_stderr, clippy::print_stdout)]
+
 pub mod attack;
 pub mod clipclassifier;
 pub mod dataset;
