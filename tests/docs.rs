@@ -89,8 +89,6 @@ fn code() -> Vec<(&'static str, String)> {
 }
 
 fn properties(element: &str) -> BTreeSet<String> {
-    gst::init().expect("GStreamer");
-    gstsparseadv::plugin_register_static().expect("the plugin");
     let element = gst::ElementFactory::make(element).build().expect(element);
     element.list_properties().iter().map(|p| p.name().to_owned()).collect()
 }
@@ -167,9 +165,13 @@ fn every_file_of_the_project_that_is_named_exists() {
 
 #[test]
 fn every_property_that_is_set_exists() {
+    gst::init().expect("GStreamer");
+    gstsparseadv::plugin_register_static().expect("the plugin");
     let own = [properties("sparseadv"), properties("clipclassifier")];
     let any: BTreeSet<String> = own.iter().flatten().cloned().chain(properties("x264enc")).collect();
-    let is_name = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let is_name = |key: &str| {
+        key.starts_with(|c: char| c.is_ascii_lowercase()) && key.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+    };
     let mut found = 0;
     for (document, code) in code() {
         // What stands in quotes is another pipeline, or another program's.
@@ -182,7 +184,11 @@ fn every_property_that_is_set_exists() {
                 None if outside.contains('!') => continue,
                 None => &any,
             };
-            for (key, _) in words.iter().filter_map(|w| w.split_once('=')).filter(|(key, _)| is_name(key)) {
+            for (key, _) in words
+                .iter()
+                .filter_map(|w| w.split_once('='))
+                .filter(|(key, value)| is_name(key) && !value.starts_with('='))
+            {
                 found += 1;
                 assert!(known.contains(key), "{document} sets {key} in {code:?}, which is no property");
             }
@@ -200,22 +206,36 @@ fn every_property_that_is_set_exists() {
 
 #[test]
 fn every_option_exists_where_it_is_given() {
-    let of_tool = |command: &str| help(TOOL, &[command, "--help"]);
-    let mut any: String = COMMANDS.map(of_tool).concat();
+    let of_tool = COMMANDS.map(|command| help(TOOL, &[command, "--help"]));
+    let mut any: String = of_tool.concat();
     any += &help("gst-inspect-1.0", &["--help-all"]);
     let mut found = 0;
     for (document, code) in code() {
         let words: Vec<&str> = code.split_whitespace().collect();
-        let options = words.iter().take_while(|w| **w != "--").filter(|w| w.starts_with("--") && w.len() > 2);
+        let of_example = words.iter().position(|w| *w == "--example").and_then(|at| words.get(at + 1));
+        // What follows two dashes is another program's: of an example the example's own.
+        let dashes = words.iter().position(|w| *w == "--").unwrap_or(words.len());
+        let given = if of_example.is_some() { &words[dashes..] } else { &words[..dashes] };
+        let options = given.iter().filter(|w| w.starts_with("--") && w.len() > 2);
         let options: Vec<&str> = options.map(|w| w.split(['=', '[']).next().unwrap_or(w)).collect();
         let program = words.iter().find(|w| !w.contains('=') && !w.ends_with("python")).copied().unwrap_or("");
+        if let Some(name) = of_example {
+            let [file, folder] = [format!("examples/{name}.rs"), format!("examples/{name}/main.rs")];
+            let source = read(if root().join(&file).exists() { file } else { folder }).replace('_', "-");
+            for option in options {
+                found += 1;
+                let known = names(&source, option.trim_start_matches('-'));
+                assert!(known, "{document} gives {option} in {code:?}, which is no option there");
+            }
+            continue;
+        }
         let text = match (program, words.iter().position(|w| w.ends_with("gst-sparseadv"))) {
             (_, Some(at)) => match words.get(at + 1).copied().filter(|w| !w.starts_with('-')) {
                 Some(command) => {
-                    assert!(COMMANDS.contains(&command), "{document}: {code:?} has an unknown command");
-                    of_tool(command)
+                    let known = COMMANDS.iter().position(|c| *c == command);
+                    of_tool[known.unwrap_or_else(|| panic!("{document}: {code:?} has no known command"))].clone()
                 }
-                None => help(TOOL, &["--help"]),
+                None => any.clone(),
             },
             (script, _) if script.ends_with(".py") || script.ends_with(".sh") => read(script) + "--help",
             (option, _) if option.starts_with("--") => any.clone(),
