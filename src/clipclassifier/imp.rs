@@ -32,6 +32,13 @@
  * `fooling-rate` is the share of attacked windows on which the attack's goal holds here. A window that was fooled
  * before the attack is in no rate.
  *
+ * ## Live pipelines
+ *
+ * In a live pipeline the frames pass at once, and windows are classified beside the stream. No frame waits for the
+ * model, so the element adds no latency. A result comes when its pass has ended, and no frame carries it. While one
+ * window is classified, one more waits. Further windows pass unclassified: `stats` counts them as `unclassified`, and a
+ * warning tells of the first. At the end of the stream the element classifies what still waits.
+ *
  * ## Reports
  *
  * Each window is an element message `clipclassifier-window`, a JSON line in the file `report-location`, and the custom
@@ -47,7 +54,7 @@
  *
  * ## Limits
  *
- * * The element holds no frames, only what the model sees of one window.
+ * * The element holds no frames, only what the model sees of a window. In a live pipeline these are three windows.
  * * Frames may lie in their buffers as a GstVideoMeta says, bottom-up included. A layout that reaches out of its buffer
  *   is an error. A GstVideoCropMeta is ignored.
  * * QoS events go no further upstream: a decoder would drop late frames by them, and the windows would change.
