@@ -47,20 +47,23 @@
 //!
 //! # Layers
 //!
-//! A layer knows the ones above it in this list, and none below.
+//! A layer imports only from layers above it in this list.
 //!
-//! - [`attack`]: the method. It knows nothing of GStreamer. What it attacks is behind a small interface: a perturbation
-//!   goes in, logits come out, and gradients come back.
-//! - [`model`]: TorchScript classifiers: archive, metadata, probing, passes.
+//! - [`torch`]: what every layer needs of libtorch: values on their way to a device and back.
+//! - [`attack`]: the method, on tensors of one device. It knows neither GStreamer nor models. What it attacks is behind
+//!   the traits [`attack::Query`] and [`attack::Differentiate`]: a perturbation goes in, logits come out, and gradients
+//!   come back.
 //! - [`video`]: observing and rendering between the bytes of a stream and the model's view.
+//! - [`model`]: TorchScript classifiers: archive, metadata, probing, passes.
+//! - [`target`]: a window of a stream as a model sees it, which is what is attacked.
+//! - [`tally`]: what the labels of a window come to, and the rates over windows.
+//! - [`provenance`]: what made a result: model, settings and versions.
+//! - [`files`]: outputs that appear whole or not at all.
 //! - [`window`]: which frames form a window, what is due when, and what came of a window. It has no threads and no
 //!   clock.
 //! - [`element`]: what both elements share: caps and formats, frames in memory, codecs, metas, report files.
 //! - [`mod@sparseadv`], [`mod@clipclassifier`]: the two elements, threads and pads around the layers above.
 //! - [`dataset`]: the folders and lists that action recognition sets come in.
-//! - [`files`]: outputs that appear whole or not at all.
-//! - [`tally`]: what the labels of a window come to, and the rates over windows.
-//! - [`provenance`]: what made a result: model, settings and versions.
 //! - `src/bin/gst-sparseadv`: the tool with its commands `attack`, `convert`, `merge`, `reproduce`, `report` and
 //!   `inspect`. It works through the elements, in real pipelines.
 //!
@@ -86,6 +89,8 @@ pub mod model;
 pub mod provenance;
 pub mod sparseadv;
 pub mod tally;
+pub mod target;
+pub mod torch;
 pub mod video;
 pub mod window;
 
