@@ -84,12 +84,15 @@ pub mod attack;
 pub mod clipclassifier;
 pub mod dataset;
 pub mod element;
+#[warn(missing_docs)]
 pub mod files;
 pub mod model;
 pub mod provenance;
 pub mod sparseadv;
 pub mod tally;
+#[warn(missing_docs)]
 pub mod target;
+#[warn(missing_docs)]
 pub mod torch;
 pub mod video;
 pub mod window;

@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::str::FromStr;
 
 use gst::prelude::*;
+use gstsparseadv::attack::Selection;
 use gstsparseadv::model::Metadata;
 
 /// The documents that people read first.
@@ -76,9 +78,9 @@ fn spans(prose: &[&str]) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(|s| s.replace('\n', " ")).collect()
 }
 
-/// Every piece of code of every document, with the document's name.
+/// Every piece of code of every document, with the document's name; not of the changelog, which names what is gone.
 fn code() -> Vec<(&'static str, String)> {
-    let documents = DOCUMENTS.map(|d| (d, read(d))).into_iter();
+    let documents = DOCUMENTS.iter().filter(|d| !d.ends_with("CHANGELOG.md")).map(|d| (*d, read(d)));
     let all = documents.chain(COMMENTS.map(|c| (c, comment(c))));
     all.flat_map(|(name, text)| {
         let (mut code, prose) = blocks(&text);
@@ -202,6 +204,21 @@ fn every_property_that_is_set_exists() {
     for name in rows {
         assert!(own[0].contains(name), "README.md describes {name}, which is no property of sparseadv");
     }
+}
+
+#[test]
+fn every_selection_of_keyframes_that_is_named_exists() {
+    let mut found = 0;
+    for (document, code) in code() {
+        let set = code.split_whitespace().filter_map(|w| w.strip_prefix("keyframes="));
+        let named = [code.as_str()].into_iter().filter(|c| c.starts_with("gradient:") || c.starts_with("ifd:"));
+        for selection in set.chain(named) {
+            found += 1;
+            let parsed = Selection::from_str(selection.trim_matches('"'));
+            assert!(parsed.is_ok(), "{document} names the selection {selection}: {parsed:?}");
+        }
+    }
+    assert!(found > 4, "{found} selections");
 }
 
 #[test]

@@ -65,7 +65,7 @@
  *
  * * `gradient`: the frames with the largest weights, until they reach the share `boundary` of the sum of all weights.
  *   The weights come from the model's gradient: by its feature map where it has one, else by its input.
- *   `gradient:features`, `gradient:signed`, `gradient:input` and `gradient:loss` are variants.
+ *   `gradient:features`, `gradient:net`, `gradient:input` and `gradient:loss` are variants.
  * * `fixed` (the peer SA): the first frames. `ifd`: the frames that differ most from the one before. `heuristic`: the
  *   frames whose removal lowers the label's probability most. `random`: by `seed`. Each takes a number, such as
  *   `ifd:4`.
