@@ -21,9 +21,9 @@ const DOCUMENTS: [&str; 5] = [
     ".github/CHANGELOG.md",
 ];
 
-/// The comments that are the elements' manuals, and pages of the crate that name properties.
-const COMMENTS: [&str; 4] =
-    ["src/sparseadv/imp.rs", "src/clipclassifier/imp.rs", "src/attack/mod.rs", "src/model/mod.rs"];
+/// The comments that are the elements' manuals, and the pages of the crate that people read first.
+const COMMENTS: [&str; 5] =
+    ["src/sparseadv/imp.rs", "src/clipclassifier/imp.rs", "src/lib.rs", "src/attack/mod.rs", "src/model/mod.rs"];
 
 /// Folders of the project whose files the documents name.
 const FOLDERS: [&str; 6] = ["examples/", "tests/", "src/", "pipelines/", ".ci/", ".github/"];
@@ -45,7 +45,7 @@ fn comment(path: &str) -> String {
     let text = read(path);
     let lines = text.lines().skip_while(|l| !l.starts_with("//!") && !l.starts_with("/**"));
     let lines = lines.take_while(|l| l.starts_with("//!") || l.starts_with("/**") || l.starts_with(" *"));
-    let bare = lines.map(|l| l.trim_start_matches("//!").trim_start_matches("/**").trim_start_matches(" *"));
+    let bare = lines.map(|l| ["//!", "/**", " *"].iter().find_map(|sign| l.strip_prefix(sign)).unwrap_or(l));
     let text = bare.map(|l| l.strip_prefix(' ').unwrap_or(l)).collect::<Vec<_>>().join("\n");
     text.replace("|[", "```").replace("]|", "```")
 }
@@ -291,17 +291,18 @@ fn the_table_of_the_model_contract_has_every_field_and_its_default() {
 
 #[test]
 fn no_sentence_is_longer_than_25_words() {
-    for document in ["README.md", "examples/README.md", ".github/CONTRIBUTING.md"] {
-        let text = read(document);
+    let documents = ["README.md", "examples/README.md", ".github/CONTRIBUTING.md", ".github/CHANGELOG.md"];
+    let texts = documents.map(|d| (d, read(d))).into_iter();
+    for (document, text) in texts.chain(COMMENTS.map(|c| (c, comment(c)))) {
         let (_, prose) = blocks(&text);
         let mut paragraphs = vec![String::new()];
         for line in prose {
             let line = line.trim();
-            if line.is_empty() || line.starts_with(['#', '|', '-', '!']) {
+            if line.is_empty() || line.starts_with(['#', '|', '-', '!']) || line.starts_with("* ") {
                 paragraphs.push(String::new());
             }
             if !line.starts_with(['#', '|', '!']) {
-                paragraphs.last_mut().expect("one").push_str(&format!("{} ", line.trim_start_matches("- ")));
+                paragraphs.last_mut().expect("one").push_str(&format!("{} ", line.trim_start_matches(['-', '*'])));
             }
         }
         for paragraph in paragraphs {

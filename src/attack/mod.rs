@@ -20,9 +20,9 @@
 //! # How success is defined
 //!
 //! The paper judges a float tensor. This attack judges the bytes that are pushed. Each iteration renders the
-//! perturbation into the samples of the stream's own planes that the model's view depends on. It rounds them to 8 bits
-//! and reads them back as any decoder would: chroma repeated over the pixels it covers, the caps' matrix and range,
-//! 8-bit RGB, bilinear resize, center crop. Then it asks the model.
+//! perturbation into the samples of the stream's own planes that the model's view depends on, and rounds them to 8
+//! bits. It reads them back as any decoder would. Chroma is repeated over the pixels it covers. The caps' matrix and
+//! range give 8-bit RGB, which is resized (bilinear) and cropped. Then the attack asks the model.
 //!
 //! - A window is fooled when the label of that view has changed, with a margin of at least `confidence` between the
 //!   logits ([`criterion`]). Other decoders' rounding may take the margin away.

@@ -43,9 +43,9 @@
  *
  * Each window is an element message `clipclassifier-window`, a JSON line in the file `report-location`, and the custom
  * meta `GstClipClassifierMeta` on the window's last frame. The line has the window's place in the stream, the label,
- * the probabilities of all classes, the reference's labels, whether the window is `correct` and `fooled`, and the
- * provenance. The file grows as `FILE.part` and takes its name at the end of the stream, as the report of `sparseadv`
- * does.
+ * and the probabilities of all classes. It also has the reference's labels, whether the window is `correct` and
+ * `fooled`, and the provenance. The file grows as `FILE.part`. It takes its name at the end of the stream, as the
+ * report of `sparseadv` does.
  *
  * The property `stats` has the totals, and the message `clipclassifier-stats` carries them at the end of the stream.
  *

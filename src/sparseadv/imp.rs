@@ -116,8 +116,8 @@
  *   The last marks a window whose gradient was zero throughout. That the attack failed on it is no robustness;
  * * the cost: `queries`, `forwards`, `backwards`, `codec_runs`, `iterations`, and the queries and iterations up to the
  *   first success. A query is a forward pass of the model, with or without its backward, or a further backward;
- * * the keyframes, the weights of all frames, and the sizes of the perturbation in gray levels: `map` over all frames
- *   as the model sees what was pushed, `map_keyframes` over the keyframes, `map_float` before rendering and rounding;
+ * * the keyframes, the weights of all frames, and the sizes of the perturbation in gray levels. `map` is the mean over
+ *   all frames as the model sees what was pushed. `map_keyframes` is over the keyframes, `map_float` before rendering;
  * * the provenance: model and its SHA-256, input, properties that are not at their defaults, versions, and the version
  *   of the line's format.
  *
