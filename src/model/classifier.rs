@@ -129,12 +129,12 @@ impl Model {
     /// Puts `views[b, i]` at place `frames[i]` of window b of the next pass: `[batch, frames, 3, height, width]`. What is
     /// shown stays until something else is shown in its place. The first call, and the next one after a change of the
     /// batch or after [`Error::WritesInput`], has to fill whole windows.
-    pub(crate) fn show(&mut self, frames: &[usize], views: &Tensor) -> Result<(), Error> {
+    pub fn show(&mut self, frames: &[usize], views: &Tensor) -> Result<(), Error> {
         self.module.show(frames, views)
     }
 
     /// The logits `[batch, classes]` of what is shown. One forward pass. Its graph outlives a backward pass if asked for.
-    pub(crate) fn forward(&mut self, keep: bool) -> Result<Tensor, Error> {
+    pub fn forward(&mut self, keep: bool) -> Result<Tensor, Error> {
         match self.module.forward(keep) {
             Ok(()) => Ok(self.module.last()?.logits.shallow_clone()),
             Err(Error::WritesInput) if !self.module.giving.copies => {
@@ -148,14 +148,14 @@ impl Model {
 
     /// The gradient of `sum(grad_logits * logits)` at the last pass by what was shown as `frames`, `[batch, frames, 3,
     /// height, width]`. One backward pass.
-    pub(crate) fn backward(&mut self, grad_logits: &Tensor, frames: &[usize]) -> Result<Tensor, Error> {
+    pub fn backward(&mut self, grad_logits: &Tensor, frames: &[usize]) -> Result<Tensor, Error> {
         let sum = self.module.last()?.weighted(grad_logits).map_err(run_error)?;
         self.module.view_gradient(&sum, frames)
     }
 
     /// The same by the feature map, and by what was shown as all frames. `None`, and no pass, without a feature map. The
     /// last pass was one of a single window whose graph was kept.
-    pub(crate) fn feature_gradient(&mut self, grad_logits: &Tensor) -> Result<Option<FeatureGradient>, Error> {
+    pub fn feature_gradient(&mut self, grad_logits: &Tensor) -> Result<Option<FeatureGradient>, Error> {
         let Some(features) = &self.features else {
             return Ok(None);
         };

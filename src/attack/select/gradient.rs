@@ -98,7 +98,7 @@ impl Select for Gradient {
 
 /// Eq. 3: the weight of each step of a gradient's time axis is the mean over all other axes of its absolute values, or
 /// the absolute value of their mean.
-fn step_weights(gradient: &Tensor, time_axis: usize, net: bool) -> Result<Vec<f64>, TchError> {
+pub fn step_weights(gradient: &Tensor, time_axis: usize, net: bool) -> Result<Vec<f64>, TchError> {
     let others: Vec<i64> = (0..gradient.dim()).filter(|d| *d != time_axis).map(|d| d as i64).collect();
     let mean = |g: &Tensor| g.f_mean_dim(&others[..], false, Kind::Double);
     torch::download_f64(&if net { mean(gradient)?.f_abs()? } else { mean(&gradient.f_abs()?)? })
@@ -130,7 +130,7 @@ fn folded(mut weights: Vec<f64>, shape: Shape) -> Vec<f64> {
 }
 
 /// How many of the frames in `order` it takes until their weights sum to the boundary.
-fn count_to_boundary(weights: &[f64], order: &[usize], boundary: f64) -> usize {
+pub fn count_to_boundary(weights: &[f64], order: &[usize], boundary: f64) -> usize {
     let mut sum = 0.0;
     for (n, k) in order.iter().enumerate() {
         sum += weights[*k];

@@ -14,7 +14,7 @@ use tch::Tensor;
 
 pub use baselines::{All, Fixed, InterFrameDifference, List, Random};
 pub(super) use gradient::view_weights;
-pub use gradient::{Gradient, Source, frame_weights};
+pub use gradient::{Gradient, Source, count_to_boundary, frame_weights, step_weights};
 pub use removal::Removal;
 
 use super::calls::Counted;
