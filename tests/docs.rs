@@ -289,6 +289,56 @@ fn the_table_of_the_model_contract_has_every_field_and_its_default() {
     assert_eq!(listed, known);
 }
 
+/// Modules of the crate that a file imports from.
+fn imports(path: &Path) -> BTreeSet<String> {
+    let code: String = read(path).lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+    let names = code.split("crate::").skip(1).flat_map(|rest| match rest.strip_prefix('{') {
+        Some(group) => group.split('}').next().unwrap_or("").split(',').map(|n| n.trim().to_owned()).collect(),
+        None => vec![rest.to_owned()],
+    });
+    let ident = |text: String| text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("").to_owned();
+    names.map(ident).collect()
+}
+
+/// The Rust files of a module.
+fn sources(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| sources(&entry.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        .collect()
+}
+
+#[test]
+fn a_layer_imports_only_from_layers_above_it() {
+    let page = comment("src/lib.rs");
+    let list = page.split("\n# ").find(|part| part.starts_with("Layers")).expect("a list of the layers");
+    // "- [`one`], [`mod@another`]: what they are".
+    let heads: Vec<&str> =
+        list.lines().filter(|l| l.starts_with("- [")).filter_map(|l| l.split("]: ").next()).collect();
+    let named = spans(&heads).into_iter().map(|name| name.trim_start_matches("mod@").to_owned());
+    let declared: BTreeSet<String> = read("src/lib.rs")
+        .lines()
+        .filter_map(|l| l.strip_prefix("pub mod ").map(|name| name.trim_end_matches(';').to_owned()))
+        .collect();
+    let mut above: Vec<String> = Vec::new();
+    for name in named {
+        let module = root().join("src").join(&name);
+        let files = sources(&if module.is_dir() { module } else { module.with_extension("rs") });
+        assert!(!files.is_empty(), "{name} has no file");
+        for file in files {
+            let below: Vec<String> = imports(&file).into_iter().filter(|i| declared.contains(i)).collect();
+            let below: Vec<_> = below.iter().filter(|i| **i != name && !above.contains(i)).collect();
+            assert!(below.is_empty(), "{} imports from {below:?}, which are below it", file.display());
+        }
+        above.push(name);
+    }
+    assert_eq!(above.iter().cloned().collect::<BTreeSet<_>>(), declared, "the list in src/lib.rs has every layer");
+}
+
 #[test]
 fn no_sentence_is_longer_than_25_words() {
     let documents = ["README.md", "examples/README.md", ".github/CONTRIBUTING.md", ".github/CHANGELOG.md"];
