@@ -31,19 +31,20 @@
 //!
 //! # A buffer's way
 //!
-//! 1. The sink pad takes a buffer, and puts it into the queue with the time of its arrival. It never waits for an
-//!    attack.
-//! 2. The schedule says what is due: gather, attack, judge, push, or wait until some time. It is pure: it has no
-//!    threads, no locks and no clock.
-//! 3. When a window is complete, or a barrier ends it, the worker thread takes a job: frames, model, goal and deadline.
-//! 4. The frames are observed: each becomes a view. Several readings are made of the same bytes.
+//! Three threads share a schedule ([`window`]). It has no threads, locks or clock of its own: time is an argument.
+//!
+//! 1. The sink pad's thread puts each buffer and event into the schedule. It waits only where too many frames are held.
+//! 2. The schedule knows which frames form which window, and what is due when.
+//! 3. When a window is complete, or nothing more is to come for it, the worker thread gets it as a task.
+//! 4. The worker observes the frames: each becomes a view, in one reading or several.
 //! 5. The model gives the logits of the clean window. An already fooled window is done.
 //! 6. Select: the gradient, or another rule, weighs the frames, and the keyframes are chosen.
 //! 7. Search: each iteration renders the perturbation, observes the result, asks the model for logits and gradient, and
 //!    takes a step. It goes towards the wrong label until the window is fooled, and then towards a smaller norm.
-//! 8. Settle: the smallest success is the result. The result is rendered into copies of the keyframes.
-//! 9. The rendered bytes are observed once more and judged. The report line, the message and the metas are made.
-//! 10. The source pad's task pushes the frames, in order, each at the latest when the promised latency says so.
+//! 8. Settle: the smallest success is the result. In a live stream it is the best one so far when the window is due.
+//! 9. The source pad's task renders the result into copies of the keyframes. It adds metas and pushes the frames in
+//!    order. It never waits for a pass of the model.
+//! 10. The rendered bytes are judged. The report line and the message tell what came of the window.
 //!
 //! # Layers
 //!

@@ -78,9 +78,10 @@
  *
  * The element answers the LATENCY query with the time that a window takes to gather, plus the time budget. In a live
  * pipeline the budget is by default the time until the next window is due. At its deadline a window leaves with the
- * best perturbation found so far, or clean if there is none. It is counted as an overrun. No frame is dropped or late
- * for it, even if one pass of the model takes longer than that. An attack that the deadline cut short reports the calls
- * of the model up to its best. A window that had to leave before the model saw it is counted as unclassified.
+ * best perturbation found so far, or clean if there is none. It is counted as an overrun. A window whose frames come
+ * late is not waited for: it is attacked short. No frame is dropped or late for it, even if one pass of the model takes
+ * longer than that. An attack that the deadline cut short reports the calls of the model up to its best. A window that
+ * had to leave before the model saw it is counted as unclassified.
  *
  * `enabled=false` lets frames pass at once, and may be switched while playing.
  *
@@ -141,9 +142,9 @@
  *
  * ## Limits
  *
- * * About two windows and one stride of frames wait inside, and a window more on its way out. A stride of thousands of
- *   frames holds thousands of raw frames. The element asks for as many buffers in ALLOCATION, and copies the frames of
- *   a pool that has fewer.
+ * * At most two windows of frames wait inside. In a live pipeline as many wait as arrive within the latency, and a
+ *   window more. A large window of large frames takes much memory. The element asks for as many buffers in ALLOCATION,
+ *   and copies the frames of a pool that has fewer.
  * * A GstVideoCropMeta is passed on and otherwise ignored: the attack is on the frame that the caps describe.
  *   Interlaced frames are treated as progressive.
  * * Behind an element that negotiates by itself (`capsfilter`, `identity`, `videorate`), refused caps get that
