@@ -32,17 +32,16 @@ use once_cell::sync::Lazy;
 
 use super::gather::Gather;
 use super::meta;
-use super::properties::{self, Settings};
 use super::reference::AttackReport;
 use super::stats::Stats;
 use super::windows::unreadable;
 use crate::element::format;
 use crate::element::lock;
-use crate::element::model::find_label;
 use crate::element::model::load_model;
 use crate::element::pads::ends_window;
 use crate::element::pads::input_uri;
 use crate::element::report_file::ReportFile;
+use crate::element::settings::{AUTO, Common, Shared, get, set, with_stats};
 use crate::element::stream::Stream;
 use crate::model::Model;
 use crate::provenance::Provenance;
@@ -72,9 +71,49 @@ pub(super) struct Loaded {
     pub provenance: Arc<Provenance>,
 }
 
-#[derive(Default)]
+/// The properties.
+#[derive(Clone, Debug, Default)]
+struct Settings {
+    common: Common,
+    offset: u32,
+    reference: Option<PathBuf>,
+}
+
+#[derive(Default, glib::Properties)]
+#[properties(wrapper_type = super::ClipClassifier)]
 pub struct ClipClassifier {
-    settings: Mutex<Settings>,
+    #[property(name = "model", type = Option<PathBuf>, get = get!(common.model), set = set!(common.model),
+        mutable_ready, nick = "Model",
+        blurb = "TorchScript classifier. It is a program and runs as one: load only files you trust")]
+    #[property(name = "device", type = Option<String>, default = Some(AUTO), set = set!(common.device), mutable_ready,
+        get = |this: &Self| this.settings.snapshot().common.device.clone().or(Some(AUTO.into())),
+        nick = "Device", blurb = "Device the model runs on: auto, cpu, cuda or cuda:N")]
+    #[property(name = "window-size", type = u32, maximum = 65536, mutable_ready,
+        get = get!(common.window_size), set = set!(common.window_size),
+        nick = "Window size", blurb = "Frames the model sees at once (0 = the model's own, 16 if it does not say)")]
+    #[property(name = "stride", type = u32, maximum = 65536, mutable_ready,
+        get = get!(common.stride), set = set!(common.stride), nick = "Stride",
+        blurb = "Frames from one window to the next (0 = window-size * frame-step: windows side by side)")]
+    #[property(name = "frame-step", type = u32, maximum = 65536, mutable_ready,
+        get = get!(common.frame_step), set = set!(common.frame_step), nick = "Frame step",
+        blurb = "Frames of the stream from one frame of a window to the next (0 = the model's own, 1 if it does not \
+            say)")]
+    #[property(name = "offset", type = u32, maximum = 65536, get = get!(offset), set = set!(offset), mutable_ready,
+        nick = "Offset", blurb = "Frames before the first window: windows that do not line up with an attacker's")]
+    #[property(name = "tail", type = Tail, default, get = get!(common.tail), set = set!(common.tail), mutable_ready,
+        nick = "Tail",
+        blurb = "What becomes of frames at the end of a stream that fill no window: classified with the last one \
+            repeated, or not")]
+    #[property(name = "label", type = Option<String>, get = get!(common.label), set = set!(common.label), mutable_ready,
+        nick = "Label", blurb = "True label by name or index, for the accuracy")]
+    #[property(name = "reference-location", type = Option<PathBuf>, get = get!(reference), set = set!(reference),
+        mutable_ready, nick = "Reference location",
+        blurb = "Report of the sparseadv that attacked this video (its report-location), for the fooling rate; without \
+            it, the metas of an upstream sparseadv are used where they are")]
+    #[property(name = "report-location", type = Option<PathBuf>, mutable_ready,
+        get = get!(common.report_location), set = set!(common.report_location),
+        nick = "Report location", blurb = "File that gets one JSON line a window; an older one is replaced")]
+    settings: Shared<Settings>,
     pub(super) loaded: Mutex<Option<Loaded>>,
     pub(super) stats: Mutex<Stats>,
 }
@@ -86,19 +125,22 @@ impl ObjectSubclass for ClipClassifier {
     type ParentType = gst_base::BaseTransform;
 }
 
+#[glib::derived_properties]
 impl ObjectImpl for ClipClassifier {
     fn properties() -> &'static [glib::ParamSpec] {
-        &properties::PROPERTIES
+        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
+            with_stats(
+                ClipClassifier::derived_properties(),
+                "Accuracy, fooling rate, mean probability and counts so far",
+            )
+        });
+        &PROPERTIES
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        properties::set(&mut lock(&self.settings), pspec.name(), value);
-    }
-
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
             "stats" => lock(&self.stats).structure().to_value(),
-            name => properties::get(&lock(&self.settings), name),
+            _ => self.derived_property(id, pspec),
         }
     }
 }
@@ -218,7 +260,7 @@ impl BaseTransformImpl for ClipClassifier {
                 self.post(stats);
             }
             gst::EventType::FlushStop => {
-                let offset = lock(&self.settings).offset;
+                let offset = self.settings.snapshot().offset;
                 if let Some(loaded) = lock(&self.loaded).as_mut() {
                     loaded.gather = Gather::new(offset as usize);
                     // What follows need not be what followed in the attacker's stream.
@@ -240,19 +282,18 @@ impl ClipClassifier {
 
     /// Loads the model and checks the settings against it.
     fn load(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = lock(&self.settings).clone();
+        let settings = self.settings.snapshot();
         let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
-        let options = settings.windows.model_options().map_err(wrong)?;
+        let options = settings.common.model_options().map_err(wrong)?;
         let model = load_model(&options)?;
         for warning in model.warnings() {
             gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
         }
         let (metadata, classes) = (model.metadata(), model.classes());
-        let label = settings.windows.label.as_deref();
-        let true_label = label.map(|text| find_label("label", text, metadata, classes)).transpose().map_err(wrong)?;
+        let true_label = settings.common.true_label(metadata, classes).map_err(wrong)?;
         *lock(&self.loaded) = Some(Loaded {
-            windowing: settings.windows.windowing(metadata),
-            tail: settings.windows.tail,
+            windowing: settings.common.windowing(metadata),
+            tail: settings.common.tail,
             true_label,
             path: options.path,
             model,
@@ -271,7 +312,7 @@ impl ClipClassifier {
 
     /// Begins a stream: everything but the model is new.
     fn begin(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = lock(&self.settings).clone();
+        let settings = self.settings.snapshot();
         let mut loaded = lock(&self.loaded);
         let Some(loaded) = loaded.as_mut() else {
             return Ok(());
@@ -279,7 +320,7 @@ impl ClipClassifier {
         loaded.reference = settings.reference.as_deref().map(AttackReport::open);
         // The one of the last stream is still locked.
         loaded.report = None;
-        if let Some(path) = &settings.windows.report_location {
+        if let Some(path) = &settings.common.report_location {
             let reference = settings.reference.as_deref();
             let reference = reference.map(|path| ("reference-location", path));
             let (element, inputs) = (&*self.obj(), reference.as_slice());
@@ -287,7 +328,7 @@ impl ClipClassifier {
         }
         loaded.from_the_start = true;
         loaded.missed = 0;
-        loaded.windowing = settings.windows.windowing(loaded.model.metadata());
+        loaded.windowing = settings.common.windowing(loaded.model.metadata());
         loaded.gather = Gather::new(settings.offset as usize);
         loaded.next_frame = 0;
         loaded.next_window = 0;

@@ -8,7 +8,6 @@ use glib::prelude::*;
 mod gather;
 mod imp;
 pub mod meta;
-mod properties;
 mod reference;
 pub mod report;
 mod stats;

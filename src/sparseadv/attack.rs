@@ -28,7 +28,7 @@ pub(super) struct AttackTask {
     pub context: Vec<gst::Buffer>,
     /// Perturbations that frames carry already, as part of an earlier window that overlaps.
     pub start: Perturbation,
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub deadline: Option<Instant>,
 }
 
@@ -51,7 +51,7 @@ impl AttackTask {
         let scene = self.stream.scene(self.offsets.iter().map(|k| &self.buffers[*k]));
         let mut scene = scene.map_err(failed)?;
         scene.pad_to(model.metadata().window);
-        let survive = self.settings.survive.as_deref();
+        let survive = self.settings.survive();
         let codecs = survive.map(|survive| self.stream.codecs(survive)).transpose().map_err(attack::Error::Channel)?;
         let mut surviving;
         let scene: &mut dyn attack::Scene = match &codecs {
