@@ -12,6 +12,7 @@ mod reference;
 pub mod report;
 mod stats;
 mod windows;
+mod worker;
 
 glib::wrapper! {
     pub struct ClipClassifier(ObjectSubclass<imp::ClipClassifier>) @extends gst_base::BaseTransform, gst::Element, gst::Object;
