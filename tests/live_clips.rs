@@ -149,7 +149,7 @@ fn a_model_that_keeps_up_says_the_same_of_a_live_stream_as_of_a_file() {
 #[test]
 fn stopping_waits_for_one_pass_at_the_most() {
     guarded(60, || {
-        let model = slow(Duration::from_secs(1));
+        let model = slow(Duration::from_secs(2));
         let mut clips = Clips::new(&model, "", true);
         clips.feed(0..WINDOW);
         // The first is in work by then.
