@@ -14,7 +14,7 @@ use super::imp::{CAT, ClipClassifier, Gathering, Results};
 use super::reference::{self, AttackReport, Place};
 use super::report::WindowReport;
 use super::worker::Worker;
-use crate::attack::{Classifier as _, loss};
+use crate::attack::criterion::{argmax, softmax};
 use crate::element::lock;
 use crate::element::pads::running_time;
 use crate::element::report_file::ReportFile;
@@ -173,21 +173,21 @@ impl ClipClassifier {
         tch::jit::f_set_graph_executor_optimize(false).map_err(|e| failed(&e))?;
         let samples: Vec<&Samples> = window.frames.iter().map(|frame| &frame.samples).collect();
         let view = window.stream.view.observe_window(&samples, loaded.model.metadata().window);
-        let logits = loaded.model.forward(&view).map_err(|e| failed(&e))?;
+        let logits = loaded.model.classify(&view).map_err(|e| failed(&e))?;
         if logits.iter().any(|z| !z.is_finite()) {
             return Err(failed(&format!(
                 "The model's output is not finite: {logits:?}. Its weights or its metadata (mean, std, range) do not fit this input."
             )));
         }
-        let name = loaded.model.metadata().label_name(loss::top(&logits));
+        let name = loaded.model.metadata().label_name(argmax(&logits));
         Ok((logits, name))
     }
 
     fn run(&self, window: &Window) -> Result<WindowReport, gst::ErrorMessage> {
         let began = Instant::now();
         let (logits, label_name) = self.pass(window)?;
-        let label = loss::top(&logits);
-        let probabilities = loss::probabilities(&logits);
+        let label = argmax(&logits);
+        let probabilities = softmax(&logits);
         let frames = &window.frames;
         let first = frames.first();
         let mut results = lock(&self.results);

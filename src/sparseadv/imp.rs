@@ -34,6 +34,7 @@ use once_cell::sync::Lazy;
 
 use super::settings::Settings;
 use super::state::State;
+use super::survive::Codecs;
 use crate::attack::{Loss, Objective, Selection, optimizer};
 use crate::element::bell::Bell;
 use crate::element::format;
@@ -52,6 +53,7 @@ pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 pub(super) struct Loaded {
     pub model: Model,
     pub options: model::Options,
+    pub codecs: Codecs,
 }
 
 #[derive(glib::Properties)]
