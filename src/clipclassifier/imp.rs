@@ -117,7 +117,9 @@ pub struct ClipClassifier {
         blurb = "Frames of the stream from one frame of a window to the next (0 = the model's own, 1 if it does not \
             say)")]
     #[property(name = "offset", type = u32, maximum = 65536, get = get!(offset), set = set!(offset), mutable_ready,
-        nick = "Offset", blurb = "Frames before the first window: windows that do not line up with an attacker's")]
+        nick = "Offset",
+        blurb = "Frames before the first window, and again after a seek or a gap: windows then do not line up with an \
+            attacker's")]
     #[property(name = "tail", type = Tail, default, get = get!(common.tail), set = set!(common.tail), mutable_ready,
         nick = "Tail",
         blurb = "What becomes of frames at the end of a stream that fill no window: classified with the last one \

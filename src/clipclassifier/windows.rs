@@ -2,6 +2,7 @@
 
 //! From frames to windows, from windows to reports.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -91,7 +92,9 @@ impl ClipClassifier {
     /// At the end of the stream: all that is left is classified, however long it takes.
     pub(super) fn finish(&self) {
         self.end_worker();
-        if let Some(window) = self.end_window() {
+        let rest = self.end_window().filter(|_| !self.failed.load(Ordering::SeqCst));
+        if let Some(window) = rest {
+            // An error is on the bus.
             let _ = self.classify(&window);
         }
         self.publish();
@@ -105,19 +108,25 @@ impl ClipClassifier {
         if self.failed.load(Ordering::SeqCst) {
             return Err(gst::FlowError::Error);
         }
-        let mut worker = lock(&self.worker);
-        let worker = match &mut *worker {
-            Some(worker) => worker,
-            none => none.insert(Worker::start(self.obj().downgrade()).map_err(|error| {
-                gst::element_imp_error!(self, gst::CoreError::Thread, ("Cannot start the worker: {error}"));
-                gst::FlowError::Error
-            })?),
-        };
         let number = window.number;
-        if !worker.take(window) {
+        let taken = self.put_in_line(window).map_err(|error| {
+            gst::element_imp_error!(self, gst::CoreError::Thread, ("Cannot start the worker: {error}"));
+            gst::FlowError::Error
+        })?;
+        if !taken {
             self.skip(number);
         }
         Ok(None)
+    }
+
+    /// Hands a window to the worker, unless another is in line already.
+    fn put_in_line(&self, window: Window) -> io::Result<bool> {
+        let mut worker = lock(&self.worker);
+        let worker = match &mut *worker {
+            Some(worker) => worker,
+            none => none.insert(Worker::start(self.obj().downgrade())?),
+        };
+        Ok(worker.take(window))
     }
 
     /// Lets a window pass unclassified.
@@ -128,8 +137,8 @@ impl ClipClassifier {
             gst::element_imp_warning!(
                 self,
                 gst::CoreError::Clock,
-                ("A pass of the model takes longer than the stride of this live stream lasts: some windows pass unclassified. Use a larger \
-                     stride, another device or a smaller model.")
+                ("A pass of the model takes longer than the stride of this live stream lasts: some windows pass \
+                     unclassified. Use a larger stride, another device or a smaller model.")
             );
         }
     }
@@ -293,7 +302,7 @@ fn by_metas(window: &[GatheredFrame]) -> Option<Labels> {
     aligned.next().or_else(middle)
 }
 
-pub(super) fn unreadable(report: &AttackReport, error: &std::io::Error) -> gst::ErrorMessage {
+pub(super) fn unreadable(report: &AttackReport, error: &io::Error) -> gst::ErrorMessage {
     gst::error_msg!(
         gst::ResourceError::OpenRead,
         (
