@@ -111,11 +111,13 @@ pub enum Error {
 
 /// Calls of the model so far. A query is one forward pass, with or without its backward, or a further backward by
 /// itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Calls {
     pub forwards: u32,
     pub backwards: u32,
     pub queries: u32,
     /// Windows sent through a channel; no call of the model.
+    #[serde(rename = "codec_runs")]
     pub channel_runs: u32,
 }

@@ -4,11 +4,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::element::meta;
 use crate::files;
 use crate::tally::Labels;
+use crate::window::report::WindowReport;
 
 /// From a frame's meta, where nothing between has dropped it: the frame's place in the attacker's window, the labels of
 /// that window before the attack, and what the attack was after.
@@ -37,15 +39,24 @@ pub struct AttackReport {
     unreadable: usize,
 }
 
-#[derive(Debug, serde::Deserialize)]
+/// What is needed of a line.
+#[derive(Debug)]
 struct Line {
     first_frame: u64,
-    start_time: Option<u64>,
-    start_pts: Option<u64>,
-    end_pts: Option<u64>,
-    label: Option<usize>,
-    clean_label: Option<usize>,
-    target_label: Option<usize>,
+    /// Running times, in nanoseconds.
+    times: Option<Range<u64>>,
+    labels: Labels,
+}
+
+impl From<WindowReport> for Line {
+    fn from(report: WindowReport) -> Self {
+        let length = report.end_pts.zip(report.start_pts).map(|(end, start)| end.saturating_sub(start));
+        Self {
+            first_frame: report.first_frame,
+            times: report.start_time.zip(length).map(|(start, length)| start..start + length),
+            labels: Labels { last: None, ..report.labels() },
+        }
+    }
 }
 
 /// A window to find in the report.
@@ -57,15 +68,6 @@ pub struct Place {
     pub span: u64,
     /// Running time of its middle, in nanoseconds.
     pub time: Option<u64>,
-}
-
-impl Line {
-    fn holds(&self, time: u64) -> bool {
-        let (Some(start), Some(first), Some(end)) = (self.start_time, self.start_pts, self.end_pts) else {
-            return false;
-        };
-        (start..start + end.saturating_sub(first)).contains(&time)
-    }
 }
 
 impl AttackReport {
@@ -87,8 +89,8 @@ impl AttackReport {
         let whole = self.rest.iter().rposition(|b| *b == b'\n');
         let whole = whole.map_or(0, |at| at + 1);
         for line in self.rest[..whole].split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-            match serde_json::from_slice(line) {
-                Ok(line) => self.windows.push(line),
+            match serde_json::from_slice::<WindowReport>(line) {
+                Ok(report) => self.windows.push(report.into()),
                 Err(_) => self.unreadable += 1,
             }
         }
@@ -102,16 +104,14 @@ impl AttackReport {
         if self.find(place).is_none() {
             self.read()?;
         }
-        Ok(self.find(place).and_then(|line| {
-            Some(Labels { truth: line.label, target: line.target_label, clean: Some(line.clean_label?), last: None })
-        }))
+        Ok(self.find(place).map(|line| line.labels).filter(|labels| labels.clean.is_some()))
     }
 
     fn find(&self, place: Place) -> Option<&Line> {
         let Some(first) = place.first_frame else {
             let time = place.time?;
             // After a seek the same times come again: those written last are meant.
-            return self.windows.iter().rev().find(|w| w.holds(time));
+            return self.windows.iter().rev().find(|w| w.times.as_ref().is_some_and(|times| times.contains(&time)));
         };
         let nearest = self.windows.iter().min_by_key(|w| w.first_frame.abs_diff(first))?;
         // The next one may not be written yet.

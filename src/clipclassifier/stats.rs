@@ -2,14 +2,19 @@
 
 //! Running totals over the windows so far.
 
-use super::report::WindowReport;
-use crate::tally::Tally;
+use serde::Serialize;
 
-#[derive(Clone, Debug, Default)]
+use super::report::WindowReport;
+use crate::element::message;
+use crate::tally::{Rates, Tally};
+
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Stats {
+    #[serde(flatten)]
     tally: Tally,
     /// Windows with a reference.
     compared: u64,
+    #[serde(skip)]
     probability: f64,
     seconds: f64,
 }
@@ -25,24 +30,25 @@ impl Stats {
     /// The `stats` property. Rates are left out while there is nothing they would be of. `compared` counts the windows
     /// whose reference was found; of these, `attacked` are in the fooling rate and `already-fooled` in none.
     pub fn structure(&self) -> gst::Structure {
-        let tally = &self.tally;
-        let mut s = gst::Structure::builder("clipclassifier-stats")
-            .field("windows", tally.windows)
-            .field("labeled", tally.labeled)
-            .field("correct", tally.correct)
-            .field("compared", self.compared)
-            .field("already-fooled", tally.already_fooled)
-            .field("attacked", tally.attacked)
-            .field("fooled", tally.fooled)
-            .field("seconds", self.seconds)
-            .build();
-        if tally.windows > 0 {
-            s.set("mean-probability", self.probability / tally.windows as f64);
-        }
-        if let Some(accuracy) = tally.robust_accuracy() {
-            s.set("accuracy", accuracy);
-        }
-        tally.set_rates(&mut s);
-        s
+        let windows = self.tally.windows;
+        let totals = Totals {
+            stats: self,
+            mean_probability: (windows > 0).then(|| self.probability / windows as f64),
+            accuracy: self.tally.robust_accuracy(),
+            rates: self.tally.rates(),
+            labels: self.tally.judge(),
+        };
+        message::of_totals("clipclassifier-stats", &totals)
     }
+}
+
+#[derive(Serialize)]
+struct Totals<'a> {
+    #[serde(flatten)]
+    stats: &'a Stats,
+    mean_probability: Option<f64>,
+    accuracy: Option<f64>,
+    #[serde(flatten)]
+    rates: Rates,
+    labels: Option<&'static str>,
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::begun;
 use super::manifest::Shard;
 use super::plan::{Job, Missing, Side};
-use crate::provenance::{self, Versions};
+use crate::provenance::{self, Difference, Versions};
 
 /// Folder of records and settings in a converted tree.
 pub const FOLDER: &str = ".sparseadv";
@@ -91,15 +91,11 @@ impl Records {
     pub fn open(root: &Path, settings: &Settings, shard: Shard) -> anyhow::Result<Self> {
         let mut records = Self { root: root.to_path_buf(), settings: settings.digest()?, locks: Vec::new() };
         let found = begun::settings(root, settings)?;
-        let (found, wanted) = (serde_json::to_value(found)?, serde_json::to_value(settings)?);
-        for (key, wanted) in wanted.as_object().into_iter().flatten() {
-            if found[key] != *wanted {
-                bail!(
-                    "{} was begun with {key} {}, now it is {wanted}. Convert into another folder, or remove that one",
-                    root.display(),
-                    found[key]
-                );
-            }
+        if let Some(Difference { field, before, now }) = provenance::differences(&found, settings)?.first() {
+            bail!(
+                "{} was begun with {field} {before}, now it is {now}. Convert into another folder, or remove that one",
+                root.display()
+            );
         }
         records.locks = begun::lock(root, shard)?;
         Ok(records)

@@ -157,7 +157,7 @@ fn claim(results: &Results) -> Table {
                 let theirs = by(other);
                 let (ours, theirs): (Vec<&Attack>, Vec<&Attack>) = (ours.iter().collect(), theirs.iter().collect());
                 let queries = reduction(&ours, &theirs, |a| a.queries_first_success.map(f64::from));
-                let map = reduction(&ours, &theirs, |a| a.success.then_some(a.map));
+                let map = reduction(&ours, &theirs, |a| a.success.then_some(a.size.map));
                 let (Some(queries), Some(map)) = (queries, map) else {
                     continue;
                 };

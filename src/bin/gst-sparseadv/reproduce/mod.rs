@@ -14,7 +14,7 @@ pub mod paper;
 pub mod results;
 pub mod systems;
 
-use crate::provenance::Versions;
+use crate::provenance::{Difference, Versions, differences};
 use measure::Model;
 use results::{Line, Log, Results, Run};
 use systems::Goal;
@@ -151,13 +151,12 @@ fn description(arguments: &Arguments) -> Run {
 /// Results of different settings do not belong into one table.
 fn same_conditions(known: &Results, this: &Run) -> anyhow::Result<()> {
     for run in &known.runs {
-        let (before, now) = (serde_json::to_value(run)?, serde_json::to_value(this)?);
-        let conditions = now.as_object().into_iter().flatten();
-        let others: Vec<String> = conditions
-            .filter(|(name, value)| *name != "command" && before[name.as_str()] != **value)
-            .map(|(name, value)| {
-                let before = &before[name.as_str()];
-                format!("{} {before} there and {value} here", name.replace('_', " "))
+        // What was called is no condition.
+        let now = Run { command: run.command.clone(), ..this.clone() };
+        let others: Vec<String> = differences(run, &now)?
+            .into_iter()
+            .map(|Difference { field, before, now }| {
+                format!("{} {before} there and {now} here", field.replace('_', " "))
             })
             .collect();
         if !others.is_empty() {
