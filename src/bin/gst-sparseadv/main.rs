@@ -10,6 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 mod attack;
 mod container;
 mod convert;
+mod dataset;
 mod decode;
 mod element;
 mod inspect;

@@ -58,7 +58,7 @@ pub struct Arguments {
     #[arg(long, default_value = "all")]
     side: Side,
     #[command(flatten)]
-    dataset: gstsparseadv::dataset::Options,
+    dataset: crate::dataset::Arguments,
     /// Clips with fewer frames are skipped; by default the model's window
     #[arg(long)]
     min_frames: Option<usize>,
@@ -102,7 +102,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     let (source, destination) = (&arguments.source, &arguments.destination);
-    let plan = plan::jobs(source, arguments.side, &arguments.dataset, &arguments.extension)?;
+    let plan = plan::jobs(source, arguments.side, &arguments.dataset.options(), &arguments.extension)?;
     places::check_places(source, destination, &arguments.model, &plan)?;
     plan.notes.iter().for_each(|note| errln!("note: {note}"));
     let all = &plan.jobs;

@@ -120,10 +120,10 @@ fn open(root: &Path, side: Side, options: &dataset::Options) -> anyhow::Result<(
     let mut notes = files.notes.clone();
     let lists = match listed {
         Ok(lists) => lists,
-        Err(error) if options.splits.is_some() => return Err(error),
+        Err(error) if options.splits.is_some() => return Err(error.into()),
         // All clips are converted, whatever lists say.
         Err(error) => {
-            notes.push(format!("no lists are copied: {error:#}"));
+            notes.push(format!("no lists are copied: {:#}", anyhow::Error::from(error)));
             files.clone()
         }
     };

@@ -59,7 +59,7 @@ pub struct Arguments {
     #[arg(long)]
     only_variants: bool,
     #[command(flatten)]
-    dataset: dataset::Options,
+    dataset: crate::dataset::Arguments,
     /// Only clips of these groups take part, of the test clips
     #[arg(long, value_delimiter = ',')]
     only_groups: Vec<String>,
@@ -129,7 +129,7 @@ fn sets(arguments: &Arguments) -> anyhow::Result<Vec<(String, DataSet)>> {
     let set = |data: &String| {
         let (name, folder) =
             data.split_once('=').with_context(|| format!("Expected --data NAME=FOLDER, found {data}."))?;
-        let set = dataset::open(folder.as_ref(), &arguments.dataset)?;
+        let set = dataset::open(folder.as_ref(), &arguments.dataset.options())?;
         Ok((name.to_owned(), set))
     };
     arguments.data.iter().map(set).collect()
