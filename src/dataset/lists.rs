@@ -7,9 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::find::Lists;
 use super::names::{Match, match_class, nearest};
-use super::resolve::{near, resolve};
+use super::resolve::{Named, near, resolve};
 use super::text::{self, Line};
 use super::tree::{Kind, Tree};
 use super::{DataSet, Layout};
@@ -17,14 +16,11 @@ use super::{DataSet, Layout};
 /// Nearest names are looked for only so often: a list whose set is elsewhere would take for ever.
 const NEAREST: usize = 100;
 
-/// Whether a file is one of the lists, by its name.
-pub fn is_list(name: &str) -> bool {
-    let name = name.to_lowercase();
-    let split = |prefix: &str| {
-        let number = name.strip_prefix(prefix).and_then(|n| n.strip_suffix(".txt"));
-        number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
-    };
-    split("trainlist") || split("testlist") || (1..=3).any(|n| name.ends_with(&format!("_test_split{n}.txt")))
+/// Lists that were found.
+#[derive(Clone, Debug)]
+pub struct Lists {
+    pub layout: Layout,
+    pub folder: PathBuf,
 }
 
 /// A file of a folder, whatever the case of its name.
@@ -41,18 +37,6 @@ fn file_in(folder: &Path, name: &str) -> Option<PathBuf> {
 fn read(path: &Path) -> Result<Vec<Line>, Error> {
     let bytes = fs::read(path).map_err(Error::unreadable("list", path))?;
     Ok(text::lines(&bytes))
-}
-
-/// One clip of a list.
-pub struct Named {
-    pub line: Line,
-    pub label: Option<usize>,
-    /// The class as the list spells it, and the file below it.
-    pub class: String,
-    pub file: Vec<String>,
-    pub held_out: bool,
-    /// Why it is none.
-    pub fault: Option<String>,
 }
 
 /// Whether lists have to do with a set: one of their clips is there.

@@ -24,9 +24,8 @@ mod tree;
 
 pub use error::Error;
 pub use folders::group_of;
-pub use lists::is_list;
 pub use names::{
-    Match, VIDEO_EXTENSIONS, display, display_path, find_class, folded, is_video, match_class, nearest, stem,
+    Match, VIDEO_EXTENSIONS, display, display_path, find_class, folded, is_list, is_video, match_class, nearest, stem,
 };
 pub use rewrite::rewrite;
 use tree::{Kind, Tree};

@@ -8,8 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::lists::is_list;
-use super::names::{container, display, extension, is_litter, is_video};
+use super::names::{container, display, extension, is_list, is_litter, is_video};
 
 /// What everybody knows to be no video; nothing is read of it.
 const NO_VIDEO: &[&str] = &[

@@ -15,13 +15,13 @@ mod codecs;
 mod lines;
 mod outputs;
 mod seen;
-pub mod shown;
+mod shown;
 
 use crate::container;
 use crate::element::{Attacker, report};
 use crate::media::{self, Plan, Planner};
 use crate::out::{errln, outln};
-use crate::page;
+use crate::page::{self, Page};
 use crate::picture;
 use crate::print::{self, Row};
 pub use arguments::Arguments;
@@ -276,8 +276,15 @@ impl<'a> Job<'a> {
         let model = self.model.as_ref();
         let label = |n: usize| model.map_or(n.to_string(), |m| m.metadata().label_name(n));
         let title = self.arguments.title();
-        let html = page::html(&title, summary, &stages, &windows, self.left_out, &label);
-        std::fs::write(path, html).context("--page")
+        let page = Page {
+            title: &title,
+            summary,
+            stages: &stages,
+            windows: &windows,
+            left_out: self.left_out,
+            label_name: &label,
+        };
+        std::fs::write(path, page::html(&page)).context("--page")
     }
 }
 

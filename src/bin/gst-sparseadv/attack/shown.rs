@@ -12,11 +12,8 @@ use gstsparseadv::model::Metadata;
 use gstsparseadv::window::Windowing;
 
 use super::seen::{Keep, Seen};
-use crate::picture::{self, Canvas};
+use crate::picture::{self, Canvas, MOST};
 use crate::print::Row;
-
-/// Windows that are shown at most.
-pub const MOST: usize = 24;
 
 /// A window that is shown.
 pub struct Window {

@@ -9,11 +9,34 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use super::manifest::Shard;
-use super::record::{FOLDER, Settings, damaged, part_of, publish, settings_path};
+use super::disk::{FOLDER, damaged, part_of, publish, settings_path};
+use super::shard::Shard;
+use crate::provenance::{self, Versions};
 
 /// Of what lies in that folder.
 const FORMAT: u32 = 1;
+
+/// What made a tree; a conversion goes on only with the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub model: String,
+    pub model_sha256: String,
+    pub properties: String,
+    pub encoder: String,
+    pub muxer: String,
+    pub extension: String,
+    pub min_frames: usize,
+    pub threads: usize,
+    pub seed: u64,
+    #[serde(flatten)]
+    pub versions: Versions,
+}
+
+impl Settings {
+    pub fn digest(&self) -> anyhow::Result<String> {
+        Ok(provenance::digest(&serde_json::to_vec(self)?))
+    }
+}
 
 /// Of the settings that are kept. Trees that were made before it was written have none.
 #[derive(Deserialize)]

@@ -13,10 +13,10 @@ use gstsparseadv::window::report::WindowReport;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::record::{Outcome, Record, Settings};
-
-/// A part of a tree, `index` of `count`, from 1.
-pub type Shard = Option<(usize, usize)>;
+use super::begun::Settings;
+use super::disk::write_whole;
+use super::record::{Outcome, Record};
+use super::shard::Shard;
 
 /// The files that are written beside the videos; `part` is empty, or names a shard.
 pub fn names(part: &str) -> [String; 5] {
@@ -56,7 +56,7 @@ pub fn write(root: &Path, shard: Shard, settings: &Settings, records: &[Record])
     let tables = [&clips, &windows, &classes, &timings].map(|rows| csv(rows));
     let contents = std::iter::once(Ok(lines.into_bytes())).chain(tables);
     for (name, bytes) in names(&part).iter().zip(contents) {
-        super::record::write_whole(&root.join(name), &bytes?)?;
+        write_whole(&root.join(name), &bytes?)?;
     }
     Ok(())
 }

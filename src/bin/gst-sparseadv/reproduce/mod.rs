@@ -90,8 +90,8 @@ fn apart(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns how many clips could not be measured.
-pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
+/// Returns how many clips could not be measured, and the folder of the results.
+pub fn run(arguments: &Arguments) -> anyhow::Result<(usize, PathBuf)> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     // Whatever is wrong with these is found before anything is written.
@@ -119,9 +119,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
             model.attack(arguments, &classified.right, &known, &mut log)?;
         }
     }
-    drop(log);
-    crate::report::pages(&arguments.out)?;
-    Ok(skipped)
+    Ok((skipped, arguments.out.clone()))
 }
 
 /// The data sets by their names.

@@ -104,6 +104,25 @@ pub struct Results {
 }
 
 impl Results {
+    /// Data sets with models, in the order they were measured.
+    pub fn pairs(&self) -> Vec<(&str, &str)> {
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        for a in &self.accuracy {
+            if !pairs.contains(&(&a.dataset, &a.model)) {
+                pairs.push((&a.dataset, &a.model));
+            }
+        }
+        pairs
+    }
+
+    /// The attacks of one system, by clip.
+    pub fn of(&self, (dataset, model): (&str, &str), goal: Goal, system: &System) -> Vec<&Attack> {
+        let of_system = |a: &&Attack| a.dataset == dataset && a.model == model && a.goal == goal && a.system == *system;
+        let mut attacks: Vec<&Attack> = self.attacks.iter().filter(of_system).collect();
+        attacks.sort_by(|a, b| a.clip.cmp(&b.clip));
+        attacks
+    }
+
     /// Of a folder that has some.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(FILE);
