@@ -14,3 +14,4 @@ mod frames;
 mod keyframes;
 mod random;
 mod report;
+mod success;
