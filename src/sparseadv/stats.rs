@@ -84,7 +84,7 @@ impl Stats {
         self.queries += u64::from(report.calls.queries);
         self.forwards += u64::from(report.calls.forwards);
         self.backwards += u64::from(report.calls.backwards);
-        self.codec_runs += u64::from(report.calls.channel_runs);
+        self.codec_runs += u64::from(report.calls.codec_runs);
         self.seconds += report.seconds;
         if report.success == Some(true) {
             self.successes += 1;

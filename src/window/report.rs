@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attack::run::Size;
-use crate::attack::{Best, Calls, Goal, Outcome, Perturbation, loss};
+use crate::attack::criterion::argmax;
+use crate::attack::{Best, Calls, Goal, Outcome, Perturbation, Size};
 use crate::model::Metadata;
 use crate::provenance::Provenance;
 use crate::tally::Labels;
@@ -123,7 +123,7 @@ impl WindowReport {
     /// What is known of an attack that was not let finish.
     pub fn set_best(&mut self, best: &Best, calls: Calls) {
         self.success = Some(true);
-        self.final_label = Some(loss::top(&best.logits));
+        self.final_label = Some(argmax(&best.logits));
         self.calls = calls;
         self.queries_first_success = Some(calls.queries);
         self.set_perturbation(&best.perturbation, best.size);

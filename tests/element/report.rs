@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::common::frames::{FRAME, bytes, frame, rgb};
 use crate::common::guarded;
-use crate::common::models::{Good, LABELS, ModelFile, good};
+use crate::common::models::{Good, ModelFile, good};
 use crate::common::oracle::{list, meta, number, real, reports, reports_in};
 use crate::common::rig::Rig;
 use crate::success::fooled;

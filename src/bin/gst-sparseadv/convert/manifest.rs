@@ -158,7 +158,7 @@ impl<'a> ClipRow<'a> {
             frames: 0,
             tally: tally(record).into(),
             queries: windows.iter().map(|w| u64::from(w.calls.queries)).sum(),
-            codec_runs: windows.iter().map(|w| u64::from(w.calls.channel_runs)).sum(),
+            codec_runs: windows.iter().map(|w| u64::from(w.calls.codec_runs)).sum(),
             perturbed_frames: windows.iter().map(|w| w.perturbed.perturbed_frames).sum(),
             map: (!windows.is_empty()).then(|| map / windows.len() as f64),
             settings,

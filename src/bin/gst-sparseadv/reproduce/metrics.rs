@@ -131,7 +131,7 @@ pub fn fooled_within(attacks: &[&Attack], most: u32) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use gstsparseadv::attack::Calls;
-    use gstsparseadv::attack::run::Size;
+    use gstsparseadv::attack::Size;
 
     use super::super::systems::{Goal, Optimization, Selection, System};
     use super::*;

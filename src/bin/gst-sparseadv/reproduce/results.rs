@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use gstsparseadv::attack::Calls;
-use gstsparseadv::attack::run::Size;
+use gstsparseadv::attack::Size;
 use serde::{Deserialize, Serialize};
 
 use super::systems::{Goal, System};
