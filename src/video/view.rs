@@ -28,7 +28,7 @@ pub(super) struct ComponentAxes {
 #[derive(Clone, Debug)]
 pub struct View {
     pub(super) layout: FrameLayout,
-    /// `[height, width]`.
+    /// Height and width.
     pub(super) size: [usize; 2],
     pub(super) matrix: Matrix,
     /// View rows and columns from the touched pixels.
@@ -85,6 +85,11 @@ impl View {
             observe_rows_transposed,
             observe_cols,
         }
+    }
+
+    /// Height and width.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
     }
 
     /// The number of values in the view of a frame, 3 * height * width.
