@@ -5,7 +5,6 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::device::DeviceView;
 use super::observe::{Scratch, Tape};
 use super::view::{Samples, View};
 use crate::torch;
@@ -19,14 +18,6 @@ pub trait Observe {
     fn observe(&mut self, frames: &[usize], delta: &Tensor) -> Result<Tensor, TchError>;
     /// The gradient by the perturbation from that by the views, at the last observation of these frames.
     fn backward(&mut self, frames: &[usize], grad_view: &Tensor) -> Result<Tensor, TchError>;
-}
-
-/// The observer for a device.
-pub fn observer<'a>(view: &'a View, samples: Vec<Samples>, device: Device) -> Result<Box<dyn Observe + 'a>, TchError> {
-    Ok(match device {
-        Device::Cpu => Box::new(HostView::new(view, samples)),
-        _ => Box::new(DeviceView::new(view, &[&samples], device)?),
-    })
 }
 
 /// By the row kernels. Frames go one after the other: a second thread would compete with libtorch's, which go on spinning
