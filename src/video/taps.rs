@@ -286,3 +286,13 @@ fn triangle(center: f64, support: f64, lo: f64, hi: f64) -> Vec<(usize, f32)> {
     }
     weights.into_iter().map(|(i, w)| (i, (w / sum) as f32)).collect()
 }
+
+/// Resamples a plane of rows of `width` samples: rows first, then columns. `scratch` is reused between calls.
+pub fn resample(plane: &[f32], width: usize, rows: &Taps, cols: &Taps, scratch: &mut Vec<f32>, out: &mut [f32]) {
+    scratch.resize(width, 0.0);
+    let out_rows = out.chunks_exact_mut(cols.outputs().max(1));
+    for (y, out_row) in out_rows.enumerate().take(rows.outputs()) {
+        rows.blend(y, |i| &plane[i * width..][..width], scratch);
+        cols.gather(scratch, out_row);
+    }
+}

@@ -10,7 +10,7 @@
 use super::geometry::{Axis, Chroma, Geometry, Resize};
 use super::kernels;
 use super::layout::{FrameLayout, Matrix, Rows, RowsMut};
-use super::taps::Taps;
+use super::taps::{Taps, resample};
 
 #[derive(Clone, Debug)]
 pub(super) struct ComponentAxes {
@@ -28,7 +28,7 @@ pub(super) struct ComponentAxes {
 #[derive(Clone, Debug)]
 pub struct View {
     pub(super) layout: FrameLayout,
-    /// `[height, width]`.
+    /// Height and width.
     pub(super) size: [usize; 2],
     pub(super) matrix: Matrix,
     /// View rows and columns from the touched pixels.
@@ -120,17 +120,15 @@ impl View {
 
     /// Writes `delta` into a frame's planes; everything outside the crop, and any alpha, stays as it is.
     pub fn render(&self, planes: &mut impl RowsMut, delta: &[f32]) {
-        let width = self.size[1];
-        let (mut mixed, mut blended, mut change) = (Vec::new(), vec![0.0; width], Vec::new());
+        let (mut mixed, mut scratch, mut change) = (Vec::new(), Vec::new(), Vec::new());
         for (c, (component, axes)) in self.layout.components.iter().zip(&self.components).enumerate() {
             let [rows, cols] = &axes.reached;
-            change.resize(cols.sites.len(), 0.0);
+            change.resize(rows.sites.len() * cols.sites.len(), 0.0);
             self.mix(c, delta, &mut mixed);
-            for (i, y) in rows.sites.iter().enumerate() {
-                rows.render.blend(i, |row| &mixed[row * width..][..width], &mut blended);
-                cols.render.gather(&blended, &mut change);
+            resample(&mixed, self.size[1], &rows.render, &cols.render, &mut scratch, &mut change);
+            for (y, change) in rows.sites.iter().zip(change.chunks_exact(cols.sites.len().max(1))) {
                 let row = &mut planes.row_mut(component.plane, *y)[component.offset..];
-                for (x, d) in cols.sites.iter().zip(&change) {
+                for (x, d) in cols.sites.iter().zip(change) {
                     let byte = &mut row[x * component.pixel_stride];
                     *byte = kernels::quantize(f32::from(*byte), *d, axes.range).0 as u8;
                 }

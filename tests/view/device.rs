@@ -5,6 +5,7 @@
 use gst_video::{VideoColorimetry, VideoFormat, VideoInfo};
 use gstsparseadv::element::format;
 use gstsparseadv::video::observe::{Scratch, Tape};
+use gstsparseadv::video::observer::{HostView, Observe};
 use gstsparseadv::video::view::Samples;
 use gstsparseadv::video::{Chroma, DeviceView, FrameLayout, Geometry, View};
 use tch::{CModule, Device, Kind, TchError, Tensor};
@@ -66,7 +67,7 @@ fn references(windows: &[Vec<Samples>]) -> Vec<&[Samples]> {
     windows.iter().map(Vec::as_slice).collect()
 }
 
-fn values(tensor: &Tensor) -> Vec<f32> {
+fn values_of(tensor: &Tensor) -> Vec<f32> {
     Vec::try_from(tensor.to_device(Device::Cpu).flatten(0, -1)).expect("values")
 }
 
@@ -102,24 +103,50 @@ fn tensors_see_and_lead_back_what_the_row_kernels_do() {
         for device in devices() {
             let mut views = DeviceView::new(view, &references(&windows), device).expect("a view");
             let clean: Vec<f32> = windows.iter().flat_map(|window| view.observe_window(window, FRAMES)).collect();
-            assert!(values(&views.clean().expect("a clean view")) == clean, "clean, {device:?}: {about}");
+            assert!(values_of(&views.clean().expect("a clean view")) == clean, "clean, {device:?}: {about}");
             // Other frames before: what was kept of them must not stay.
             let _ = views.observe(&[0], &tensor(&delta).narrow(1, 0, 1).to_device(device)).expect("a view");
             let seen = views.observe(&OBSERVED, &tensor(&delta).to_device(device)).expect("a view");
             let back = views.backward(&tensor(&grad).to_device(device)).expect("a gradient");
             let (expected, gradient) = row_kernels(view, &windows, &delta, &grad);
-            assert!(values(&seen) == expected, "perturbed, {device:?}: {about}");
-            assert_close(&values(&back), &gradient, about);
+            assert!(values_of(&seen) == expected, "perturbed, {device:?}: {about}");
+            assert_close(&values_of(&back), &gradient, about);
             // One window under as many perturbations.
             let mut views = DeviceView::new(view, &references(&windows)[..1], device).expect("a view");
             let seen = views.observe(&OBSERVED, &tensor(&delta).to_device(device)).expect("a view");
             let back = views.backward(&tensor(&grad).to_device(device)).expect("a gradient");
             let same: Vec<Vec<Samples>> = (0..WINDOWS).map(|_| windows[0].clone()).collect();
             let (expected, gradient) = row_kernels(view, &same, &delta, &grad);
-            assert!(values(&seen) == expected, "one window, {device:?}: {about}");
-            assert_close(&values(&back), &gradient, about);
+            assert!(values_of(&seen) == expected, "one window, {device:?}: {about}");
+            assert_close(&values_of(&back), &gradient, about);
         }
     });
+}
+
+/// The attack looks at one window through either.
+#[test]
+fn observers_of_the_host_and_of_devices_agree() {
+    let ([width, height], geometry) = CASES[1];
+    let layout = layouts(width, height).remove(0);
+    let view = View::new(&layout, geometry, Chroma::Interpolated);
+    let mut byte = noise(15);
+    let samples = windows(&view, &layout, &mut byte).remove(0);
+    let mut host = HostView::new(&view, samples.clone());
+    let mut device: Box<dyn Observe> = Box::new(DeviceView::new(&view, &[&samples], Device::Cpu).expect("a view"));
+    assert!(device.clean().expect("a clean view") == host.clean().expect("a clean view"));
+    for frames in [&[0, 2][..], &[3], &[]] {
+        let values: Vec<f32> = (0..2 * frames.len()).flat_map(|_| perturbation(&view, 30.0, &mut byte)).collect();
+        let [h, w] = geometry.crop.map(|side| side as i64);
+        let delta = Tensor::from_slice(&values).view([2, frames.len() as i64, 3, h, w]);
+        let seen = device.observe(frames, &delta).expect("a view");
+        assert!(seen == host.observe(frames, &delta).expect("a view"), "{frames:?}");
+        let back = device.backward(frames, &seen).expect("a gradient");
+        let expected = host.backward(frames, &seen).expect("a gradient");
+        assert_eq!(back.size(), expected.size());
+        assert_close(&values_of(&back), &values_of(&expected), "the observers");
+    }
+    let error = device.backward(&[1], &device.clean().expect("a clean view")).expect_err("other frames").to_string();
+    assert!(error.contains("[1]"), "{error}");
 }
 
 /// Single precision carries seven digits, and either side sums some hundred terms of both signs in its own order.

@@ -15,6 +15,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use self::maps::{Mix, Resample, Upload, upload};
 use super::layout::Color;
+use super::observer::Observe;
 use super::view::{Samples, View};
 
 /// Windows of frames on a device, as one reader of the stream sees them.
@@ -158,6 +159,31 @@ impl DeviceView {
         let inside = colors.f_clamp(-0.5, 255.5)?.f_eq_tensor(&colors)?;
         let colors = colors.f_clamp(0.0, 255.0)?.f_round()?;
         Ok((self.resize.forward(&colors)?, inside))
+    }
+}
+
+/// Of one window.
+impl Observe for DeviceView {
+    fn clean(&self) -> Result<Tensor, TchError> {
+        DeviceView::clean(self)?.f_squeeze_dim(0)
+    }
+
+    fn observe(&mut self, frames: &[usize], delta: &Tensor) -> Result<Tensor, TchError> {
+        match frames {
+            [] => Ok(delta.shallow_clone()),
+            _ => DeviceView::observe(self, frames, delta),
+        }
+    }
+
+    fn backward(&mut self, frames: &[usize], grad_view: &Tensor) -> Result<Tensor, TchError> {
+        match frames {
+            [] => Ok(grad_view.shallow_clone()),
+            _ if self.selected == frames => DeviceView::backward(self, grad_view),
+            _ => Err(TchError::Torch(format!(
+                "expected the frames observed last, {:?}, found {frames:?}",
+                self.selected
+            ))),
+        }
     }
 }
 
