@@ -17,8 +17,8 @@
  * ## Windows
  *
  * `window-size`, `frame-step`, `stride` and `tail` mean what they mean in `sparseadv`. `offset` skips frames before the
- * first window, at the start and wherever windows begin anew: after a seek, a gap or other caps. With it, and with another `stride`, the element looks at windows that do not line up with the
- * attacker's.
+ * first window, and again wherever windows begin anew: after a seek, a gap or other caps. With it, and with another
+ * `stride`, the element looks at windows that do not line up with the attacker's.
  *
  * ## Labels and rates
  *
