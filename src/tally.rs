@@ -61,6 +61,14 @@ pub struct Tally {
     pub unlabeled: u64,
 }
 
+/// The rates that there are.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Rates {
+    pub clean_accuracy: Option<f64>,
+    pub robust_accuracy: Option<f64>,
+    pub fooling_rate: Option<f64>,
+}
+
 impl Tally {
     pub fn add(&mut self, labels: Labels) {
         let Labels { truth, clean, last, .. } = labels;
@@ -109,25 +117,22 @@ impl Tally {
         share(self.correct, self.labeled)
     }
 
-    /// Adds the rates to a message or property of an element, those that there are, and whose labels they are of.
-    pub fn set_rates(&self, structure: &mut gst::StructureRef) {
-        let rates = [
-            ("fooling-rate", self.fooling_rate()),
-            ("clean-accuracy", self.clean_accuracy()),
-            ("robust-accuracy", self.robust_accuracy()),
-        ];
-        for (name, rate) in rates {
-            if let Some(rate) = rate {
-                structure.set(name, rate);
-            }
+    pub fn rates(&self) -> Rates {
+        Rates {
+            clean_accuracy: self.clean_accuracy(),
+            robust_accuracy: self.robust_accuracy(),
+            fooling_rate: self.fooling_rate(),
         }
-        let labels = match (self.unlabeled, self.windows) {
-            (_, 0) => return,
-            (0, _) => "ground-truth",
-            (unlabeled, windows) if unlabeled < windows => "mixed",
-            _ => "model",
-        };
-        structure.set("labels", labels);
+    }
+
+    /// Whose labels the windows are judged by: `ground-truth`, the `model`'s own, or `mixed`.
+    pub fn judge(&self) -> Option<&'static str> {
+        match (self.unlabeled, self.windows) {
+            (_, 0) => None,
+            (0, _) => Some("ground-truth"),
+            (unlabeled, windows) if unlabeled < windows => Some("mixed"),
+            _ => Some("model"),
+        }
     }
 
     /// The numbers as a sentence, for people. It says whose labels they are of.

@@ -49,8 +49,15 @@ struct Args {
     /// How the set is laid out: auto, ucf101, hmdb51 or folders.
     #[arg(long, default_value = "auto")]
     layout: String,
-    #[command(flatten)]
-    side: Options,
+    /// Which of the set's three splits.
+    #[arg(long, default_value_t = 1)]
+    split: u32,
+    /// Folder of the split lists, if not in or beside the set.
+    #[arg(long)]
+    splits: Option<PathBuf>,
+    /// Groups (actors, source films) that are the test clips of plain folders, with commas between.
+    #[arg(long, value_delimiter = ',')]
+    test_groups: Vec<String>,
     /// Channels of the first layer. The published C3D has 64.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(i64).range(1..=512))]
     width: i64,
@@ -162,7 +169,9 @@ fn open(args: &Args) -> Result<DataSet> {
         "auto" => None,
         name => Some(name.parse().map_err(anyhow::Error::msg)?),
     };
-    let data = gstsparseadv::dataset::open(&args.data, &Options { layout, ..args.side.clone() })?;
+    let Args { split, splits, test_groups, .. } = args;
+    let options = Options { layout, split: *split, splits: splits.clone(), test_groups: test_groups.clone() };
+    let data = gstsparseadv::dataset::open(&args.data, &options)?;
     data.require_both_sides()?;
     println!("{} as {:?}: {} classes, {} clips", args.data.display(), data.layout, data.labels.len(), data.clips.len());
     for note in std::iter::once(&data.sides).chain(&data.notes) {

@@ -10,7 +10,8 @@ use crate::torch;
 
 /// Calls of the model so far. A query is one forward pass, with or without its backward, or a further backward by
 /// itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Calls {
     pub forwards: u32,
     pub backwards: u32,

@@ -41,7 +41,8 @@ pub struct Outcome {
 }
 
 /// Sizes of a perturbation in gray levels of the model's view, over all real frames unless said otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Size {
     /// Mean absolute perturbation of what the model sees of the pushed bytes.
     pub map: f64,

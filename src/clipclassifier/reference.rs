@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::element::meta;
@@ -35,10 +36,20 @@ pub struct AttackReport {
 #[derive(Debug)]
 struct AttackedWindow {
     first_frame: u64,
-    start_time: Option<u64>,
-    start_pts: Option<u64>,
-    end_pts: Option<u64>,
+    /// Running times, in nanoseconds.
+    times: Option<Range<u64>>,
     labels: Labels,
+}
+
+impl From<WindowReport> for AttackedWindow {
+    fn from(report: WindowReport) -> Self {
+        let length = report.end_pts.zip(report.start_pts).map(|(end, start)| end.saturating_sub(start));
+        Self {
+            first_frame: report.first_frame,
+            times: report.start_time.zip(length).map(|(start, length)| start..start + length),
+            labels: Labels { last: None, ..report.labels() },
+        }
+    }
 }
 
 /// A window to find in the report.
@@ -50,20 +61,6 @@ pub struct Place {
     pub span: u64,
     /// Running time of its middle, in nanoseconds.
     pub time: Option<u64>,
-}
-
-impl AttackedWindow {
-    fn of(report: &WindowReport) -> Self {
-        let WindowReport { first_frame, start_time, start_pts, end_pts, .. } = *report;
-        Self { first_frame, start_time, start_pts, end_pts, labels: report.labels() }
-    }
-
-    fn holds(&self, time: u64) -> bool {
-        let (Some(start), Some(first), Some(end)) = (self.start_time, self.start_pts, self.end_pts) else {
-            return false;
-        };
-        (start..start + end.saturating_sub(first)).contains(&time)
-    }
 }
 
 impl AttackReport {
@@ -85,8 +82,8 @@ impl AttackReport {
         let whole = self.rest.iter().rposition(|b| *b == b'\n');
         let whole = whole.map_or(0, |at| at + 1);
         for line in self.rest[..whole].split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-            match serde_json::from_slice(line) {
-                Ok(report) => self.windows.push(AttackedWindow::of(&report)),
+            match serde_json::from_slice::<WindowReport>(line) {
+                Ok(report) => self.windows.push(report.into()),
                 Err(_) => self.unreadable += 1,
             }
         }
@@ -100,15 +97,14 @@ impl AttackReport {
         if self.find(place).is_none() {
             self.read()?;
         }
-        let labels = self.find(place).map(|window| window.labels);
-        Ok(labels.filter(|labels| labels.clean.is_some()))
+        Ok(self.find(place).map(|window| window.labels).filter(|labels| labels.clean.is_some()))
     }
 
     fn find(&self, place: Place) -> Option<&AttackedWindow> {
         let Some(first) = place.first_frame else {
             let time = place.time?;
             // After a seek the same times come again: those written last are meant.
-            return self.windows.iter().rev().find(|w| w.holds(time));
+            return self.windows.iter().rev().find(|w| w.times.as_ref().is_some_and(|times| times.contains(&time)));
         };
         let nearest = self.windows.iter().min_by_key(|w| w.first_frame.abs_diff(first))?;
         // The next one may not be written yet.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::element::message;
 use crate::provenance::Provenance;
 use crate::tally::Labels;
 
@@ -46,42 +47,12 @@ impl WindowReport {
         Labels { truth: self.true_label, target: self.target_label, clean: self.clean_label, last: Some(self.label) }
     }
 
-    /// The message's structure, `clipclassifier-window`: the main fields, and the JSON line as `json`.
+    /// The message's structure, `clipclassifier-window`.
     pub fn structure(&self) -> gst::Structure {
-        let mut s = gst::Structure::builder("clipclassifier-window")
-            .field("window", self.window)
-            .field("first-frame", self.first_frame)
-            .field("frames", self.frames as u32)
-            .field("label", self.label as u32)
-            .field("label-name", &self.label_name)
-            .field("probability", self.probability)
-            .field("already-fooled", self.already_fooled)
-            .field("model", &self.provenance.model)
-            .field("model-sha256", &self.provenance.model_sha256)
-            .field("json", self.json())
-            .build();
-        for (name, value) in [("start-pts", self.start_pts), ("start-time", self.start_time)] {
-            if let Some(value) = value {
-                s.set(name, value);
-            }
-        }
-        for (name, value) in
-            [("clean-label", self.clean_label), ("true-label", self.true_label), ("target-label", self.target_label)]
-        {
-            if let Some(value) = value {
-                s.set(name, value as u32);
-            }
-        }
-        for (name, value) in [("correct", self.correct), ("fooled", self.fooled)] {
-            if let Some(value) = value {
-                s.set(name, value);
-            }
-        }
-        s
+        message::of_window("clipclassifier-window", self)
     }
 
     pub fn json(&self) -> String {
-        // Numbers and strings; there is nothing in it that could fail.
-        serde_json::to_string(self).unwrap_or_default()
+        message::json(self)
     }
 }

@@ -2,8 +2,11 @@
 
 //! Running totals over the windows so far.
 
+use serde::Serialize;
+
 use super::report::WindowReport;
-use crate::tally::Tally;
+use crate::element::message;
+use crate::tally::{Rates, Tally};
 
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
@@ -40,24 +43,40 @@ impl Stats {
     /// whose reference was found; of these, `attacked` are in the fooling rate and `already-fooled` in none.
     pub fn structure(&self) -> gst::Structure {
         let tally = &self.tally;
-        let mut s = gst::Structure::builder("clipclassifier-stats")
-            .field("windows", tally.windows + self.unclassified)
-            .field("unclassified", self.unclassified)
-            .field("labeled", tally.labeled)
-            .field("correct", tally.correct)
-            .field("compared", self.compared)
-            .field("already-fooled", tally.already_fooled)
-            .field("attacked", tally.attacked)
-            .field("fooled", tally.fooled)
-            .field("seconds", self.seconds)
-            .build();
-        if tally.windows > 0 {
-            s.set("mean-probability", self.probability / tally.windows as f64);
-        }
-        if let Some(accuracy) = tally.robust_accuracy() {
-            s.set("accuracy", accuracy);
-        }
-        tally.set_rates(&mut s);
-        s
+        let totals = Totals {
+            windows: tally.windows + self.unclassified,
+            unclassified: self.unclassified,
+            labeled: tally.labeled,
+            correct: tally.correct,
+            compared: self.compared,
+            already_fooled: tally.already_fooled,
+            attacked: tally.attacked,
+            fooled: tally.fooled,
+            seconds: self.seconds,
+            mean_probability: (tally.windows > 0).then(|| self.probability / tally.windows as f64),
+            accuracy: tally.robust_accuracy(),
+            rates: tally.rates(),
+            labels: tally.judge(),
+        };
+        message::of_totals("clipclassifier-stats", &totals)
     }
+}
+
+/// The fields of the `stats` property.
+#[derive(Serialize)]
+struct Totals {
+    windows: u64,
+    unclassified: u64,
+    labeled: u64,
+    correct: u64,
+    compared: u64,
+    already_fooled: u64,
+    attacked: u64,
+    fooled: u64,
+    seconds: f64,
+    mean_probability: Option<f64>,
+    accuracy: Option<f64>,
+    #[serde(flatten)]
+    rates: Rates,
+    labels: Option<&'static str>,
 }

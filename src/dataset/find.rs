@@ -5,19 +5,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::lists::{self, is_list};
+use super::lists::{self, Lists};
+use super::names::is_list;
 use super::tree::Tree;
 use super::{Layout, Options};
 
 /// Folders that the archives of lists unpack to.
 const FOLDERS: [&str; 4] = ["ucfTrainTestlist", "testTrainMulti_7030_splits", "splits", "."];
-
-/// Lists that were found.
-#[derive(Clone, Debug)]
-pub struct Lists {
-    pub layout: Layout,
-    pub folder: PathBuf,
-}
 
 /// What a search came to.
 #[derive(Clone, Debug, Default)]

@@ -4,8 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, bail};
-
+use super::error::Error;
 use super::names::stem;
 use super::tree::{Kind, Tree};
 use super::{DataSet, Layout, Options};
@@ -15,7 +14,7 @@ const HMDB_SUFFIX_FIELDS: usize = 6;
 /// Names of groups that an error lists.
 const NAMED: usize = 40;
 
-pub fn open(tree: &Tree, options: &Options) -> Result<DataSet> {
+pub fn open(tree: &Tree, options: &Options) -> Result<DataSet, Error> {
     let mut labels = Vec::new();
     let mut files = Vec::new();
     for class in tree.classes.iter().filter(|c| c.has_videos()) {
@@ -47,7 +46,7 @@ pub fn open(tree: &Tree, options: &Options) -> Result<DataSet> {
 }
 
 /// The groups of the test side.
-fn held_out<'a>(tree: &Tree, options: &'a Options, groups: &BTreeSet<&'a str>) -> Result<BTreeSet<&'a str>> {
+fn held_out<'a>(tree: &Tree, options: &'a Options, groups: &BTreeSet<&'a str>) -> Result<BTreeSet<&'a str>, Error> {
     if options.test_groups.is_empty() {
         // Whole tenths, so that the three splits never share a group.
         let start = 3 * (options.split as usize - 1);
@@ -58,11 +57,11 @@ fn held_out<'a>(tree: &Tree, options: &'a Options, groups: &BTreeSet<&'a str>) -
     let wanted = options.test_groups.iter().map(String::as_str);
     let unknown: Vec<&str> = wanted.clone().filter(|group| !groups.contains(group)).collect();
     if !unknown.is_empty() {
-        bail!(
-            "Expected test groups of {}, found {unknown:?}; there are {}",
-            tree.root.display(),
-            groups.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ")
-        );
+        return Err(Error::UnknownGroups {
+            root: tree.root.clone(),
+            unknown: unknown.into_iter().map(str::to_owned).collect(),
+            known: groups.iter().take(NAMED).copied().collect::<Vec<_>>().join(", "),
+        });
     }
     Ok(wanted.collect())
 }

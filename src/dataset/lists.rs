@@ -6,11 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-
-use super::find::Lists;
+use super::error::Error;
 use super::names::{Match, match_class, nearest};
-use super::resolve::{near, resolve};
+use super::resolve::{Named, near, resolve};
 use super::text::{self, Line};
 use super::tree::{Kind, Tree};
 use super::{DataSet, Layout};
@@ -18,14 +16,11 @@ use super::{DataSet, Layout};
 /// Nearest names are looked for only so often: a list whose set is elsewhere would take for ever.
 const NEAREST: usize = 100;
 
-/// Whether a file is one of the lists, by its name.
-pub fn is_list(name: &str) -> bool {
-    let name = name.to_lowercase();
-    let split = |prefix: &str| {
-        let number = name.strip_prefix(prefix).and_then(|n| n.strip_suffix(".txt"));
-        number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
-    };
-    split("trainlist") || split("testlist") || (1..=3).any(|n| name.ends_with(&format!("_test_split{n}.txt")))
+/// Lists that were found.
+#[derive(Clone, Debug)]
+pub struct Lists {
+    pub layout: Layout,
+    pub folder: PathBuf,
 }
 
 /// A file of a folder, whatever the case of its name.
@@ -39,21 +34,9 @@ fn file_in(folder: &Path, name: &str) -> Option<PathBuf> {
     Some(folder.join(&found.name))
 }
 
-fn read(path: &Path) -> Result<Vec<Line>> {
-    let bytes = fs::read(path).with_context(|| format!("The list {} could not be read", path.display()))?;
+fn read(path: &Path) -> Result<Vec<Line>, Error> {
+    let bytes = fs::read(path).map_err(Error::unreadable("list", path))?;
     Ok(text::lines(&bytes))
-}
-
-/// One clip of a list.
-pub struct Named {
-    pub line: Line,
-    pub label: Option<usize>,
-    /// The class as the list spells it, and the file below it.
-    pub class: String,
-    pub file: Vec<String>,
-    pub held_out: bool,
-    /// Why it is none.
-    pub fault: Option<String>,
 }
 
 /// Whether lists have to do with a set: one of their clips is there.
@@ -64,7 +47,7 @@ pub fn name_a_clip(lists: &Lists, tree: &Tree, split: u32) -> bool {
     named.iter().any(|n| n.label.is_some_and(|label| resolve(tree, &labels[label], n).is_ok()))
 }
 
-pub fn open(lists: &Lists, tree: &Tree, split: u32) -> Result<DataSet> {
+pub fn open(lists: &Lists, tree: &Tree, split: u32) -> Result<DataSet, Error> {
     let (labels, named, notes) = named(lists, tree, split)?;
     let mut data = DataSet::new(lists.layout, labels);
     data.notes = notes;
@@ -142,7 +125,7 @@ fn note_unlisted(data: &mut DataSet, tree: &Tree, lists: &Lists) {
 
 type AllNamed = (Vec<String>, Vec<Named>, Vec<String>);
 
-fn named(lists: &Lists, tree: &Tree, split: u32) -> Result<AllNamed> {
+fn named(lists: &Lists, tree: &Tree, split: u32) -> Result<AllNamed, Error> {
     match lists.layout {
         Layout::Hmdb51 => hmdb51(&lists.folder, split),
         _ => ucf101(&lists.folder, tree, split),
@@ -153,7 +136,7 @@ fn named(lists: &Lists, tree: &Tree, split: u32) -> Result<AllNamed> {
 type Numbered = (Option<u32>, String);
 
 /// The classes by their numbers.
-fn class_index(folder: &Path) -> Result<Option<Vec<Numbered>>> {
+fn class_index(folder: &Path) -> Result<Option<Vec<Numbered>>, Error> {
     let Some(path) = file_in(folder, "classInd.txt") else {
         return Ok(None);
     };
@@ -167,15 +150,13 @@ fn class_index(folder: &Path) -> Result<Option<Vec<Numbered>>> {
         }
     };
     let classes: Vec<Numbered> = lines.iter().map(class).collect();
-    ensure!(
-        !classes.is_empty(),
-        "Expected lines such as \"1 ApplyEyeMakeup\" in {}, found none. Unpack the lists again.",
-        path.display()
-    );
-    Ok(Some(classes))
+    match classes.is_empty() {
+        true => Err(Error::NoClasses(path)),
+        false => Ok(Some(classes)),
+    }
 }
 
-fn ucf101(folder: &Path, tree: &Tree, split: u32) -> Result<AllNamed> {
+fn ucf101(folder: &Path, tree: &Tree, split: u32) -> Result<AllNamed, Error> {
     let mut notes = Vec::new();
     let classes = match class_index(folder)? {
         Some(classes) => classes,
@@ -268,10 +249,9 @@ fn ucf_clip(file: &str, labels: &[String], numbered: Option<usize>, held_out: bo
     n
 }
 
-fn hmdb51(folder: &Path, split: u32) -> Result<AllNamed> {
+fn hmdb51(folder: &Path, split: u32) -> Result<AllNamed, Error> {
     let suffix = format!("_test_split{split}.txt");
-    let entries =
-        super::tree::list(folder).with_context(|| format!("The folder {} could not be read", folder.display()))?;
+    let entries = super::tree::list(folder).map_err(Error::unreadable("folder", folder))?;
     let mut lists: Vec<(String, PathBuf)> = Vec::new();
     for entry in entries {
         let at = entry.text.len().saturating_sub(suffix.len());
@@ -281,7 +261,7 @@ fn hmdb51(folder: &Path, split: u32) -> Result<AllNamed> {
         }
     }
     if lists.is_empty() {
-        bail!("Expected lists <class>{suffix} in {}, found none.", folder.display());
+        return Err(Error::NoListsOfClasses { suffix, folder: folder.to_path_buf() });
     }
     let labels: Vec<String> = lists.iter().map(|(class, _)| class.clone()).collect();
     let mut named = Vec::new();

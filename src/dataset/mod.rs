@@ -12,8 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Result, bail, ensure};
-
+mod error;
 mod find;
 mod folders;
 mod lists;
@@ -23,10 +22,10 @@ mod rewrite;
 mod text;
 mod tree;
 
+pub use error::Error;
 pub use folders::group_of;
-pub use lists::is_list;
 pub use names::{
-    Match, VIDEO_EXTENSIONS, display, display_path, find_class, folded, is_video, match_class, nearest, stem,
+    Match, VIDEO_EXTENSIONS, display, display_path, find_class, folded, is_list, is_video, match_class, nearest, stem,
 };
 pub use rewrite::rewrite;
 use tree::{Kind, Tree};
@@ -54,21 +53,17 @@ impl FromStr for Layout {
     }
 }
 
-/// Which side of a data set, and the command-line options that say so.
-#[derive(Clone, Debug, clap::Args)]
+/// Which split of a data set.
+#[derive(Clone, Debug)]
 pub struct Options {
     /// `None`: told from the lists that are there.
-    #[arg(skip)]
     pub layout: Option<Layout>,
-    /// Which of the set's three splits
-    #[arg(long, default_value_t = 1)]
+    /// Which of the set's splits, 1 to 3.
     pub split: u32,
-    /// Folder of the split lists, if not in or beside the set
-    #[arg(long)]
+    /// Folder of the split lists, if not in or beside the set.
     pub splits: Option<PathBuf>,
-    /// Groups (actors, source films) that are the test clips of plain folders, with commas between; by default the
-    /// split's 30 % of them
-    #[arg(long, value_delimiter = ',')]
+    /// Groups (actors, source films) that are the test clips of plain folders. Where it is empty, the split's 30 % of
+    /// them are.
     pub test_groups: Vec<String>,
 }
 
@@ -120,32 +115,28 @@ pub struct DataSet {
 
 /// Lists the clips of the set in the folder `root`. Each clip that is named somewhere is found, or missing with the
 /// reason.
-pub fn open(root: &Path, options: &Options) -> Result<DataSet> {
-    ensure!(root.is_dir(), "Expected a data set's folder, found no folder at {}.", root.display());
+pub fn open(root: &Path, options: &Options) -> Result<DataSet, Error> {
+    if !root.is_dir() {
+        return Err(Error::NoFolder(root.to_path_buf()));
+    }
     let split = options.split;
-    ensure!((1..=3).contains(&split), "Expected split 1, 2 or 3, found {split}.");
+    if !(1..=3).contains(&split) {
+        return Err(Error::Split(split));
+    }
     let tree = Tree::read(root)?;
     let search = find::find(&tree, options);
     if let (Some(folder), None) = (&options.splits, &search.lists) {
-        bail!("Expected the lists of split {split} in {}, found none.", folder.display());
+        return Err(Error::NoListsIn { split, folder: folder.clone() });
     }
     let layout = options.layout.or(search.lists.as_ref().map(|l| l.layout));
     let lists = search.lists.filter(|l| layout.is_none_or(|layout| layout == l.layout));
-    if let (None, None, Some(folder)) = (options.layout, &lists, &search.other_splits) {
-        bail!(
-            "Expected lists of split {split}, found only those of other splits in {}. Name one of theirs with --split, or the folder of \
-             the lists with --splits.",
-            folder.display()
-        );
+    if let (None, None, Some(folder)) = (options.layout, &lists, search.other_splits) {
+        return Err(Error::OtherSplits { split, folder });
     }
     let mut data = match (layout.unwrap_or(Layout::Folders), &lists) {
         (Layout::Folders, _) => folders::open(&tree, options),
         (_, Some(lists)) => lists::open(lists, &tree, split),
-        (_, None) => bail!(
-            "Expected the lists of split {split} (trainlist{split:02}.txt or <class>_test_split{split}.txt) in or beside {}, found none. \
-             Unpack them there, name their folder, or read the set as plain folders.",
-            root.display()
-        ),
+        (_, None) => Err(Error::NoLists { split, root: root.to_path_buf() }),
     }?;
     if options.layout.is_none() {
         data.notes.splice(0..0, search.notes);
@@ -160,33 +151,29 @@ pub fn open(root: &Path, options: &Options) -> Result<DataSet> {
     data.lists = lists.map(|l| l.folder);
     data.pass_over(&tree);
     data.note_links();
-    if data.clips.is_empty() {
-        match data.missing.first() {
-            None => bail!("{}", tree.hint()),
-            Some(first) if data.layout != Layout::Folders => bail!(
-                "Expected the clips of the lists in {}, found none of {}: {}: {}. Name the folder that has the class folders.",
-                root.display(),
-                data.missing.len(),
-                first.name,
-                first.reason
-            ),
-            Some(_) => {}
-        }
+    if !data.clips.is_empty() {
+        return Ok(data);
     }
-    Ok(data)
+    match data.missing.first() {
+        None => Err(Error::NoVideos { root: root.to_path_buf(), hint: tree.hint() }),
+        Some(first) if data.layout != Layout::Folders => Err(Error::NoClips {
+            root: root.to_path_buf(),
+            named: data.missing.len(),
+            first: first.name.clone(),
+            reason: first.reason.clone(),
+        }),
+        Some(_) => Ok(data),
+    }
 }
 
 impl DataSet {
     /// An error where there is nothing to train on, or nothing to test with.
-    pub fn require_both_sides(&self) -> Result<()> {
+    pub fn require_both_sides(&self) -> Result<(), Error> {
         for (side, held_out) in [("training", false), ("test", true)] {
-            ensure!(
-                self.clips.iter().any(|clip| clip.held_out == held_out),
-                "Expected {side} clips, found none among {} clips ({} more that are named are missing); {}.",
-                self.clips.len(),
-                self.missing.len(),
-                self.sides
-            );
+            if self.clips.iter().all(|clip| clip.held_out != held_out) {
+                let (clips, missing, sides) = (self.clips.len(), self.missing.len(), self.sides.clone());
+                return Err(Error::NoClipsOfSide { side, clips, missing, sides });
+            }
         }
         Ok(())
     }

@@ -215,3 +215,13 @@ pub fn container(head: &[u8]) -> Option<&'static str> {
         () => return None,
     })
 }
+
+/// Whether a file is one of the lists, by its name.
+pub fn is_list(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let split = |prefix: &str| {
+        let number = name.strip_prefix(prefix).and_then(|n| n.strip_suffix(".txt"));
+        number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    split("trainlist") || split("testlist") || (1..=3).any(|n| name.ends_with(&format!("_test_split{n}.txt")))
+}

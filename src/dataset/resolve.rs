@@ -5,10 +5,21 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::lists::Named;
 use super::names::{Match, match_class, match_file, nearest, stem};
-use super::text;
+use super::text::{self, Line};
 use super::tree::{Class, Kind, Tree};
+
+/// One clip of a list.
+pub struct Named {
+    pub line: Line,
+    pub label: Option<usize>,
+    /// The class as the list spells it, and the file below it.
+    pub class: String,
+    pub file: Vec<String>,
+    pub held_out: bool,
+    /// Why it is none.
+    pub fault: Option<String>,
+}
 
 pub struct Found {
     pub path: PathBuf,

@@ -7,10 +7,8 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-
-use super::lists::is_list;
-use super::names::{container, display, extension, is_litter, is_video};
+use super::error::Error;
+use super::names::{container, display, extension, is_list, is_litter, is_video};
 
 /// What everybody knows to be no video; nothing is read of it.
 const NO_VIDEO: &[&str] = &[
@@ -74,8 +72,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    pub fn read(root: &Path) -> Result<Self> {
-        let listed = list(root).with_context(|| format!("The folder {} could not be read", root.display()))?;
+    pub fn read(root: &Path) -> Result<Self, Error> {
+        let listed = list(root).map_err(Error::unreadable("folder", root))?;
         let (mut classes, mut loose) = (Vec::new(), Vec::new());
         for entry in listed {
             match entry.kind {
@@ -98,7 +96,7 @@ impl Tree {
         Ok(Self { root: root.to_path_buf(), classes, loose })
     }
 
-    /// Where videos lie if not in class folders, and what to call.
+    /// What there is where no video is in a class folder, and what to call.
     pub fn hint(&self) -> String {
         let at = self.root.display();
         let deeper = |class: &Class| {
@@ -115,7 +113,7 @@ impl Tree {
         if let Some((first, example)) = found.first() {
             let folders: Vec<String> = found.iter().take(5).map(|(class, _)| format!("{at}/{}", class.text)).collect();
             return format!(
-                "Expected videos in class folders in {at}, found them one level deeper, {example} say. Name the folder that has the class \
+                "them one level deeper, {example} say. Name the folder that has the class \
                  folders, as in: gst-sparseadv convert {at}/{} DST. Such folders are {}.",
                 first.text,
                 folders.join(", ")
@@ -124,7 +122,7 @@ impl Tree {
         let loose = self.loose.iter().filter(|e| e.kind == Kind::Video).count();
         if let Some(first) = self.loose.iter().find(|e| e.kind == Kind::Video) {
             return format!(
-                "Expected videos in class folders in {at}, found {loose} in the folder itself, {} say. Make a folder for each class, or \
+                "{loose} in the folder itself, {} say. Make a folder for each class, or \
                  attack them without classes: pipelines/convert-folder.sh.",
                 first.text
             );
@@ -134,12 +132,8 @@ impl Tree {
             Some(format!("{}/{}", class.text, e.text))
         });
         match other {
-            Some(other) => format!(
-                "Expected videos in class folders in {at}, found none; there is {other}, say. Give videos a usual extension, .avi or .mp4 say."
-            ),
-            None => format!(
-                "Expected videos in class folders in {at}, found none. Name the folder that has a folder for each class."
-            ),
+            Some(other) => format!("none; there is {other}, say. Give videos a usual extension, .avi or .mp4 say."),
+            None => "none. Name the folder that has a folder for each class.".into(),
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What both elements are made of: caps and formats, frames in memory, codecs, metas, report files, and what pads say.
+//! What both elements are made of: caps and formats, frames in memory, codecs, messages, metas, report files, and what pads say.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +8,7 @@ pub(crate) mod bell;
 pub mod codec;
 mod failure;
 pub mod format;
+pub(crate) mod message;
 pub mod meta;
 pub(crate) mod model;
 pub(crate) mod pads;

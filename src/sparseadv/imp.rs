@@ -210,7 +210,7 @@ pub struct SparseAdv {
     #[property(name = "keyframes", type = Option<String>, set = set!(keyframes), mutable_ready,
         get = |this: &Self| this.settings.snapshot().keyframes.clone().or(Some(Selection::default().to_string())),
         default = Some(Selection::default().to_string().as_str()), nick = "Keyframes",
-        blurb = "Which frames to perturb: gradient, gradient:features, gradient:signed, gradient:input, gradient:loss, \
+        blurb = "Which frames to perturb: gradient, gradient:features, gradient:net, gradient:input, gradient:loss, \
             fixed[:N], ifd[:N], heuristic[:N], random[:N], all, or frame numbers such as 0,5,7")]
     #[property(name = "boundary", type = f64, minimum = 0.0, maximum = 1.0, mutable_ready,
         get = get!(boundary), set = set!(boundary), nick = "Boundary",

@@ -2,11 +2,15 @@
 
 //! Running totals: the paper's four metrics (Section 4.1) over the windows so far.
 
-use crate::tally::Tally;
+use serde::Serialize;
+
+use crate::element::message;
+use crate::tally::{Rates, Tally};
 use crate::window::report::WindowReport;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Stats {
+    #[serde(flatten)]
     tally: Tally,
     overruns: u64,
     frames_in: u64,
@@ -15,14 +19,54 @@ pub struct Stats {
     forwards: u64,
     backwards: u64,
     codec_runs: u64,
-    /// Sums over windows that the attack fooled.
+    seconds: f64,
+    /// Sums over windows that the attack fooled, and their number.
+    #[serde(skip)]
+    sums: Means,
+    #[serde(skip)]
     successes: u64,
-    first_success_queries: u64,
+}
+
+/// Over fooled windows, as in the paper's Table 2.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Means {
+    mean_queries: f64,
     map: f64,
     map_float: f64,
     map_keyframes: f64,
     sparse_rate: f64,
-    seconds: f64,
+}
+
+impl Means {
+    fn add(&mut self, report: &WindowReport) {
+        self.mean_queries += f64::from(report.queries_first_success.unwrap_or(0));
+        self.map += report.size.map;
+        self.map_float += report.size.map_float;
+        self.map_keyframes += report.size.map_keyframes;
+        self.sparse_rate += report.perturbed.sparse_rate;
+    }
+
+    fn over(&self, n: f64) -> Self {
+        Self {
+            mean_queries: self.mean_queries / n,
+            map: self.map / n,
+            map_float: self.map_float / n,
+            map_keyframes: self.map_keyframes / n,
+            sparse_rate: self.sparse_rate / n,
+        }
+    }
+}
+
+/// What the `stats` property says. Means and rates are left out while there is nothing they would be of.
+#[derive(Serialize)]
+struct Totals<'a> {
+    #[serde(flatten)]
+    stats: &'a Stats,
+    #[serde(flatten)]
+    rates: Rates,
+    labels: Option<&'static str>,
+    #[serde(flatten)]
+    means: Option<Means>,
 }
 
 impl Stats {
@@ -37,49 +81,25 @@ impl Stats {
     pub fn add(&mut self, report: &WindowReport) {
         self.tally.add(report.labels());
         self.overruns += u64::from(report.overrun);
-        self.queries += u64::from(report.queries);
-        self.forwards += u64::from(report.forwards);
-        self.backwards += u64::from(report.backwards);
-        self.codec_runs += u64::from(report.codec_runs);
+        self.queries += u64::from(report.calls.queries);
+        self.forwards += u64::from(report.calls.forwards);
+        self.backwards += u64::from(report.calls.backwards);
+        self.codec_runs += u64::from(report.calls.codec_runs);
         self.seconds += report.seconds;
         if report.success == Some(true) {
             self.successes += 1;
-            self.first_success_queries += u64::from(report.queries_first_success.unwrap_or(0));
-            self.map += report.map;
-            self.map_float += report.map_float;
-            self.map_keyframes += report.map_keyframes;
-            self.sparse_rate += report.sparse_rate;
+            self.sums.add(report);
         }
     }
 
-    /// The `stats` property. Means are over fooled windows, as in the paper's Table 2, and left out while there is
-    /// none.
+    /// The `stats` property.
     pub fn structure(&self) -> gst::Structure {
-        let tally = &self.tally;
-        let mut s = gst::Structure::builder("sparseadv-stats")
-            .field("windows", tally.windows)
-            .field("unclassified", tally.unclassified)
-            .field("already-fooled", tally.already_fooled)
-            .field("attacked", tally.attacked)
-            .field("fooled", tally.fooled)
-            .field("overruns", self.overruns)
-            .field("frames-in", self.frames_in)
-            .field("frames-out", self.frames_out)
-            .field("queries", self.queries)
-            .field("forwards", self.forwards)
-            .field("backwards", self.backwards)
-            .field("codec-runs", self.codec_runs)
-            .field("seconds", self.seconds)
-            .build();
-        tally.set_rates(&mut s);
-        if self.successes > 0 {
-            let n = self.successes as f64;
-            s.set("mean-queries", self.first_success_queries as f64 / n);
-            s.set("map", self.map / n);
-            s.set("map-float", self.map_float / n);
-            s.set("map-keyframes", self.map_keyframes / n);
-            s.set("sparse-rate", self.sparse_rate / n);
-        }
-        s
+        let totals = Totals {
+            stats: self,
+            rates: self.tally.rates(),
+            labels: self.tally.judge(),
+            means: (self.successes > 0).then(|| self.sums.over(self.successes as f64)),
+        };
+        message::of_totals("sparseadv-stats", &totals)
     }
 }

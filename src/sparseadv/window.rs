@@ -15,6 +15,7 @@ use super::queue::{Frame, Item, Output};
 use super::state::State;
 use super::survive;
 use crate::attack::{Best, Calls, Perturbation};
+use crate::element::message;
 use crate::element::meta::{self, FrameInfo};
 use crate::element::stream::Stream;
 use crate::video::view::Samples;
@@ -94,7 +95,6 @@ impl SparseAdv {
                 // What could not be rendered cannot fool anyone.
                 report.success = report.success.map(|_| false);
                 report.final_label = report.clean_label;
-                report.final_label_name.clone_from(&report.clean_label_name);
                 report.final_probability = report.clean_probability;
             }
             self.publish(report);
@@ -204,22 +204,19 @@ impl SparseAdv {
         let frames = state.queue.front(windowing.span).frames;
         let job = state.job.take();
         let real = windowing.offsets(frames).count();
-        let mut report = WindowReport::clean(state.next_window, real, state.provenance.clone());
+        let goal = state.goal;
+        let mut report = WindowReport::clean(state.next_window, real, goal, state.provenance.clone());
         report.overrun = true;
         let mut perturbation = Vec::new();
-        let goal = state.goal;
-        report.set_goal(goal);
-        let metadata = self.metadata();
-        if let (Some(job), Some(metadata)) = (job.filter(|j| j.window == report.window), metadata) {
+        if let Some(job) = job.filter(|j| j.window == report.window) {
             report.seconds = job.began.elapsed().as_secs_f64();
             if let Some(label) = job.clean_label {
-                report.set_clean_label(label, &metadata);
-                report.set_final_label(label, &metadata);
+                (report.clean_label, report.final_label) = (Some(label), Some(label));
                 report.already_fooled = goal.already_fooled(label);
                 report.success = (!report.already_fooled).then_some(false);
             }
             if let Some((best, calls)) = job.best {
-                report.set_best(&best, calls, &metadata);
+                report.set_best(&best, calls);
                 perturbation = best.perturbation;
             }
         }
@@ -229,16 +226,20 @@ impl SparseAdv {
     }
 
     /// Makes a window's result known.
-    pub(super) fn publish(&self, report: WindowReport) {
+    pub(super) fn publish(&self, mut report: WindowReport) {
+        if let Some(metadata) = self.metadata() {
+            report.name_labels(&metadata);
+        }
         self.state().stats.add(&report);
-        gst::debug!(CAT, imp = self, "{}", report.json());
-        self.write_report(&report);
-        self.post(report.structure());
+        let json = message::json(&report);
+        gst::debug!(CAT, imp = self, "{json}");
+        self.write_report(&json);
+        self.post(message::of_window("sparseadv-window", &report));
     }
 
-    fn write_report(&self, report: &WindowReport) {
+    fn write_report(&self, json: &str) {
         let mut file = self.report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(Err(error)) = file.as_mut().map(|file| file.write(&report.json())) else {
+        let Some(Err(error)) = file.as_mut().map(|file| file.write(json)) else {
             return;
         };
         // Once is enough; a full disk stays full.

@@ -225,13 +225,12 @@ impl SparseAdv {
             return;
         }
         let real = task.attack.offsets.len();
-        let mut report = WindowReport::clean(state.next_window, real, state.provenance.clone());
+        let mut report = WindowReport::clean(state.next_window, real, state.goal, state.provenance.clone());
         match result {
             Ok(outcome) => {
                 let news = outcome.zero_gradient && !state.zero_gradient;
                 state.zero_gradient |= outcome.zero_gradient;
-                report.set_outcome(&outcome, model.metadata());
-                report.set_goal(state.goal);
+                report.set_outcome(&outcome);
                 let decision = Decision { report, perturbation: outcome.perturbation };
                 self.decide(state, task.frames, decision);
                 self.note_duration(outcome.duration);
@@ -267,11 +266,11 @@ impl SparseAdv {
     fn judge(&self, model: &mut Model, window: OpenWindow, samples: &[Samples], stream: &Stream) {
         let OpenWindow { mut report, .. } = window;
         let complete = samples.len() == report.frames && !samples.is_empty();
-        report.queries += 1;
-        report.forwards += 1;
+        report.calls.queries += 1;
+        report.calls.forwards += 1;
         match judge(model, stream, samples) {
             Ok(logits) if complete => {
-                report.set_final_label(argmax(&logits), model.metadata());
+                report.final_label = Some(argmax(&logits));
                 report.success = report.labels().fooled();
                 let probability = softmax(&logits)[argmax(&logits)];
                 report.final_probability = Some(probability);

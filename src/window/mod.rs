@@ -31,6 +31,12 @@ pub struct Windowing {
 }
 
 impl Windowing {
+    /// Windows of `frames` frames, `step` apart. One follows on the other, unless a stride says where the next begins.
+    pub fn new(frames: usize, step: usize, stride: Option<usize>) -> Self {
+        let span = frames.saturating_sub(1) * step + 1;
+        Self { frames, step, span, stride: stride.unwrap_or(frames * step) }
+    }
+
     /// Whether a frame can be in several windows.
     pub fn overlaps(&self) -> bool {
         self.stride < self.span

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What came of a window: one JSON line, one element message.
+//! What came of a window: one record, which is the JSON line and, with dashes in its names, the element message.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::attack::criterion::argmax;
-use crate::attack::{Best, Calls, Goal, Outcome, Size};
+use crate::attack::{Best, Calls, Goal, Outcome, Perturbation, Size};
 use crate::model::Metadata;
 use crate::provenance::Provenance;
 use crate::tally::Labels;
@@ -42,27 +42,18 @@ pub struct WindowReport {
     /// The model is wrong about the clean window already, or gives the target's label; nobody attacks it
     /// ([`crate::tally`]).
     pub already_fooled: bool,
-    pub queries: u32,
-    pub forwards: u32,
-    pub backwards: u32,
-    /// Windows sent through the bins of the survive property.
-    pub codec_runs: u32,
+    #[serde(flatten)]
+    pub calls: Calls,
     pub queries_first_success: Option<u32>,
     pub iterations_first_success: Option<u32>,
     pub iterations: u32,
-    pub keyframes: Vec<usize>,
+    /// Of each frame, as the selection of keyframes weighs it.
     pub weights: Vec<f64>,
-    pub perturbed_frames: usize,
-    /// Share of frames left clean.
-    pub sparse_rate: f64,
+    #[serde(flatten)]
+    pub perturbed: Perturbed,
     /// As pushed, seen through the model's resize and crop.
-    pub map: f64,
-    /// Before rendering and rounding.
-    pub map_float: f64,
-    /// As `map`, over the perturbed frames alone.
-    pub map_keyframes: f64,
-    pub max_abs: f64,
-    pub l21: f64,
+    #[serde(flatten)]
+    pub size: Size,
     pub seconds: f64,
     /// The deadline passed before the attack was done.
     pub overrun: bool,
@@ -72,10 +63,38 @@ pub struct WindowReport {
     pub provenance: Arc<Provenance>,
 }
 
+/// The frames that leave perturbed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Perturbed {
+    pub keyframes: Vec<usize>,
+    pub perturbed_frames: usize,
+    /// Share of frames left clean.
+    pub sparse_rate: f64,
+}
+
+impl Perturbed {
+    /// `keyframes` of a window of `frames` frames.
+    pub fn new(mut keyframes: Vec<usize>, frames: usize) -> Self {
+        keyframes.sort_unstable();
+        Self {
+            perturbed_frames: keyframes.len(),
+            sparse_rate: 1.0 - keyframes.len() as f64 / frames.max(1) as f64,
+            keyframes,
+        }
+    }
+}
+
+impl Default for Perturbed {
+    fn default() -> Self {
+        Self::new(Vec::new(), 0)
+    }
+}
+
 impl WindowReport {
     /// The report of a window nothing is known of yet: it left clean.
-    pub fn clean(window: u64, frames: usize, provenance: Arc<Provenance>) -> Self {
-        Self { window, frames, sparse_rate: 1.0, provenance, ..Self::default() }
+    pub fn clean(window: u64, frames: usize, goal: Goal, provenance: Arc<Provenance>) -> Self {
+        let (label, target_label) = (goal.label(), goal.target());
+        Self { window, frames, label, target_label, provenance, ..Self::default() }
     }
 
     /// What the rates are made of.
@@ -83,142 +102,42 @@ impl WindowReport {
         Labels { truth: self.label, target: self.target_label, clean: self.clean_label, last: self.final_label }
     }
 
-    pub fn set_calls(&mut self, calls: Calls) {
-        self.queries = calls.queries;
-        self.forwards = calls.forwards;
-        self.backwards = calls.backwards;
-        self.codec_runs = calls.codec_runs;
-    }
-
-    pub fn set_clean_label(&mut self, label: usize, metadata: &Metadata) {
-        self.clean_label = Some(label);
-        self.clean_label_name = Some(metadata.label_name(label));
-    }
-
-    pub fn set_final_label(&mut self, label: usize, metadata: &Metadata) {
-        self.final_label = Some(label);
-        self.final_label_name = Some(metadata.label_name(label));
-    }
-
-    /// Notes which frames leave perturbed.
-    pub fn set_perturbed(&mut self, keyframes: Vec<usize>) {
-        self.perturbed_frames = keyframes.len();
-        self.sparse_rate = 1.0 - keyframes.len() as f64 / self.frames.max(1) as f64;
-        self.keyframes = keyframes;
-    }
-
-    pub fn set_outcome(&mut self, outcome: &Outcome, metadata: &Metadata) {
-        self.set_clean_label(outcome.clean_label, metadata);
-        self.set_final_label(outcome.final_label, metadata);
+    pub fn set_outcome(&mut self, outcome: &Outcome) {
+        self.clean_label = Some(outcome.clean_label);
+        self.final_label = Some(outcome.final_label);
         self.clean_probability = Some(outcome.clean_probability);
         self.final_probability = Some(outcome.final_probability);
         self.already_fooled = outcome.already_fooled;
         self.success = (!outcome.already_fooled).then_some(outcome.success);
-        self.set_calls(outcome.calls);
+        self.calls = outcome.calls;
         self.queries_first_success = outcome.queries_first_success;
         self.iterations_first_success = outcome.iterations_first_success;
         self.iterations = outcome.iterations;
         self.weights.clone_from(&outcome.keyframes.weights);
-        self.set_perturbed(outcome.perturbation.iter().map(|(k, _)| *k).collect());
-        self.set_size(outcome.size);
+        self.set_perturbation(&outcome.perturbation, outcome.size);
         self.seconds = outcome.duration.as_secs_f64();
         self.overrun = outcome.out_of_time;
         self.zero_gradient = outcome.zero_gradient;
     }
 
-    pub fn set_goal(&mut self, goal: Goal) {
-        self.label = goal.label();
-        self.target_label = goal.target();
-    }
-
     /// What is known of an attack that was not let finish.
-    pub fn set_best(&mut self, best: &Best, calls: Calls, metadata: &Metadata) {
+    pub fn set_best(&mut self, best: &Best, calls: Calls) {
         self.success = Some(true);
-        self.set_final_label(argmax(&best.logits), metadata);
-        self.set_calls(calls);
+        self.final_label = Some(argmax(&best.logits));
+        self.calls = calls;
         self.queries_first_success = Some(calls.queries);
-        let mut keyframes: Vec<usize> = best.perturbation.iter().map(|(k, _)| *k).collect();
-        keyframes.sort_unstable();
-        self.set_perturbed(keyframes);
-        self.set_size(best.size);
+        self.set_perturbation(&best.perturbation, best.size);
     }
 
-    fn set_size(&mut self, size: Size) {
-        self.map = size.map;
-        self.map_float = size.map_float;
-        self.map_keyframes = size.map_keyframes;
-        self.max_abs = size.max_abs;
-        self.l21 = size.l21;
+    fn set_perturbation(&mut self, perturbation: &Perturbation, size: Size) {
+        self.perturbed = Perturbed::new(perturbation.iter().map(|(k, _)| *k).collect(), self.frames);
+        self.size = size;
     }
 
-    /// The element message's structure, `sparseadv-window`: the JSON line's fields with dashes for underscores, and the
-    /// line itself as `json`. Fields that are not known are left out.
-    pub fn structure(&self) -> gst::Structure {
-        let mut s = gst::Structure::builder("sparseadv-window")
-            .field("window", self.window)
-            .field("first-frame", self.first_frame)
-            .field("frames", self.frames as u32)
-            .field("already-fooled", self.already_fooled)
-            .field("queries", self.queries)
-            .field("forwards", self.forwards)
-            .field("backwards", self.backwards)
-            .field("codec-runs", self.codec_runs)
-            .field("iterations", self.iterations)
-            .field("perturbed-frames", self.perturbed_frames as u32)
-            .field("sparse-rate", self.sparse_rate)
-            .field("map", self.map)
-            .field("map-float", self.map_float)
-            .field("map-keyframes", self.map_keyframes)
-            .field("max-abs", self.max_abs)
-            .field("l21", self.l21)
-            .field("seconds", self.seconds)
-            .field("overrun", self.overrun)
-            .field("zero-gradient", self.zero_gradient)
-            .field("keyframes", gst::Array::new(self.keyframes.iter().map(|k| *k as u32)))
-            .field("weights", gst::Array::new(self.weights.iter().copied()))
-            .field("model", &self.provenance.model)
-            .field("model-sha256", &self.provenance.model_sha256)
-            .field("json", self.json())
-            .build();
-        let labels = [
-            ("label", self.label),
-            ("target-label", self.target_label),
-            ("clean-label", self.clean_label),
-            ("final-label", self.final_label),
-        ];
-        for (name, value) in labels {
-            if let Some(value) = value {
-                s.set(name, value as u32);
-            }
-        }
-        let names = [("clean-label-name", &self.clean_label_name), ("final-label-name", &self.final_label_name)];
-        for (name, value) in names {
-            if let Some(value) = value {
-                s.set(name, value);
-            }
-        }
-        if let Some(success) = self.success {
-            s.set("success", success);
-        }
-        for (name, value) in [("start-pts", self.start_pts), ("end-pts", self.end_pts), ("start-time", self.start_time)]
-        {
-            if let Some(value) = value {
-                s.set(name, value);
-            }
-        }
-        for (name, value) in [
-            ("queries-first-success", self.queries_first_success),
-            ("iterations-first-success", self.iterations_first_success),
-        ] {
-            if let Some(value) = value {
-                s.set(name, value);
-            }
-        }
-        s
-    }
-
-    pub fn json(&self) -> String {
-        // A plain structure of numbers and strings; there is nothing in it that could fail.
-        serde_json::to_string(self).unwrap_or_default()
+    /// Writes the labels' names beside them.
+    pub fn name_labels(&mut self, metadata: &Metadata) {
+        let name = |label: Option<usize>| label.map(|label| metadata.label_name(label));
+        self.clean_label_name = name(self.clean_label);
+        self.final_label_name = name(self.final_label);
     }
 }

@@ -15,3 +15,4 @@ mod keyframes;
 mod properties;
 mod random;
 mod report;
+mod success;

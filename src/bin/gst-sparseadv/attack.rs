@@ -6,6 +6,7 @@
 use anyhow::Context;
 use gst::prelude::*;
 use gstsparseadv::model::{Model, Options, archive};
+use gstsparseadv::window::Windowing;
 
 mod after;
 mod arguments;
@@ -13,13 +14,13 @@ mod codecs;
 mod lines;
 mod outputs;
 mod seen;
-pub mod shown;
+mod shown;
 
 use crate::container;
-use crate::element::Attacker;
+use crate::element::{Attacker, report};
 use crate::media::{self, Plan, Planner};
 use crate::out::{errln, outln};
-use crate::page;
+use crate::page::{self, Page};
 use crate::picture;
 use crate::print::{self, Row};
 pub use arguments::Arguments;
@@ -48,8 +49,7 @@ struct Job<'a> {
     plan: Plan,
     attacker: Attacker,
     outputs: Outputs,
-    /// Frames from one that the model sees to the next.
-    step: usize,
+    windowing: Windowing,
     /// What the picture and the page show, if they are wanted.
     shown: Option<Shown>,
     /// For the page, which asks it while the attack goes on.
@@ -95,7 +95,7 @@ impl<'a> Job<'a> {
             plan,
             attacker,
             outputs,
-            step: 1,
+            windowing: Windowing::new(1, 1, None),
             shown: None,
             model: None,
             windows: Vec::new(),
@@ -107,26 +107,19 @@ impl<'a> Job<'a> {
 
     fn prepare_shown(&mut self) -> anyhow::Result<()> {
         let element = self.attacker.element();
-        let (window, step): (u32, u32) = (element.property("window-size"), element.property("frame-step"));
+        let set = |name| Some(element.property::<u32>(name) as usize).filter(|n| *n > 0);
         let (mut metadata, _) = archive::read_metadata(&self.arguments.model)?;
-        if window > 0 {
-            metadata.window = window as usize;
-        }
-        if step > 0 {
-            metadata.frame_step = step as usize;
-        }
-        self.step = metadata.frame_step;
-        let stride: u32 = element.property("stride");
-        let span = (metadata.window * metadata.frame_step) as u64;
-        let stride = if stride > 0 { stride.into() } else { span };
+        metadata.window = set("window-size").unwrap_or(metadata.window);
+        metadata.frame_step = set("frame-step").unwrap_or(metadata.frame_step);
+        self.windowing = Windowing::new(metadata.window, metadata.frame_step, set("stride"));
         if self.arguments.page.is_some() {
             self.model = Some(self.load()?);
         }
         if self.arguments.page.is_some() || self.arguments.picture.is_some() {
             self.shown = Some(Shown::new(
                 &metadata,
-                (self.step, stride as usize),
-                self.plan.source().frames.div_ceil(stride),
+                self.windowing,
+                self.plan.source().frames,
                 self.arguments.codec.len(),
                 self.model.is_some(),
             ));
@@ -223,7 +216,7 @@ impl<'a> Job<'a> {
                 None => self.load()?,
             };
             let windows = &mut self.windows;
-            after::classify(&part, &self.plan.sizes(), &mut rows, &mut model, self.step, |row, logits| {
+            after::classify(&part, &self.plan.sizes(), &mut rows, &mut model, self.windowing, |row, logits| {
                 let shown = windows.iter_mut().find(|(w, _)| w.row.window == row.window);
                 if let Some((window, answers)) = shown {
                     window.row.after_codec.clone_from(&row.after_codec);
@@ -282,8 +275,15 @@ impl<'a> Job<'a> {
         let model = self.model.as_ref();
         let label = |n: usize| model.map_or(n.to_string(), |m| m.metadata().label_name(n));
         let title = self.arguments.title();
-        let html = page::html(&title, summary, &stages, &windows, self.left_out, &label);
-        std::fs::write(path, html).context("--page")
+        let page = Page {
+            title: &title,
+            summary,
+            stages: &stages,
+            windows: &windows,
+            left_out: self.left_out,
+            label_name: &label,
+        };
+        std::fs::write(path, page::html(&page)).context("--page")
     }
 }
 
@@ -308,5 +308,5 @@ fn answer(
 
 /// The result in an element message; nothing where the window was never classified.
 fn window(structure: &gst::StructureRef) -> Option<Row> {
-    (structure.name() == "sparseadv-window").then(|| Row::new(structure))?
+    Row::new(report(structure)?.ok()?)
 }

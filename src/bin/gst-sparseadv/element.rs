@@ -174,15 +174,9 @@ impl Attacker {
         let mut windows = Vec::new();
         self.with(sink, |pipeline| {
             source(pipeline, pad)?;
-            decode::play(pipeline, |structure| {
-                let json = structure.get::<&str>("json").ok();
-                let is_window = structure.name() == "sparseadv-window";
-                if let Some(json) = json.filter(|_| is_window) {
-                    windows.extend(serde_json::from_str::<WindowReport>(json));
-                }
-            })
+            decode::play(pipeline, |structure| windows.extend(report(structure)))
         })?;
-        Ok(windows)
+        Ok(windows.into_iter().collect::<Result<_, _>>()?)
     }
 
     /// Puts the element in front of `sink` in a pipeline that ends with `action`, and keeps the model.
@@ -203,6 +197,12 @@ impl Attacker {
         stopped?;
         Ok(result)
     }
+}
+
+/// The report in an element message, if it is of a window.
+pub fn report(structure: &gst::StructureRef) -> Option<serde_json::Result<WindowReport>> {
+    let json = structure.get::<&str>("json").ok().filter(|_| structure.name() == "sparseadv-window")?;
+    Some(serde_json::from_str(json))
 }
 
 /// Counts what goes through a pad.

@@ -10,8 +10,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 mod attack;
 mod container;
 mod convert;
+mod dataset;
 mod decode;
 mod element;
+mod html;
 mod inspect;
 mod interrupt;
 mod media;
@@ -84,7 +86,10 @@ fn main() -> ExitCode {
         Command::Convert(arguments) => convert::run(&arguments).map(counted),
         Command::ConvertWorker(arguments) => convert::worker::run(&arguments).map(done),
         Command::Merge(arguments) => convert::merge(&arguments).map(counted),
-        Command::Reproduce(arguments) => reproduce::run(&arguments).map(counted),
+        Command::Reproduce(arguments) => reproduce::run(&arguments).and_then(|(skipped, results)| {
+            report::pages(&results)?;
+            Ok(counted(skipped))
+        }),
         Command::Report(arguments) => report::run(&arguments).map(done),
         Command::Inspect(arguments) => inspect::run(&arguments).map(done),
     };

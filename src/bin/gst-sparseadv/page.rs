@@ -6,9 +6,9 @@
 use base64::Engine;
 use gstsparseadv::attack::criterion::{argmax, softmax};
 
-use super::attack::shown::MOST;
+use super::html::{self, escape};
+use super::picture::MOST;
 use super::print::{Row, Verdict};
-use super::report::escape;
 
 /// Classes shown of each answer.
 const SHOWN: usize = 3;
@@ -20,20 +20,20 @@ pub struct Window<'a> {
     pub answers: Vec<Option<Vec<f32>>>,
 }
 
-const STYLE: &str = "body{font:15px/1.45 sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}\
-    img{max-width:100%}table{border-collapse:collapse;font-size:13px}td,th{border:1px solid #ccc;padding:3px 8px;text-align:left;\
-    vertical-align:top}th{background:#f2f2f2}.bar{display:inline-block;height:9px;background:#888;margin-right:5px}\
-    .lost .bar{background:#d62828}.kept .bar{background:#2a7f3f}";
+/// What the page is about.
+pub struct Page<'a> {
+    pub title: &'a str,
+    pub summary: &'a str,
+    /// What the windows went through.
+    pub stages: &'a [String],
+    pub windows: &'a [Window<'a>],
+    /// How many windows are not shown.
+    pub left_out: usize,
+    pub label_name: &'a dyn Fn(usize) -> String,
+}
 
-/// The page. `stages` are what the windows went through.
-pub fn html(
-    title: &str,
-    summary: &str,
-    stages: &[String],
-    windows: &[Window],
-    left_out: usize,
-    label_name: &dyn Fn(usize) -> String,
-) -> String {
+pub fn html(page: &Page) -> String {
+    let Page { title, summary, stages, windows, left_out, label_name } = *page;
     let mut body = String::new();
     for window in windows {
         let row = window.row;
@@ -59,13 +59,14 @@ pub fn html(
             windows.len()
         ),
     };
-    let (title, summary) = (escape(title), escape(summary));
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\n<style>{STYLE}</style></head><body>\n\
-         <h1>{title}</h1>\n<pre>{summary}</pre>\n<p>Each window: its strongest keyframe clean, attacked and as an amplified difference; below, its \
+    let body = format!(
+        "<h1>{}</h1>\n<pre>{}</pre>\n<p>Each window: its strongest keyframe clean, attacked and as an amplified difference; below, its \
          frames with keyframes framed and weights as bars. Then what the model says of it, clean, attacked, and behind each codec: red \
-         where the attack's goal is reached, green where it is not.</p>\n{left_out}{body}</body></html>\n"
-    )
+         where the attack's goal is reached, green where it is not.</p>\n{left_out}{body}",
+        escape(title),
+        escape(summary)
+    );
+    html::page(title, &body)
 }
 
 fn cell(row: &Row, logits: &[f32], label_name: &dyn Fn(usize) -> String) -> String {

@@ -11,6 +11,8 @@ use font8x8::UnicodeFonts;
 use super::decode::Clip;
 use super::print::Row;
 
+/// Windows that are shown at most.
+pub const MOST: usize = 24;
 const BIG: usize = 320;
 const THUMBNAIL: usize = 60;
 const GAP: usize = 8;

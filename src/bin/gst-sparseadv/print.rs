@@ -24,9 +24,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// From a `sparseadv-window` message; `None` for a window that was never classified.
-    pub fn new(structure: &gst::StructureRef) -> Option<Self> {
-        let report: WindowReport = serde_json::from_str(structure.get::<&str>("json").ok()?).ok()?;
+    /// `None` for a window that was never classified.
+    pub fn new(report: WindowReport) -> Option<Self> {
         let labels = report.labels();
         Some(Self {
             window: report.window,
@@ -34,11 +33,11 @@ impl Row {
             frames: report.frames,
             clean: (labels.clean?, report.clean_label_name.unwrap_or_default()),
             attacked: (labels.last?, report.final_label_name.unwrap_or_default()),
-            queries: report.queries,
-            keyframes: report.keyframes,
+            queries: report.calls.queries,
+            keyframes: report.perturbed.keyframes,
             weights: report.weights,
-            map: report.map,
-            map_keyframes: report.map_keyframes,
+            map: report.size.map,
+            map_keyframes: report.size.map_keyframes,
             labels,
             after_codec: None,
         })

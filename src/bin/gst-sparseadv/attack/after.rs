@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use gstsparseadv::attack::criterion::argmax;
 use gstsparseadv::model::Model;
+use gstsparseadv::window::Windowing;
 
 use super::seen::{Keep, Seen};
 use crate::media::{self, Reader, Sizes};
@@ -19,12 +20,12 @@ pub fn classify(
     pushed: &Sizes,
     rows: &mut [Row],
     model: &mut Model,
-    step: usize,
+    windowing: Windowing,
     mut answer: impl FnMut(&Row, &[f32]),
 ) -> anyhow::Result<()> {
     let metadata = model.metadata().clone();
     let keep = Keep { samples: true, frames: false, most: usize::MAX };
-    let mut seen = Seen::new(metadata.clone(), step, keep);
+    let mut seen = Seen::new(metadata.clone(), windowing, keep);
     // Those of overlapping windows are reported as they end.
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|n| rows[*n].first_frame);

@@ -11,6 +11,7 @@ use gstsparseadv::element::{format, planes};
 use gstsparseadv::model::Metadata;
 use gstsparseadv::video::view::Samples;
 use gstsparseadv::video::{Chroma, View};
+use gstsparseadv::window::Windowing;
 
 use crate::decode::Clip;
 use crate::print::Row;
@@ -28,7 +29,7 @@ pub struct Keep {
 
 pub struct Seen {
     metadata: Metadata,
-    step: usize,
+    windowing: Windowing,
     keep: Keep,
     kind: Option<(gst::Caps, VideoInfo, Arc<View>)>,
     frames: VecDeque<Frame>,
@@ -44,8 +45,8 @@ struct Frame {
 }
 
 impl Seen {
-    pub fn new(metadata: Metadata, step: usize, keep: Keep) -> Self {
-        Self { metadata, step, keep, kind: None, frames: VecDeque::new(), first: 0 }
+    pub fn new(metadata: Metadata, windowing: Windowing, keep: Keep) -> Self {
+        Self { metadata, windowing, keep, kind: None, frames: VecDeque::new(), first: 0 }
     }
 
     /// Frames that have come so far.
@@ -90,7 +91,7 @@ impl Seen {
 
     /// Whether the whole of a window has come.
     pub fn has(&self, row: &Row) -> bool {
-        self.end() > last(row, self.step)
+        self.places(row).last().is_none_or(|last| self.end() > last)
     }
 
     /// What the model sees of a window; nothing if it is not all there.
@@ -110,17 +111,17 @@ impl Seen {
         })
     }
 
+    /// Numbers in the stream of a window's frames.
+    fn places(&self, row: &Row) -> impl Iterator<Item = usize> + use<> {
+        let first = row.first_frame;
+        self.windowing.offsets(self.windowing.span).take(row.frames).map(move |offset| first + offset)
+    }
+
     fn window(&self, row: &Row) -> Option<Vec<&Frame>> {
-        let place = |k: usize| (row.first_frame + k * self.step).checked_sub(self.first);
-        let window = (0..row.frames).map(|k| self.frames.get(place(k)?));
+        let window = self.places(row).map(|place| self.frames.get(place.checked_sub(self.first)?));
         let window: Vec<&Frame> = window.collect::<Option<_>>()?;
         let kind = &window.first()?.view;
         let alike = window.iter().all(|frame| Arc::ptr_eq(&frame.view, kind));
         alike.then_some(window)
     }
-}
-
-/// Number in the stream of a window's last frame.
-pub fn last(row: &Row, step: usize) -> usize {
-    row.first_frame + row.frames.saturating_sub(1) * step
 }

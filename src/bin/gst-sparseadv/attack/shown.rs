@@ -9,13 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use gst::prelude::*;
 use gstsparseadv::model::Metadata;
+use gstsparseadv::window::Windowing;
 
 use super::seen::{Keep, Seen};
-use crate::picture::{self, Canvas};
+use crate::picture::{self, Canvas, MOST};
 use crate::print::Row;
-
-/// Windows that are shown at most.
-pub const MOST: usize = 24;
 
 /// A window that is shown.
 pub struct Window {
@@ -42,22 +40,21 @@ struct State {
 }
 
 impl Shown {
-    /// `windows` is about how many there will be, one every `stride` frames; with `views` the model is to be asked
-    /// about them.
-    pub fn new(metadata: &Metadata, (step, stride): (usize, usize), windows: u64, codecs: usize, views: bool) -> Self {
+    /// Of a video of about so many frames; with `views` the model is to be asked about its windows.
+    pub fn new(metadata: &Metadata, windowing: Windowing, frames: u64, codecs: usize, views: bool) -> Self {
         // The element holds a window and a stride that wait, one that is being let go and two that are ready to leave;
         // the window to be finished lies before all of them. A codec's encoder looks further ahead.
-        let held = 6 * metadata.window * step + 2 * stride + 16;
+        let held = 6 * windowing.frames * windowing.step + 2 * windowing.stride + 16;
         let most = held + 256;
         let stages = (0..2 + codecs).map(|n| {
             let keep = Keep { samples: views, frames: n < 2, most: if n < 2 { held } else { most } };
-            Seen::new(metadata.clone(), step, keep)
+            Seen::new(metadata.clone(), windowing, keep)
         });
         Self(Arc::new(Mutex::new(State {
             stages: stages.collect(),
             pending: VecDeque::new(),
             ready: Vec::new(),
-            every: windows.div_ceil(MOST as u64).max(1),
+            every: frames.div_ceil(windowing.stride as u64).div_ceil(MOST as u64).max(1),
             chosen: 0,
             left_out: 0,
             failed: None,

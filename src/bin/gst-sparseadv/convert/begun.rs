@@ -9,16 +9,45 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use super::manifest::Shard;
-use super::record::{FOLDER, Settings, damaged, part_of, publish, settings_path};
+use super::disk::{FOLDER, damaged, part_of, publish, settings_path};
+use super::shard::Shard;
+use crate::provenance::{self, Versions};
 
 /// Of what lies in that folder.
 const FORMAT: u32 = 1;
 
+/// What made a tree; a conversion goes on only with the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub model: String,
+    pub model_sha256: String,
+    pub properties: String,
+    pub encoder: String,
+    pub muxer: String,
+    pub extension: String,
+    pub min_frames: usize,
+    pub threads: usize,
+    pub seed: u64,
+    #[serde(flatten)]
+    pub versions: Versions,
+}
+
+impl Settings {
+    pub fn digest(&self) -> anyhow::Result<String> {
+        Ok(provenance::digest(&serde_json::to_vec(self)?))
+    }
+}
+
+/// Of the settings that are kept. Trees that were made before it was written have none.
+#[derive(Deserialize)]
+struct Format {
+    #[serde(default)]
+    format: u32,
+}
+
 /// The settings as they are kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    /// Trees that were made before it was written have none.
     #[serde(default)]
     format: u32,
     #[serde(flatten)]
@@ -46,12 +75,8 @@ pub fn read_settings(path: &Path) -> anyhow::Result<Settings> {
         _ => anyhow!("The settings in {} could not be read: {error}", path.display()),
     })?;
     // The format first: of a newer one the rest may be another.
-    let format = serde_json::from_slice::<serde_json::Value>(&text)
-        .map_err(damaged(path))?
-        .get("format")
-        .and_then(serde_json::Value::as_u64)
-        .unwrap_or_default();
-    if format > u64::from(FORMAT) {
+    let Format { format } = serde_json::from_slice(&text).map_err(damaged(path))?;
+    if format > FORMAT {
         bail!(
             "Expected settings of format {FORMAT} or older in {}, found format {format}. Use the newer gst-sparseadv that made them, or \
              convert into another folder.",

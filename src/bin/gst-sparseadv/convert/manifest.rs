@@ -7,20 +7,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gstsparseadv::tally::Tally;
+use gstsparseadv::provenance::Provenance;
+use gstsparseadv::tally::{Rates, Tally};
 use gstsparseadv::window::report::WindowReport;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::record::{Outcome, Record, Settings};
-
-/// A part of a tree, `index` of `count`, from 1.
-pub type Shard = Option<(usize, usize)>;
-
-/// Fields of a window's report that are not in its row: what made it stands in the row's last columns, its time in
-/// another file.
-const NOT_IN_ROWS: [&str; 9] =
-    ["seconds", "format", "model", "model_sha256", "input", "settings", "plugin", "libtorch", "gstreamer"];
+use super::begun::Settings;
+use super::disk::write_whole;
+use super::record::{Outcome, Record};
+use super::shard::Shard;
 
 /// The files that are written beside the videos; `part` is empty, or names a shard.
 pub fn names(part: &str) -> [String; 5] {
@@ -41,25 +37,26 @@ pub const ALL: &str = "(all)";
 /// with the shard's number in their names.
 pub fn write(root: &Path, shard: Shard, settings: &Settings, records: &[Record]) -> anyhow::Result<()> {
     let part = shard.map_or(String::new(), |(i, n)| format!(".{i}-of-{n}"));
-    let made = settings_columns(settings);
-    let clips: Vec<Value> = records.iter().map(|r| clip_row(r, &made)).collect();
-    let windows: Vec<Value> = records.iter().flat_map(|r| window_rows(r, &made)).collect();
-    let classes: Vec<Value> = classes(records).iter().map(|(class, tally)| class_row(class, tally)).collect();
+    let clips = rows(records.iter().map(|record| ClipRow::new(record, settings)))?;
+    let mut windows = Vec::new();
+    for record in records {
+        for window in self::windows(record) {
+            windows.push(window_row(record, window, settings)?);
+        }
+    }
+    let classes = rows(classes(records).into_iter().map(|(class, tally)| ClassRow { class, tally: tally.into() }))?;
     let mut lines = String::new();
     for (kind, rows) in [("clip", &clips), ("window", &windows), ("class", &classes)] {
         for row in rows {
-            let mut line = json!({ "kind": kind });
-            for (key, value) in row.as_object().into_iter().flatten() {
-                line[key] = value.clone();
-            }
-            lines += &format!("{line}\n");
+            lines += &serde_json::to_string(&Line { kind, row })?;
+            lines.push('\n');
         }
     }
-    let timings: Vec<Value> = records.iter().filter_map(timing_row).collect();
+    let timings = rows(records.iter().filter_map(Timing::new))?;
     let tables = [&clips, &windows, &classes, &timings].map(|rows| csv(rows));
     let contents = std::iter::once(Ok(lines.into_bytes())).chain(tables);
     for (name, bytes) in names(&part).iter().zip(contents) {
-        super::record::write_whole(&root.join(name), &bytes?)?;
+        write_whole(&root.join(name), &bytes?)?;
     }
     Ok(())
 }
@@ -93,105 +90,151 @@ fn windows(record: &Record) -> &[WindowReport] {
     }
 }
 
-fn clip_row(record: &Record, made: &Map<String, Value>) -> Value {
-    let windows = windows(record);
-    let (mut output, mut bytes, mut frames, mut reason) = (Value::Null, 0, 0, Value::Null);
-    let mut said = Value::Null;
-    let status = match &record.outcome {
-        Outcome::Converted { output: path, bytes: b, frames: f, notes, .. } => {
-            said = json!((!notes.is_empty()).then(|| notes.join("; ")));
-            output = json!(path);
-            (bytes, frames) = (*b, *f);
-            "converted"
-        }
-        Outcome::Skipped { reason: r } => {
-            reason = json!(r);
-            "skipped"
-        }
-        Outcome::Missing { reason: r } => {
-            reason = json!(r);
-            "missing"
-        }
-    };
-    let sum = |of: fn(&WindowReport) -> u64| windows.iter().map(of).sum::<u64>();
-    let map: f64 = windows.iter().map(|w| w.map).sum();
-    let mut row = Map::new();
-    row.insert("clip".into(), json!(record.clip));
-    row.insert("class".into(), json!(record.class));
-    row.insert("status".into(), json!(status));
-    row.insert("reason".into(), reason);
-    row.insert("notes".into(), said);
-    row.insert("output".into(), output);
-    row.insert("bytes".into(), json!(bytes));
-    row.insert("frames".into(), json!(frames));
-    row.extend(tally_columns(&tally(record)));
-    row.insert("queries".into(), json!(sum(|w| w.queries.into())));
-    row.insert("codec_runs".into(), json!(sum(|w| w.codec_runs.into())));
-    row.insert("perturbed_frames".into(), json!(sum(|w| w.perturbed_frames as u64)));
-    // The mean over all windows, attacked or not: how far the file is from the clip.
-    row.insert("map".into(), json!((!windows.is_empty()).then(|| map / windows.len() as f64)));
-    row.extend(made.clone());
-    Value::Object(row)
-}
+/// A row's columns, in their order.
+type Row = Map<String, Value>;
 
-fn window_rows(record: &Record, made: &Map<String, Value>) -> Vec<Value> {
-    let row = |window: &WindowReport| {
-        let mut row = Map::new();
-        row.insert("clip".into(), json!(record.clip));
-        row.insert("class".into(), json!(record.class));
-        row.extend(object(window));
-        row.retain(|key, _| !NOT_IN_ROWS.contains(&key.as_str()));
-        row.extend(made.clone());
-        Value::Object(row)
-    };
-    windows(record).iter().map(row).collect()
-}
-
-fn class_row(class: &str, tally: &Tally) -> Value {
-    let mut row = Map::new();
-    row.insert("class".into(), json!(class));
-    row.extend(tally_columns(tally));
-    Value::Object(row)
+#[derive(Serialize)]
+struct Line<'a> {
+    kind: &'a str,
+    #[serde(flatten)]
+    row: &'a Row,
 }
 
 /// Counts and rates. Without the ground truth both accuracies are empty.
-fn tally_columns(tally: &Tally) -> Map<String, Value> {
-    let mut columns = object(tally);
-    columns.insert("clean_accuracy".into(), json!(tally.clean_accuracy()));
-    columns.insert("robust_accuracy".into(), json!(tally.robust_accuracy()));
-    columns.insert("fooling_rate".into(), json!(tally.fooling_rate()));
-    columns
+#[derive(Serialize)]
+struct Counts {
+    #[serde(flatten)]
+    tally: Tally,
+    #[serde(flatten)]
+    rates: Rates,
 }
 
-fn timing_row(record: &Record) -> Option<Value> {
-    let Outcome::Converted { windows, seconds, .. } = &record.outcome else {
-        return None;
-    };
-    let attack: f64 = windows.iter().map(|w| w.seconds).sum();
-    Some(json!({ "clip": record.clip, "seconds": seconds, "attack_seconds": attack }))
-}
-
-fn settings_columns(settings: &Settings) -> Map<String, Value> {
-    object(settings)
-}
-
-fn object(value: &impl Serialize) -> Map<String, Value> {
-    match serde_json::to_value(value) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
+impl From<Tally> for Counts {
+    fn from(tally: Tally) -> Self {
+        Self { rates: tally.rates(), tally }
     }
 }
 
-/// Rows with the same keys. Lists are written with spaces between.
-fn csv(rows: &[Value]) -> anyhow::Result<Vec<u8>> {
+#[derive(Serialize)]
+struct ClassRow {
+    class: String,
+    #[serde(flatten)]
+    tally: Counts,
+}
+
+#[derive(Serialize)]
+struct ClipRow<'a> {
+    clip: &'a str,
+    class: &'a str,
+    status: &'a str,
+    reason: Option<&'a str>,
+    notes: Option<String>,
+    output: Option<&'a str>,
+    bytes: u64,
+    frames: u64,
+    #[serde(flatten)]
+    tally: Counts,
+    queries: u64,
+    codec_runs: u64,
+    perturbed_frames: usize,
+    /// The mean over all windows, attacked or not: how far the file is from the clip.
+    map: Option<f64>,
+    #[serde(flatten)]
+    settings: &'a Settings,
+}
+
+impl<'a> ClipRow<'a> {
+    fn new(record: &'a Record, settings: &'a Settings) -> Self {
+        let windows = windows(record);
+        let map: f64 = windows.iter().map(|w| w.size.map).sum();
+        let mut row = Self {
+            clip: &record.clip,
+            class: &record.class,
+            status: "converted",
+            reason: None,
+            notes: None,
+            output: None,
+            bytes: 0,
+            frames: 0,
+            tally: tally(record).into(),
+            queries: windows.iter().map(|w| u64::from(w.calls.queries)).sum(),
+            codec_runs: windows.iter().map(|w| u64::from(w.calls.codec_runs)).sum(),
+            perturbed_frames: windows.iter().map(|w| w.perturbed.perturbed_frames).sum(),
+            map: (!windows.is_empty()).then(|| map / windows.len() as f64),
+            settings,
+        };
+        match &record.outcome {
+            Outcome::Converted { output, bytes, frames, notes, .. } => {
+                row.output = Some(output);
+                (row.bytes, row.frames) = (*bytes, *frames);
+                row.notes = (!notes.is_empty()).then(|| notes.join("; "));
+            }
+            Outcome::Skipped { reason } => (row.status, row.reason) = ("skipped", Some(reason.as_str())),
+            Outcome::Missing { reason } => (row.status, row.reason) = ("missing", Some(reason.as_str())),
+        }
+        row
+    }
+}
+
+/// Every field of a window's report, but for those that stand elsewhere.
+#[derive(Serialize)]
+struct WindowRow<'a> {
+    clip: &'a str,
+    class: &'a str,
+    #[serde(flatten)]
+    report: Row,
+    #[serde(flatten)]
+    settings: &'a Settings,
+}
+
+/// What made a window stands in the settings' columns, its time in another file.
+#[derive(Serialize)]
+struct Elsewhere<'a> {
+    seconds: f64,
+    #[serde(flatten)]
+    provenance: &'a Provenance,
+}
+
+fn window_row(record: &Record, window: &WindowReport, settings: &Settings) -> anyhow::Result<Row> {
+    let elsewhere = columns(&Elsewhere { seconds: window.seconds, provenance: &window.provenance })?;
+    let mut report = columns(window)?;
+    report.retain(|key, _| !elsewhere.contains_key(key));
+    columns(&WindowRow { clip: &record.clip, class: &record.class, report, settings })
+}
+
+#[derive(Serialize)]
+struct Timing<'a> {
+    clip: &'a str,
+    seconds: f64,
+    attack_seconds: f64,
+}
+
+impl<'a> Timing<'a> {
+    fn new(record: &'a Record) -> Option<Self> {
+        let Outcome::Converted { windows, seconds, .. } = &record.outcome else {
+            return None;
+        };
+        let attack_seconds = windows.iter().map(|w| w.seconds).sum();
+        Some(Self { clip: &record.clip, seconds: *seconds, attack_seconds })
+    }
+}
+
+fn rows(records: impl Iterator<Item = impl Serialize>) -> anyhow::Result<Vec<Row>> {
+    records.map(|record| columns(&record)).collect()
+}
+
+fn columns(record: &impl Serialize) -> anyhow::Result<Row> {
+    Ok(serde_json::from_value(serde_json::to_value(record)?)?)
+}
+
+/// Rows with the same columns. Lists are written with spaces between.
+fn csv(rows: &[Row]) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let keys: Vec<&String> =
-        rows.first().and_then(Value::as_object).map(|row| row.keys().collect()).unwrap_or_default();
-    if !keys.is_empty() {
-        writer.write_record(&keys)?;
+    if let Some(row) = rows.first() {
+        writer.write_record(row.keys())?;
     }
     for row in rows {
-        writer.write_record(keys.iter().map(|key| cell(&row[key.as_str()])))?;
+        writer.write_record(row.values().map(cell))?;
     }
     Ok(writer.into_inner()?)
 }

@@ -11,19 +11,23 @@ use gstsparseadv::tally::Tally;
 use indicatif::{ProgressBar, ProgressStyle};
 
 mod begun;
+mod disk;
 mod manifest;
 mod places;
 mod plan;
 mod pool;
 mod record;
+mod shard;
 mod truth;
 pub mod worker;
 
 use crate::interrupt;
 use crate::out::{errln, outln};
 use crate::provenance::{Versions, sha256};
+use begun::Settings;
 use plan::Side;
-use record::{Outcome, Record, Records, Settings};
+use pool::Pool;
+use record::{Outcome, Record, Records};
 use truth::Truth;
 
 #[derive(clap::Args)]
@@ -58,7 +62,7 @@ pub struct Arguments {
     #[arg(long, default_value = "all")]
     side: Side,
     #[command(flatten)]
-    dataset: gstsparseadv::dataset::Options,
+    dataset: crate::dataset::Arguments,
     /// Clips with fewer frames are skipped; by default the model's window
     #[arg(long)]
     min_frames: Option<usize>,
@@ -76,7 +80,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     time_limit: Option<u64>,
     /// Convert only the i-th of n parts, for job arrays
-    #[arg(long, value_name = "i/n", value_parser = plan::parse_shard)]
+    #[arg(long, value_name = "i/n", value_parser = shard::parse)]
     shard: Option<(usize, usize)>,
     /// Try again what was skipped earlier
     #[arg(long)]
@@ -102,7 +106,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     let (source, destination) = (&arguments.source, &arguments.destination);
-    let plan = plan::jobs(source, arguments.side, &arguments.dataset, &arguments.extension)?;
+    let plan = plan::jobs(source, arguments.side, &arguments.dataset.options(), &arguments.extension)?;
     places::check_places(source, destination, &arguments.model, &plan)?;
     plan.notes.iter().for_each(|note| errln!("note: {note}"));
     let all = &plan.jobs;
@@ -130,36 +134,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         errln!("missing {}: {}", clip.clip, clip.reason);
     }
     places::copy_lists(&plan, source, destination, &arguments.extension)?;
-    let mine = plan::take_shard(all.clone(), arguments.shard);
+    let mine = shard::take(all.clone(), arguments.shard);
     let is_done = |record: Option<Record>| {
         record.is_some_and(|r| !arguments.retry || matches!(r.outcome, Outcome::Converted { .. }))
     };
     let open: Vec<plan::Job> = mine.iter().filter(|job| !is_done(records.get(&job.clip))).cloned().collect();
-
-    let bar = ProgressBar::new(mine.len() as u64)
-        .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} clips, {per_sec}, {eta} left, {msg}")?);
-    bar.set_position((mine.len() - open.len()) as u64);
-    bar.reset_eta();
-    let mut tally = Tally::default();
-    let mut said = BTreeSet::new();
-    pool::convert(&open, &spec, &truth, destination, &records, arguments.workers, |record| {
-        bar.inc(1);
-        tally.merge(&manifest::tally(record));
-        match &record.outcome {
-            Outcome::Skipped { reason } => {
-                bar.suspend(|| errln!("skipped {}: {reason}", record.clip));
-            }
-            Outcome::Converted { notes, .. } => {
-                // Once each; the manifest has every clip's.
-                for note in notes.iter().filter(|note| said.insert((*note).clone())) {
-                    bar.suspend(|| errln!("note: {}: {note}", record.clip));
-                }
-            }
-            Outcome::Missing { .. } => {}
-        }
-        bar.set_message(format!("{} of {} windows fooled", tally.fooled, tally.attacked));
-    })?;
-    bar.finish_and_clear();
+    let pool = Pool { spec: &spec, truth: &truth, root: destination, records: &records };
+    convert(&pool, &open, mine.len(), arguments.workers)?;
     if open.is_empty() {
         errln!("note: every clip was done before; what follows is the sum of their records");
     }
@@ -181,6 +162,35 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         manifest::write(destination, None, &settings, &made)?;
     }
     Ok(summary(destination, &part))
+}
+
+/// Converts the clips that are `open` of `all`, and says how it goes on.
+fn convert(pool: &Pool, open: &[plan::Job], all: usize, workers: usize) -> anyhow::Result<()> {
+    let bar = ProgressBar::new(all as u64)
+        .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} clips, {per_sec}, {eta} left, {msg}")?);
+    bar.set_position((all - open.len()) as u64);
+    bar.reset_eta();
+    let mut tally = Tally::default();
+    let mut said = BTreeSet::new();
+    pool.convert(open, workers, |record| {
+        bar.inc(1);
+        tally.merge(&manifest::tally(record));
+        match &record.outcome {
+            Outcome::Skipped { reason } => {
+                bar.suspend(|| errln!("skipped {}: {reason}", record.clip));
+            }
+            Outcome::Converted { notes, .. } => {
+                // Once each; the manifest has every clip's.
+                for note in notes.iter().filter(|note| said.insert((*note).clone())) {
+                    bar.suspend(|| errln!("note: {}: {note}", record.clip));
+                }
+            }
+            Outcome::Missing { .. } => {}
+        }
+        bar.set_message(format!("{} of {} windows fooled", tally.fooled, tally.attacked));
+    })?;
+    bar.finish_and_clear();
+    Ok(())
 }
 
 /// Returns how many clips were skipped.

@@ -11,8 +11,8 @@ use anyhow::{Context, bail, ensure};
 use gstsparseadv::dataset;
 use gstsparseadv::files;
 
+use super::disk::{FOLDER, write_whole};
 use super::plan::Plan;
-use super::record::{FOLDER, write_whole};
 use crate::out::errln;
 
 /// Says what a conversion would destroy or mistake for its own, before anything is made.

@@ -9,8 +9,6 @@ use anyhow::bail;
 use gstsparseadv::dataset::{self, DataSet, Layout};
 use gstsparseadv::files::{LONGEST_NAME, shortened};
 
-use super::manifest::Shard;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Side {
     /// Every video in the class folders, whatever the lists say
@@ -120,10 +118,10 @@ fn open(root: &Path, side: Side, options: &dataset::Options) -> anyhow::Result<(
     let mut notes = files.notes.clone();
     let lists = match listed {
         Ok(lists) => lists,
-        Err(error) if options.splits.is_some() => return Err(error),
+        Err(error) if options.splits.is_some() => return Err(error.into()),
         // All clips are converted, whatever lists say.
         Err(error) => {
-            notes.push(format!("no lists are copied: {error:#}"));
+            notes.push(format!("no lists are copied: {:#}", anyhow::Error::from(error)));
             files.clone()
         }
     };
@@ -170,48 +168,4 @@ fn fitting(stem: &str, extension: &str) -> String {
         None => (String::new(), stem),
     };
     format!("{folder}{}.{extension}", shortened(name, longest))
-}
-
-/// Every n-th of the clips, so that the parts are alike in classes.
-pub fn take_shard(jobs: Vec<Job>, shard: Shard) -> Vec<Job> {
-    let Some((index, count)) = shard else {
-        return jobs;
-    };
-    jobs.into_iter().skip(index - 1).step_by(count).collect()
-}
-
-/// `i/n`, from 1.
-pub fn parse_shard(text: &str) -> Result<(usize, usize), String> {
-    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-    match parsed {
-        Some((i, n)) if (1..=n).contains(&i) => Ok((i, n)),
-        _ => Err(format!("expected i/n with i from 1 to n, found {text}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn job(n: usize) -> Job {
-        Job { clip: format!("{n:02}"), class: String::new(), source: PathBuf::new(), output: String::new() }
-    }
-
-    #[test]
-    fn shards_cover_every_clip_once() {
-        let all: Vec<Job> = (0..23).map(job).collect();
-        for count in [1, 2, 7, 30] {
-            let mut met: Vec<Job> = (1..=count).flat_map(|i| take_shard(all.clone(), Some((i, count)))).collect();
-            met.sort_by(|a, b| a.clip.cmp(&b.clip));
-            assert_eq!(met, all);
-        }
-    }
-
-    #[test]
-    fn shards_are_counted_from_one() {
-        assert_eq!(parse_shard("2/3"), Ok((2, 3)));
-        for wrong in ["0/3", "4/3", "3", "a/b", "1/0", "-1/2"] {
-            assert!(parse_shard(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -14,8 +14,9 @@ use anyhow::{Context, bail};
 
 use gstsparseadv::files;
 
+use super::disk;
 use super::plan::Job;
-use super::record::{self, Outcome, Record, Records};
+use super::record::{Outcome, Record, Records};
 use super::truth::Truth;
 use super::worker::{Answer, Request, Spec};
 use crate::{element, interrupt};
@@ -94,106 +95,95 @@ impl Drop for Worker {
     }
 }
 
-/// Converts `jobs`, and calls `done` with each record as it is written.
-pub fn convert(
-    jobs: &[Job],
-    spec: &Spec,
-    truth: &Truth,
-    root: &Path,
-    records: &Records,
-    workers: usize,
-    mut done: impl FnMut(&Record),
-) -> anyhow::Result<()> {
-    let next = AtomicUsize::new(0);
-    let (send, receive) = mpsc::channel();
-    std::thread::scope(|scope| {
-        for _ in 0..workers.min(jobs.len()) {
-            let (send, next) = (send.clone(), &next);
-            scope.spawn(move || {
-                let mut worker = None;
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let record = convert_one(job, spec, truth, root, records, &mut worker);
-                    let failed = record.is_err();
-                    if send.send(record).is_err() || failed {
-                        return;
+/// What all workers convert by, and where to.
+pub struct Pool<'a> {
+    pub spec: &'a Spec,
+    pub truth: &'a Truth,
+    pub root: &'a Path,
+    pub records: &'a Records,
+}
+
+impl Pool<'_> {
+    /// Converts `jobs`, so many at a time, and calls `done` with each record as it is written.
+    pub fn convert(&self, jobs: &[Job], workers: usize, mut done: impl FnMut(&Record)) -> anyhow::Result<()> {
+        let next = AtomicUsize::new(0);
+        let (send, receive) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..workers.min(jobs.len()) {
+                let (send, next) = (send.clone(), &next);
+                scope.spawn(move || {
+                    let mut worker = None;
+                    while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let record = self.convert_one(job, &mut worker);
+                        let failed = record.is_err();
+                        if send.send(record).is_err() || failed {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(send);
+            for record in receive {
+                match record {
+                    Ok(record) => done(&record),
+                    Err(error) => {
+                        next.store(jobs.len(), Ordering::Relaxed);
+                        return Err(error);
                     }
                 }
-            });
-        }
-        drop(send);
-        for record in receive {
-            match record {
-                Ok(record) => done(&record),
-                Err(error) => {
-                    next.store(jobs.len(), Ordering::Relaxed);
-                    return Err(error);
-                }
             }
-        }
-        Ok(())
-    })
-}
-
-/// An error is not the clip's: nothing could be converted or written.
-fn convert_one(
-    job: &Job,
-    spec: &Spec,
-    truth: &Truth,
-    root: &Path,
-    records: &Records,
-    worker: &mut Option<Worker>,
-) -> anyhow::Result<Record> {
-    interrupt::check()?;
-    let path = root.join(&job.output);
-    if let Err(reason) = records.may_write(job) {
-        return skip(job, records, reason);
+            Ok(())
+        })
     }
-    let source = match records.reachable(job) {
-        Ok(source) => source,
-        Err(error) => return skip(job, records, format!("{}: {error}", job.clip)),
-    };
-    files::remove_parts(&path);
-    let part = record::part_of(&path)?;
-    let request = Request { source, part: part.part().to_path_buf(), label: truth.label(&job.class).cloned() };
-    let asked = match worker {
-        Some(worker) => worker,
-        None => worker.insert(Worker::start(spec)?),
-    };
-    let outcome = match asked.ask(&request, spec.time_limit.map(Duration::from_secs)) {
-        Ok(Answer::Converted { frames, windows, notes, seconds }) => {
-            let bytes = std::fs::metadata(part.part())
-                .with_context(|| format!("{} could not be written", path.display()))?
-                .len();
-            record::publish(part, &path)?;
-            Outcome::Converted { output: job.output.clone(), bytes, frames, windows, notes, seconds }
+
+    /// An error is not the clip's: nothing could be converted or written.
+    fn convert_one(&self, job: &Job, worker: &mut Option<Worker>) -> anyhow::Result<Record> {
+        interrupt::check()?;
+        let path = self.root.join(&job.output);
+        if let Err(reason) = self.records.may_write(job) {
+            return self.keep(job, Outcome::Skipped { reason });
         }
-        Ok(Answer::Skipped(reason)) => Outcome::Skipped { reason },
-        Ok(answer) => bail!("expected an answer about a clip, found {answer:?}"),
-        Err(error) if error.is::<interrupt::Interrupted>() => return Err(error),
-        Err(error) => {
-            *worker = None;
-            Outcome::Skipped { reason: format!("{error:#}") }
-        }
-    };
-    if matches!(outcome, Outcome::Skipped { .. }) {
-        // Of a worker that was killed; a full disk is no clip's fault.
+        let source = match self.records.reachable(job) {
+            Ok(source) => source,
+            Err(error) => return self.keep(job, Outcome::Skipped { reason: format!("{}: {error}", job.clip) }),
+        };
         files::remove_parts(&path);
-        records.check_space()?;
+        let part = disk::part_of(&path)?;
+        let label = self.truth.label(&job.class).cloned();
+        let request = Request { source, part: part.part().to_path_buf(), label };
+        let asked = match worker {
+            Some(worker) => worker,
+            None => worker.insert(Worker::start(self.spec)?),
+        };
+        let outcome = match asked.ask(&request, self.spec.time_limit.map(Duration::from_secs)) {
+            Ok(Answer::Converted { frames, windows, notes, seconds }) => {
+                let bytes = std::fs::metadata(part.part())
+                    .with_context(|| format!("{} could not be written", path.display()))?
+                    .len();
+                disk::publish(part, &path)?;
+                Outcome::Converted { output: job.output.clone(), bytes, frames, windows, notes, seconds }
+            }
+            Ok(Answer::Skipped(reason)) => Outcome::Skipped { reason },
+            Ok(answer) => bail!("expected an answer about a clip, found {answer:?}"),
+            Err(error) if error.is::<interrupt::Interrupted>() => return Err(error),
+            Err(error) => {
+                *worker = None;
+                Outcome::Skipped { reason: format!("{error:#}") }
+            }
+        };
+        if matches!(outcome, Outcome::Skipped { .. }) {
+            // Of a worker that was killed; a full disk is no clip's fault.
+            files::remove_parts(&path);
+            self.records.check_space()?;
+        }
+        self.keep(job, outcome)
     }
-    let record =
-        Record { clip: job.clip.clone(), class: job.class.clone(), settings: records.settings().to_string(), outcome };
-    records.put(&record)?;
-    Ok(record)
-}
 
-/// The record of a clip that cannot be asked for.
-fn skip(job: &Job, records: &Records, reason: String) -> anyhow::Result<Record> {
-    let record = Record {
-        clip: job.clip.clone(),
-        class: job.class.clone(),
-        settings: records.settings().to_string(),
-        outcome: Outcome::Skipped { reason },
-    };
-    records.put(&record)?;
-    Ok(record)
+    /// Writes the record of a clip.
+    fn keep(&self, job: &Job, outcome: Outcome) -> anyhow::Result<Record> {
+        let (clip, class) = (job.clip.clone(), job.class.clone());
+        let record = Record { clip, class, settings: self.records.settings().to_string(), outcome };
+        self.records.put(&record)?;
+        Ok(record)
+    }
 }

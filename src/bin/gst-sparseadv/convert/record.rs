@@ -8,39 +8,16 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
-use gstsparseadv::files::{self, LONGEST_NAME, Part, shortened};
+use anyhow::{Context, bail};
+use gstsparseadv::files::{self, LONGEST_NAME, shortened};
 use gstsparseadv::window::report::WindowReport;
 use serde::{Deserialize, Serialize};
 
-use super::begun;
-use super::manifest::Shard;
+use super::begun::{self, Settings};
+use super::disk::{FOLDER, damaged, part_of, settings_path, write_whole};
 use super::plan::{Job, Missing, Side};
-use crate::provenance::{self, Versions};
-
-/// Folder of records and settings in a converted tree.
-pub const FOLDER: &str = ".sparseadv";
-/// What made a tree; a conversion goes on only with the same.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    pub model: String,
-    pub model_sha256: String,
-    pub properties: String,
-    pub encoder: String,
-    pub muxer: String,
-    pub extension: String,
-    pub min_frames: usize,
-    pub threads: usize,
-    pub seed: u64,
-    #[serde(flatten)]
-    pub versions: Versions,
-}
-
-impl Settings {
-    fn digest(&self) -> anyhow::Result<String> {
-        Ok(provenance::digest(&serde_json::to_vec(self)?))
-    }
-}
+use super::shard::Shard;
+use crate::provenance::{self, Difference};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -91,15 +68,11 @@ impl Records {
     pub fn open(root: &Path, settings: &Settings, shard: Shard) -> anyhow::Result<Self> {
         let mut records = Self { root: root.to_path_buf(), settings: settings.digest()?, locks: Vec::new() };
         let found = begun::settings(root, settings)?;
-        let (found, wanted) = (serde_json::to_value(found)?, serde_json::to_value(settings)?);
-        for (key, wanted) in wanted.as_object().into_iter().flatten() {
-            if found[key] != *wanted {
-                bail!(
-                    "{} was begun with {key} {}, now it is {wanted}. Convert into another folder, or remove that one",
-                    root.display(),
-                    found[key]
-                );
-            }
+        if let Some(Difference { field, before, now }) = provenance::differences(&found, settings)?.first() {
+            bail!(
+                "{} was begun with {field} {before}, now it is {now}. Convert into another folder, or remove that one",
+                root.display()
+            );
         }
         records.locks = begun::lock(root, shard)?;
         Ok(records)
@@ -288,45 +261,9 @@ impl Records {
     }
 }
 
-pub fn settings_path(root: &Path) -> PathBuf {
-    root.join(FOLDER).join("settings.json")
-}
-
 fn read_record(path: &Path) -> anyhow::Result<Record> {
     let text = fs::read(path).with_context(|| format!("{} could not be read", path.display()))?;
     serde_json::from_slice(&text).map_err(damaged(path))
-}
-
-pub fn damaged(path: &Path) -> impl Fn(serde_json::Error) -> anyhow::Error + '_ {
-    move |error| {
-        anyhow!(
-            "Expected what gst-sparseadv convert wrote in {}, found something else: {error}. Remove that file, and what it is of is \
-             converted again.",
-            path.display()
-        )
-    }
-}
-
-/// Writes a file that is there whole or not at all, and its folder.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    folder_of(path)?;
-    files::write_whole(path, bytes).with_context(|| format!("{} could not be written", path.display()))
-}
-
-fn folder_of(path: &Path) -> anyhow::Result<()> {
-    let folder = path.parent().context("a file has a folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("The folder {} could not be made", folder.display()))
-}
-
-/// A name beside `path` for what is not whole yet, in a folder that is there.
-pub fn part_of(path: &Path) -> anyhow::Result<Part> {
-    folder_of(path)?;
-    Part::beside(path).with_context(|| format!("{} could not be written", path.display()))
-}
-
-/// Gives a whole file its name.
-pub fn publish(part: Part, path: &Path) -> anyhow::Result<()> {
-    part.publish().with_context(|| format!("{} could not be written", path.display()))
 }
 
 #[cfg(test)]

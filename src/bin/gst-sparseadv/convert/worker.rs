@@ -12,7 +12,7 @@ use gst::prelude::*;
 use gstsparseadv::window::report::WindowReport;
 use serde::{Deserialize, Serialize};
 
-use crate::element::Attacker;
+use crate::element::{Attacker, report};
 use crate::media::{self, Planner};
 
 /// How to convert; the same for all clips.
@@ -135,10 +135,7 @@ fn convert(attacker: &Attacker, planner: &mut Planner, spec: &Spec, request: &Re
     attacker.element().set_property("label", &request.label);
     let mut windows = Vec::new();
     let frames = attacker.convert(&plan, &request.part, |structure| {
-        let report = structure.filter(|s| s.name() == "sparseadv-window");
-        if let Some(json) = report.and_then(|s| s.get::<&str>("json").ok()) {
-            windows.push(serde_json::from_str::<WindowReport>(json)?);
-        }
+        windows.extend(structure.and_then(report).transpose()?);
         Ok(())
     })?;
     Ok(Done { frames, windows, notes: plan.notes })

@@ -10,7 +10,7 @@ use gst_video::{VideoFormat, VideoInfo};
 use gstsparseadv::files::Part;
 
 use super::read::{self, Sizes};
-use super::{plan, play};
+use super::{output, play};
 use crate::interrupt;
 
 /// Blank frames tried of each kind.
@@ -52,7 +52,7 @@ pub fn candidates(format: VideoFormat) -> Vec<VideoFormat> {
 /// Writes blank frames of each of these kinds, one after the other, with an encoder and a muxer, and reads them again.
 pub fn trial(encoder: &str, muxer: &str, kinds: &[VideoInfo]) -> anyhow::Result<()> {
     let file = Part::beside(&std::env::temp_dir().join("gst-sparseadv-trial"))?;
-    let (sink, _written) = plan::output(encoder, muxer, false, file.part())?;
+    let (sink, _written) = output::output(encoder, muxer, false, file.part())?;
     let pipeline = gst::Pipeline::new();
     let source = gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(0).build();
     pipeline.add_many([source.upcast_ref(), &sink])?;

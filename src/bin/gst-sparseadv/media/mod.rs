@@ -15,11 +15,13 @@ mod kind;
 mod last;
 mod location;
 mod look;
+mod output;
 mod parse;
 mod plan;
 mod play;
 mod read;
 mod stall;
+mod structure;
 mod times;
 
 pub use look::{Source, look};

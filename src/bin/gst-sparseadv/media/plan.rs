@@ -14,7 +14,7 @@ use gst_video::{VideoFormat, VideoInfo, VideoOrientationMethod as Turn};
 use gstsparseadv::element::format::MIN_SIZE;
 
 use super::location::Location;
-use super::{Source, fit, last, parse, read, times};
+use super::{Source, fit, output, parse, read, times};
 use crate::interrupt;
 
 /// Makes plans for one encoder and muxer, and remembers what they take.
@@ -291,26 +291,6 @@ impl Plan {
 
     /// Encoder, muxer and file.
     pub fn sink(&self, file: &Path) -> anyhow::Result<(gst::Element, Location)> {
-        output(&self.encoder, &self.muxer, self.source.irregular, file)
+        output::output(&self.encoder, &self.muxer, self.source.irregular, file)
     }
-}
-
-/// Encoder, muxer and file. No converter: it would take bits of the attack along, and nobody would know. The location
-/// has to live as long as the pipeline.
-pub fn output(encoder: &str, muxer: &str, irregular: bool, file: &Path) -> anyhow::Result<(gst::Element, Location)> {
-    let location = Location::to_write(file)?;
-    let bin = parse::bin("the encoder and muxer", &format!("{encoder} ! {muxer}"))?;
-    last::mend(&bin, irregular);
-    let sink = gst::ElementFactory::make("filesink")
-        .property("location", location.as_str())
-        .property("sync", false)
-        // With a second branch, each would wait for the other's first frame, and an encoder looks far ahead for it.
-        .property("async", false)
-        .build()?;
-    let whole = gst::Bin::new();
-    whole.add_many([bin.upcast_ref::<gst::Element>(), &sink])?;
-    bin.link(&sink)?;
-    let pad = bin.static_pad("sink").context("a sink pad")?;
-    whole.add_pad(&gst::GhostPad::with_target(&pad)?)?;
-    Ok((whole.upcast(), location))
 }

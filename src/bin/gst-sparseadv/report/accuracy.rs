@@ -5,7 +5,6 @@
 use gstsparseadv::tally::{Labels, Tally};
 
 use super::table::Table;
-use super::tables::pairs;
 use crate::reproduce::results::{Accuracy, Attack, Results};
 use crate::reproduce::systems::{Goal, Optimization, Selection, System};
 
@@ -52,7 +51,7 @@ impl<'a> Names<'a> {
 /// Both accuracies of the models. Each class for the paper's method, all classes for each selection.
 pub fn table(results: &Results) -> Table {
     let mut rows = Vec::new();
-    for (dataset, model) in pairs(results) {
+    for (dataset, model) in results.pairs() {
         let lines: Vec<&Accuracy> =
             results.accuracy.iter().filter(|a| a.dataset == dataset && a.model == model).collect();
         let mut classes: Vec<&str> = lines.iter().map(|a| a.class.as_str()).collect();
@@ -61,7 +60,7 @@ pub fn table(results: &Results) -> Table {
         for goal in [Goal::Untargeted, Goal::Targeted] {
             for selection in Selection::ALL {
                 let system = System::new(selection, Optimization::Paper);
-                let attacks = super::tables::of(results, (dataset, model), goal, &system);
+                let attacks = results.of((dataset, model), goal, &system);
                 if attacks.is_empty() {
                     continue;
                 }
@@ -100,7 +99,7 @@ pub fn table(results: &Results) -> Table {
     }
 }
 
-fn numbers(lines: &[&Accuracy], attacks: &[Attack], class: &str) -> Vec<String> {
+fn numbers(lines: &[&Accuracy], attacks: &[&Attack], class: &str) -> Vec<String> {
     let mut names = Names::default();
     let (mut clean, mut after) = (Tally::default(), Tally::default());
     for line in lines.iter().filter(|a| class == ALL || a.class == class) {

@@ -10,10 +10,10 @@ mod pages;
 mod table;
 mod tables;
 
+use crate::html::{self, escape};
 use crate::reproduce::paper;
-use crate::reproduce::results::{Attack, Results};
+use crate::reproduce::results::Results;
 use crate::reproduce::systems::{Goal, Optimization, Selection, System};
-pub use table::escape;
 
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  gst-sparseadv report results\n\n\
@@ -26,12 +26,6 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     pages(&arguments.folder)
 }
-
-const STYLE: &str = "body{font:15px/1.45 sans-serif;max-width:1200px;margin:2em auto;padding:0 1em;color:#222}\
-    table{border-collapse:collapse;font-size:13px;white-space:nowrap}\
-    td,th{border:1px solid #ccc;padding:3px 8px;text-align:left}th{background:#f2f2f2}\
-    .wide{overflow-x:auto}code{background:#f2f2f2;overflow-wrap:anywhere}\
-    .figures{display:flex;flex-wrap:wrap;gap:1em}h2{margin-top:2em}";
 
 /// Writes the pages of a folder's results beside them.
 pub fn pages(folder: &Path) -> anyhow::Result<()> {
@@ -58,17 +52,12 @@ pub fn pages(folder: &Path) -> anyhow::Result<()> {
 /// A curve of ours and one of SA for each data set and model.
 fn figures(results: &Results) -> anyhow::Result<Vec<(String, String)>> {
     let mut figures = Vec::new();
-    for pair in tables::pairs(results) {
+    for pair in results.pairs() {
         let curves = [Selection::Ours, Selection::Sa].map(|selection| {
-            let goal = Goal::Untargeted;
-            let attacks = tables::of(results, pair, goal, &System::new(selection, Optimization::Paper));
-            (selection.name(), attacks)
+            let system = System::new(selection, Optimization::Paper);
+            (selection.name(), results.of(pair, Goal::Untargeted, &system))
         });
-        let curves: Vec<(&str, Vec<&Attack>)> = curves
-            .iter()
-            .map(|(name, attacks)| (*name, attacks.iter().collect()))
-            .filter(|(_, attacks): &(&str, Vec<&Attack>)| !attacks.is_empty())
-            .collect();
+        let curves: Vec<_> = curves.into_iter().filter(|(_, attacks)| !attacks.is_empty()).collect();
         if !curves.is_empty() {
             let title = format!("{}, {}", pair.1, pair.0);
             let name = format!("figure-2-{}-{}", file_name(pair.0), file_name(pair.1));
@@ -94,6 +83,7 @@ fn file_name(text: &str) -> String {
     text.chars().map(safe).collect()
 }
 
+const TITLE: &str = "Sparse adversarial attack";
 const FIGURE_TITLE: &str = "Figure 2. Fooling rate against the maximum number of iterations";
 
 /// What was called, each once: a run that went on where it was is the same.
@@ -120,7 +110,7 @@ fn conditions(results: &Results) -> Vec<String> {
 }
 
 fn markdown(results: &Results, tables: &[table::Table], figures: &[(String, String)]) -> String {
-    let mut text = String::from("# Sparse adversarial attack: the paper's experiments\n\n");
+    let mut text = format!("# {TITLE}: the paper's experiments\n\n");
     for line in conditions(results) {
         text += &format!("    {line}\n");
     }
@@ -151,10 +141,12 @@ fn html(results: &Results, tables: &[table::Table], figures: &[(String, String)]
             body += "</div>\n";
         }
     }
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Sparse adversarial attack</title>\n\
-         <style>{STYLE}</style></head><body>\n<h1>Sparse adversarial attack: the paper's experiments</h1>\n\
-         <p>Keyframe selection by gradient, two-stage L2,1 attack (Xu et al., ICASSP 2023), run through GStreamer's <code>sparseadv</code>.</p>\n\
-         {body}</body></html>\n"
+    html::page(
+        TITLE,
+        &format!(
+            "<h1>{TITLE}: the paper's experiments</h1>\n\
+             <p>Keyframe selection by gradient, two-stage L2,1 attack (Xu et al., ICASSP 2023), run through GStreamer's \
+             <code>sparseadv</code>.</p>\n{body}"
+        ),
     )
 }

@@ -2,6 +2,8 @@
 
 //! A table as Markdown, CSV and HTML.
 
+use crate::html::escape;
+
 pub struct Table {
     /// Of its CSV file.
     pub name: &'static str,
@@ -43,8 +45,4 @@ impl Table {
             row("th", &mut self.header.iter().copied())
         )
     }
-}
-
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -8,29 +8,6 @@ use crate::reproduce::paper;
 use crate::reproduce::results::{Attack, Results};
 use crate::reproduce::systems::{Goal, Optimization, Selection, System};
 
-/// Data sets with models, in the order they were measured.
-pub fn pairs(results: &Results) -> Vec<(&str, &str)> {
-    let mut pairs: Vec<(&str, &str)> = Vec::new();
-    for a in &results.accuracy {
-        if !pairs.contains(&(&a.dataset, &a.model)) {
-            pairs.push((&a.dataset, &a.model));
-        }
-    }
-    pairs
-}
-
-/// The attacks of one system, by clip.
-pub fn of(results: &Results, (dataset, model): (&str, &str), goal: Goal, system: &System) -> Vec<Attack> {
-    let mut attacks: Vec<Attack> = results
-        .attacks
-        .iter()
-        .filter(|a| a.dataset == dataset && a.model == model && a.goal == goal && a.system == *system)
-        .cloned()
-        .collect();
-    attacks.sort_by(|a, b| a.clip.cmp(&b.clip));
-    attacks
-}
-
 const GOALS: [Goal; 2] = [Goal::Untargeted, Goal::Targeted];
 
 /// Name of the table that Figure 2 follows.
@@ -53,7 +30,7 @@ pub fn all(results: &Results) -> Vec<Table> {
 }
 
 fn table_1(results: &Results) -> Table {
-    let rows = pairs(results).into_iter().map(|(dataset, model)| {
+    let rows = results.pairs().into_iter().map(|(dataset, model)| {
         let clips: Vec<_> = results.accuracy.iter().filter(|a| a.dataset == dataset && a.model == model).collect();
         let right = clips.iter().filter(|a| a.label == a.class).count();
         vec![
@@ -85,9 +62,8 @@ const METRICS: [&str; 10] = [
     "seconds",
 ];
 
-fn metrics(attacks: &[Attack]) -> Option<Vec<String>> {
-    let attacks: Vec<&Attack> = attacks.iter().collect();
-    let s = Summary::of(&attacks)?;
+fn metrics(attacks: &[&Attack]) -> Option<Vec<String>> {
+    let s = Summary::of(attacks)?;
     Some(vec![
         s.clips.to_string(),
         with_interval(Some(s.fooling_rate), 0),
@@ -113,10 +89,10 @@ fn header(first: &[&'static str]) -> Vec<&'static str> {
 /// A row for each data set, model, goal and system that was measured; a system goes by the names given with it.
 fn rows(results: &Results, systems: &[(Vec<String>, System)]) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
-    for pair in pairs(results) {
+    for pair in results.pairs() {
         for goal in GOALS {
             for (names, system) in systems {
-                let Some(metrics) = metrics(&of(results, pair, goal, system)) else {
+                let Some(metrics) = metrics(&results.of(pair, goal, system)) else {
                     continue;
                 };
                 let mut row = [pair.0, pair.1, goal.name()].map(str::to_string).to_vec();
@@ -149,15 +125,14 @@ fn table_2(results: &Results) -> Table {
 
 fn claim(results: &Results) -> Table {
     let mut rows = Vec::new();
-    for pair in pairs(results) {
+    for pair in results.pairs() {
         for goal in GOALS {
             for other in [Selection::Sa, Selection::Ifd] {
-                let by = |selection| of(results, pair, goal, &System::new(selection, Optimization::Paper));
+                let by = |selection| results.of(pair, goal, &System::new(selection, Optimization::Paper));
                 let ours = by(Selection::Ours);
                 let theirs = by(other);
-                let (ours, theirs): (Vec<&Attack>, Vec<&Attack>) = (ours.iter().collect(), theirs.iter().collect());
                 let queries = reduction(&ours, &theirs, |a| a.queries_first_success.map(f64::from));
-                let map = reduction(&ours, &theirs, |a| a.success.then_some(a.map));
+                let map = reduction(&ours, &theirs, |a| a.success.then_some(a.size.map));
                 let (Some(queries), Some(map)) = (queries, map) else {
                     continue;
                 };

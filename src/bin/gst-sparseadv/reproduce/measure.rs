@@ -9,13 +9,14 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use gst::prelude::*;
 use gstsparseadv::dataset;
-use gstsparseadv::model::archive;
+use gstsparseadv::model::{Metadata, archive};
+use gstsparseadv::tally::Labels;
+use gstsparseadv::window::Windowing;
 use indicatif::{ProgressBar, ProgressStyle};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::Arguments;
+use super::metrics::seeded;
 use super::results::{self, Accuracy, Attack, Line, Log, Results};
 use super::systems::{self, Goal, System};
 use crate::decode::{self, Clip};
@@ -44,9 +45,7 @@ pub struct Model {
     dataset: String,
     name: String,
     sha256: String,
-    labels: Vec<String>,
-    window: usize,
-    step: usize,
+    metadata: Metadata,
     attacker: Attacker,
     judge: Attacker,
 }
@@ -64,9 +63,7 @@ impl Model {
             dataset: dataset.to_string(),
             name: name.to_string_lossy().into_owned(),
             sha256: sha256(path)?,
-            labels: metadata.labels,
-            window: metadata.window,
-            step: metadata.frame_step,
+            metadata,
             attacker: Attacker::new(path, "")?,
             judge: Attacker::new(path, "max-iterations=0")?,
         })
@@ -86,10 +83,9 @@ impl Model {
     }
 
     /// The label of a window's frames.
-    fn label(&self, frames: &Clip) -> anyhow::Result<String> {
+    fn label(&self, frames: &Clip) -> anyhow::Result<usize> {
         let (_, reports) = self.judge.attack(frames)?;
-        let label = reports.into_iter().next().and_then(|r| r.clean_label_name);
-        label.context("expected a label, found none")
+        reports.first().and_then(|r| r.clean_label).context("expected a label, found none")
     }
 
     /// The middle of a clip, one window long.
@@ -99,7 +95,7 @@ impl Model {
             format => format!("videoconvert ! video/x-raw,format={format} !"),
         };
         let mut clip = decode::read(path, &caps)?;
-        let span = (self.window - 1) * self.step + 1;
+        let span = Windowing::new(self.metadata.window, self.metadata.frame_step, None).span;
         let start = clip.frames.len().saturating_sub(span) / 2;
         let end = clip.frames.len().min(start + span);
         clip.frames = clip.frames[start..end].to_vec();
@@ -123,41 +119,46 @@ impl Model {
                 .accuracy
                 .iter()
                 .find(|a| a.dataset == self.dataset && a.model == self.name && a.clip == clip.name);
-            let label = match earlier {
-                Some(earlier) => Ok(earlier.label.clone()),
-                None => self.middle(&clip.path, &arguments.format).and_then(|frames| self.label(&frames)),
+            let accuracy = match earlier {
+                Some(earlier) => Ok(earlier.clone()),
+                None => self.accuracy(arguments, clip, class),
             };
             bar.inc(1);
-            let label = match label {
-                Ok(label) => label,
+            match accuracy {
+                Ok(accuracy) => {
+                    if accuracy.label == class {
+                        let right = classified.right.entry(class.to_owned()).or_default();
+                        right.push((clip.name.clone(), clip.path.clone()));
+                    }
+                    if earlier.is_none() {
+                        log.add(&Line::Accuracy(accuracy))?;
+                    }
+                }
                 Err(error) => {
                     bar.suspend(|| crate::out::errln!("skipped {}: {error:#}", clip.name));
                     classified.skipped += 1;
-                    continue;
                 }
-            };
-            if earlier.is_none() {
-                log.add(&Line::Accuracy(Accuracy {
-                    dataset: self.dataset.clone(),
-                    model: self.name.clone(),
-                    model_sha256: self.sha256.clone(),
-                    clip: clip.name.clone(),
-                    class: class.to_owned(),
-                    label: label.clone(),
-                }))?;
-            }
-            if label == class {
-                let right = classified.right.entry(class.to_owned()).or_default();
-                right.push((clip.name.clone(), clip.path.clone()));
             }
         }
         bar.finish_and_clear();
         // One or more of each class, by chance.
         for clips in classified.right.values_mut() {
-            clips.shuffle(&mut StdRng::seed_from_u64(arguments.seed));
+            clips.shuffle(&mut seeded(arguments.seed));
             clips.truncate(arguments.clips);
         }
         Ok(classified)
+    }
+
+    fn accuracy(&self, arguments: &Arguments, clip: &dataset::Clip, class: &str) -> anyhow::Result<Accuracy> {
+        let frames = self.middle(&clip.path, &arguments.format)?;
+        Ok(Accuracy {
+            dataset: self.dataset.clone(),
+            model: self.name.clone(),
+            model_sha256: self.sha256.clone(),
+            clip: clip.name.clone(),
+            class: class.to_owned(),
+            label: self.metadata.label_name(self.label(&frames)?),
+        })
     }
 
     /// The test clips that take part, with the model's name of their class. Classes that the model lacks are passed
@@ -180,13 +181,13 @@ impl Model {
         let mut taken = Vec::new();
         for clip in test {
             let class = set.labels[clip.label].as_str();
-            match dataset::find_class(class, &self.labels) {
-                Some(index) => taken.push((clip, self.labels[index].as_str())),
+            match dataset::find_class(class, &self.metadata.labels) {
+                Some(index) => taken.push((clip, self.metadata.labels[index].as_str())),
                 None if unknown.contains(&class) => {}
                 None => unknown.push(class),
             }
         }
-        let (names, labels) = (unknown.join(", "), self.labels.join(", "));
+        let (names, labels) = (unknown.join(", "), self.metadata.labels.join(", "));
         ensure!(
             !taken.is_empty(),
             "Expected classes of {} among the labels of {} ({labels}), found none of {names}. Use a model of this set, or name the class \
@@ -234,11 +235,10 @@ impl Model {
                 let window =
                     Window { clip: clip.clone(), class: class.clone(), frames: self.middle(path, &arguments.format)? };
                 for goal in &arguments.goals {
-                    let target = self.target(arguments, &window, *goal);
                     for system in &systems {
                         let key = (self.dataset.as_str(), self.name.as_str(), *goal, system, clip.as_str());
                         if !done.contains(&key) {
-                            let line = self.measure(arguments, &window, *goal, target.clone(), system)?;
+                            let line = self.measure(arguments, &window, *goal, system)?;
                             log.add(&Line::Attack(Box::new(line)))?;
                         }
                         bar.inc(1);
@@ -255,20 +255,14 @@ impl Model {
         if goal == Goal::Untargeted {
             return None;
         }
-        let place = self.labels.iter().position(|l| *l == window.class)?;
-        let mut rng = StdRng::seed_from_u64(arguments.seed ^ ((place as u64 + 1) << 32));
-        let others: Vec<&String> = self.labels.iter().filter(|l| **l != window.class).collect();
+        let place = self.metadata.labels.iter().position(|l| *l == window.class)?;
+        let mut rng = seeded(arguments.seed ^ ((place as u64 + 1) << 32));
+        let others: Vec<&String> = self.metadata.labels.iter().filter(|l| **l != window.class).collect();
         others.choose(&mut rng).map(|l| l.to_string())
     }
 
-    fn measure(
-        &self,
-        arguments: &Arguments,
-        window: &Window,
-        goal: Goal,
-        target: Option<String>,
-        system: &System,
-    ) -> anyhow::Result<Attack> {
+    fn measure(&self, arguments: &Arguments, window: &Window, goal: Goal, system: &System) -> anyhow::Result<Attack> {
+        let target = self.target(arguments, window, goal);
         let iterations = arguments.iterations[usize::from(goal == Goal::Targeted)];
         self.attacker.configure(&format!(
             "{} {} max-iterations={iterations} seed={}",
@@ -284,7 +278,7 @@ impl Model {
         let (pushed, reports) = self.attacker.attack(&window.frames)?;
         let seconds = began.elapsed().as_secs_f64();
         let report = reports.first().context("expected a report, found none")?;
-        let label = self.label(&pushed)?;
+        let pushed = Labels { last: Some(self.label(&pushed)?), ..report.labels() };
         Ok(Attack {
             dataset: self.dataset.clone(),
             model: self.name.clone(),
@@ -293,23 +287,17 @@ impl Model {
             clip: window.clip.clone(),
             class: window.class.clone(),
             success: report.success == Some(true),
-            verified: match &target {
-                Some(target) => label == *target,
-                None => label != window.class,
-            },
+            verified: pushed.fooled() == Some(true),
             target,
-            queries: report.queries,
-            forwards: report.forwards,
-            backwards: report.backwards,
+            calls: report.calls,
             queries_first_success: report.queries_first_success,
             iterations_first_success: report.iterations_first_success,
             iterations: report.iterations,
-            perturbed_frames: report.perturbed_frames,
-            sparse_rate: report.sparse_rate,
+            perturbed_frames: report.perturbed.perturbed_frames,
+            sparse_rate: report.perturbed.sparse_rate,
             clean_label: report.clean_label_name.clone(),
             final_label: report.final_label_name.clone(),
-            map: report.map,
-            map_keyframes: report.map_keyframes,
+            size: report.size,
             seconds,
         })
     }

@@ -14,7 +14,7 @@ pub mod paper;
 pub mod results;
 pub mod systems;
 
-use crate::provenance::Versions;
+use crate::provenance::{Difference, Versions, differences};
 use measure::Model;
 use results::{Line, Log, Results, Run};
 use systems::Goal;
@@ -59,7 +59,7 @@ pub struct Arguments {
     #[arg(long)]
     only_variants: bool,
     #[command(flatten)]
-    dataset: dataset::Options,
+    dataset: crate::dataset::Arguments,
     /// Only clips of these groups take part, of the test clips
     #[arg(long, value_delimiter = ',')]
     only_groups: Vec<String>,
@@ -90,8 +90,8 @@ fn apart(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns how many clips could not be measured.
-pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
+/// Returns how many clips could not be measured, and the folder of the results.
+pub fn run(arguments: &Arguments) -> anyhow::Result<(usize, PathBuf)> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     // Whatever is wrong with these is found before anything is written.
@@ -119,9 +119,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
             model.attack(arguments, &classified.right, &known, &mut log)?;
         }
     }
-    drop(log);
-    crate::report::pages(&arguments.out)?;
-    Ok(skipped)
+    Ok((skipped, arguments.out.clone()))
 }
 
 /// The data sets by their names.
@@ -129,7 +127,7 @@ fn sets(arguments: &Arguments) -> anyhow::Result<Vec<(String, DataSet)>> {
     let set = |data: &String| {
         let (name, folder) =
             data.split_once('=').with_context(|| format!("Expected --data NAME=FOLDER, found {data}."))?;
-        let set = dataset::open(folder.as_ref(), &arguments.dataset)?;
+        let set = dataset::open(folder.as_ref(), &arguments.dataset.options())?;
         Ok((name.to_owned(), set))
     };
     arguments.data.iter().map(set).collect()
@@ -151,13 +149,12 @@ fn description(arguments: &Arguments) -> Run {
 /// Results of different settings do not belong into one table.
 fn same_conditions(known: &Results, this: &Run) -> anyhow::Result<()> {
     for run in &known.runs {
-        let (before, now) = (serde_json::to_value(run)?, serde_json::to_value(this)?);
-        let conditions = now.as_object().into_iter().flatten();
-        let others: Vec<String> = conditions
-            .filter(|(name, value)| *name != "command" && before[name.as_str()] != **value)
-            .map(|(name, value)| {
-                let before = &before[name.as_str()];
-                format!("{} {before} there and {value} here", name.replace('_', " "))
+        // What was called is no condition.
+        let now = Run { command: run.command.clone(), ..this.clone() };
+        let others: Vec<String> = differences(run, &now)?
+            .into_iter()
+            .map(|Difference { field, before, now }| {
+                format!("{} {before} there and {now} here", field.replace('_', " "))
             })
             .collect();
         if !others.is_empty() {

@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use gstsparseadv::attack::Calls;
+use gstsparseadv::attack::Size;
 use serde::{Deserialize, Serialize};
 
 use super::systems::{Goal, System};
@@ -68,9 +70,8 @@ pub struct Attack {
     pub success: bool,
     /// The goal held too when the frames pushed were classified again, from their bytes, by another element.
     pub verified: bool,
-    pub queries: u32,
-    pub forwards: u32,
-    pub backwards: u32,
+    #[serde(flatten)]
+    pub calls: Calls,
     pub queries_first_success: Option<u32>,
     pub iterations_first_success: Option<u32>,
     pub iterations: u32,
@@ -82,9 +83,8 @@ pub struct Attack {
     pub clean_label: Option<String>,
     #[serde(default)]
     pub final_label: Option<String>,
-    /// Gray levels 0..255.
-    pub map: f64,
-    pub map_keyframes: f64,
+    #[serde(flatten)]
+    pub size: Size,
     pub seconds: f64,
 }
 
@@ -104,6 +104,25 @@ pub struct Results {
 }
 
 impl Results {
+    /// Data sets with models, in the order they were measured.
+    pub fn pairs(&self) -> Vec<(&str, &str)> {
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        for a in &self.accuracy {
+            if !pairs.contains(&(&a.dataset, &a.model)) {
+                pairs.push((&a.dataset, &a.model));
+            }
+        }
+        pairs
+    }
+
+    /// The attacks of one system, by clip.
+    pub fn of(&self, (dataset, model): (&str, &str), goal: Goal, system: &System) -> Vec<&Attack> {
+        let of_system = |a: &&Attack| a.dataset == dataset && a.model == model && a.goal == goal && a.system == *system;
+        let mut attacks: Vec<&Attack> = self.attacks.iter().filter(of_system).collect();
+        attacks.sort_by(|a, b| a.clip.cmp(&b.clip));
+        attacks
+    }
+
     /// Of a folder that has some.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(FILE);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
 use super::*;
+use crate::provenance::Versions;
 
 fn settings() -> Settings {
     Settings {
