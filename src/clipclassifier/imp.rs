@@ -17,8 +17,8 @@
  * ## Windows
  *
  * `window-size`, `frame-step`, `stride` and `tail` mean what they mean in `sparseadv`. `offset` skips frames before the
- * first window. With it, and with another `stride`, the element looks at windows that do not line up with the
- * attacker's.
+ * first window, and again wherever windows begin anew: after a seek, a gap or other caps. With it, and with another
+ * `stride`, the element looks at windows that do not line up with the attacker's.
  *
  * ## Labels and rates
  *
@@ -79,7 +79,6 @@ use super::windows::unreadable;
 use super::worker::Worker;
 use crate::element::format;
 use crate::element::lock;
-use crate::element::model::load_model;
 use crate::element::pads::{self, ends_window};
 use crate::element::report_file::ReportFile;
 use crate::element::settings::{AUTO, Common, Shared, get, set, with_stats};
@@ -124,10 +123,10 @@ pub(super) struct Results {
 
 /// The properties.
 #[derive(Clone, Debug, Default)]
-struct Settings {
-    common: Common,
-    offset: u32,
-    reference: Option<PathBuf>,
+pub(super) struct Settings {
+    pub common: Common,
+    pub offset: u32,
+    pub reference: Option<PathBuf>,
 }
 
 #[derive(Default, glib::Properties)]
@@ -166,7 +165,7 @@ pub struct ClipClassifier {
     #[property(name = "report-location", type = Option<PathBuf>, mutable_ready,
         get = get!(common.report_location), set = set!(common.report_location),
         nick = "Report location", blurb = "File that gets one JSON line a window; an older one is replaced")]
-    settings: Shared<Settings>,
+    pub(super) settings: Shared<Settings>,
     pub(super) loaded: Mutex<Option<Loaded>>,
     pub(super) gathering: Mutex<Option<Gathering>>,
     pub(super) results: Mutex<Results>,
@@ -361,54 +360,5 @@ impl ClipClassifier {
     pub(super) fn post(&self, structure: gst::Structure) {
         let message = gst::message::Element::builder(structure).src(&*self.obj());
         let _ = self.obj().post_message(message.build());
-    }
-
-    /// Loads the model and checks the settings against it.
-    fn load(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = self.settings.snapshot();
-        let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
-        let options = settings.common.model_options().map_err(wrong)?;
-        let model = load_model(&options)?;
-        for warning in model.warnings() {
-            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
-        }
-        settings.common.true_label(model.metadata(), model.classes()).map_err(wrong)?;
-        *lock(&self.loaded) = Some(Loaded { model, path: options.path });
-        Ok(())
-    }
-
-    /// Begins a stream: everything but the model is new.
-    fn begin(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = self.settings.snapshot();
-        let mut loaded = lock(&self.loaded);
-        let Some(Loaded { model, path }) = loaded.as_mut() else {
-            return Ok(());
-        };
-        let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
-        let true_label = settings.common.true_label(model.metadata(), model.classes()).map_err(wrong)?;
-        let mut results = lock(&self.results);
-        // The report of the last stream is still locked.
-        *results = Results::default();
-        if let Some(location) = &settings.common.report_location {
-            let reference = settings.reference.as_deref();
-            let reference = reference.map(|path| ("reference-location", path));
-            results.report = Some(ReportFile::open(&*self.obj(), location, path, reference.as_slice())?);
-        }
-        results.true_label = true_label;
-        results.reference = settings.reference.as_deref().map(AttackReport::open);
-        *lock(&self.gathering) = Some(Gathering {
-            gather: Gather::new(settings.common.windowing(model.metadata()), settings.offset.into()),
-            metadata: model.metadata().clone(),
-            stream: None,
-            tail: settings.common.tail,
-            next_frame: 0,
-            next_window: 0,
-            from_the_start: true,
-            provenance: Arc::new(Provenance::of(&*self.obj(), path, model.sha256())),
-        });
-        for flag in [&self.live, &self.flushing, &self.failed] {
-            flag.store(false, Ordering::SeqCst);
-        }
-        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use glib::prelude::*;
 
 mod gather;
 mod imp;
+mod lifecycle;
 pub mod meta;
 mod reference;
 pub mod report;

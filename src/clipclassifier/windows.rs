@@ -18,7 +18,6 @@ use super::worker::Worker;
 use crate::attack::criterion::{argmax, softmax};
 use crate::element::lock;
 use crate::element::pads::running_time;
-use crate::element::report_file::ReportFile;
 use crate::element::stream::Stream;
 use crate::provenance::Provenance;
 use crate::tally::Labels;
@@ -224,33 +223,6 @@ impl ClipClassifier {
         };
         results.stats.add(&report);
         Ok(report)
-    }
-
-    /// At the end of the stream: the report gets its name, and a reference that was of no use is said.
-    fn publish(&self) {
-        let mut results = lock(&self.results);
-        let published = results.report.as_mut().map(ReportFile::publish);
-        let (windows, missed) = (results.stats.classified(), results.missed);
-        let complaint = results.reference.as_ref().and_then(|r| r.complaint(windows, missed));
-        drop(results);
-        if let Some(Err(error)) = published {
-            gst::element_imp_warning!(
-                self,
-                gst::ResourceError::Write,
-                ("The report cannot be given its name: {error}")
-            );
-        }
-        if let Some(text) = complaint {
-            gst::element_imp_warning!(self, gst::ResourceError::Read, ("{text}"));
-        }
-    }
-
-    /// Lets go of the report when the element stops; one that is not whole is kept apart, and said.
-    pub(super) fn close_report(&self) {
-        let report = lock(&self.results).report.take();
-        if let Some(text) = report.and_then(ReportFile::abandon) {
-            gst::element_imp_warning!(self, gst::ResourceError::Write, ("{text}"));
-        }
     }
 
     fn write(&self, report: &WindowReport) {
