@@ -12,18 +12,11 @@ use crate::files;
 use crate::tally::Labels;
 use crate::window::report::WindowReport;
 
-/// From a frame's meta, where nothing between has dropped it: the frame's place in the attacker's window, the labels of
-/// that window before the attack, and what the attack was after.
+/// What a frame's meta says, where nothing between has dropped it: the frame's place in the attacker's window, and that
+/// window's labels.
 pub fn of_meta(buffer: &gst::BufferRef) -> Option<(usize, Labels)> {
-    let meta = gst::meta::CustomMeta::from_buffer(buffer, meta::NAME).ok()?;
-    let number = |name: &str| meta.structure().get::<u32>(name).ok().map(|n| n as usize);
-    let labels = Labels {
-        truth: number("label"),
-        target: number("target-label"),
-        clean: Some(number("clean-label")?),
-        last: None,
-    };
-    Some((number("frame")?, labels))
+    let info = meta::read(buffer)?;
+    info.labels.clean.map(|_| (info.frame as usize, info.labels))
 }
 
 /// A report of sparseadv, finished or still growing.
@@ -35,20 +28,20 @@ pub struct AttackReport {
     file: Option<File>,
     /// What follows the last whole line.
     rest: Vec<u8>,
-    windows: Vec<Line>,
+    windows: Vec<AttackedWindow>,
     unreadable: usize,
 }
 
-/// What is needed of a line.
+/// What is kept of a window's report.
 #[derive(Debug)]
-struct Line {
+struct AttackedWindow {
     first_frame: u64,
     /// Running times, in nanoseconds.
     times: Option<Range<u64>>,
     labels: Labels,
 }
 
-impl From<WindowReport> for Line {
+impl From<WindowReport> for AttackedWindow {
     fn from(report: WindowReport) -> Self {
         let length = report.end_pts.zip(report.start_pts).map(|(end, start)| end.saturating_sub(start));
         Self {
@@ -104,10 +97,10 @@ impl AttackReport {
         if self.find(place).is_none() {
             self.read()?;
         }
-        Ok(self.find(place).map(|line| line.labels).filter(|labels| labels.clean.is_some()))
+        Ok(self.find(place).map(|window| window.labels).filter(|labels| labels.clean.is_some()))
     }
 
-    fn find(&self, place: Place) -> Option<&Line> {
+    fn find(&self, place: Place) -> Option<&AttackedWindow> {
         let Some(first) = place.first_frame else {
             let time = place.time?;
             // After a seek the same times come again: those written last are meant.

@@ -29,7 +29,7 @@ pub(super) struct AttackTask {
     pub context: Vec<gst::Buffer>,
     /// Perturbations that frames carry already, as part of an earlier window that overlaps.
     pub start: Perturbation,
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub deadline: Option<Instant>,
 }
 
@@ -51,7 +51,7 @@ impl AttackTask {
             None => self.settings.time_budget.filter(|b| !b.is_zero()).map(Duration::from),
         };
         let stream = &*self.stream;
-        let made = self.settings.survive.as_deref().map(|survive| codecs.of(survive, stream)).transpose()?;
+        let made = self.settings.survive().map(|survive| codecs.of(survive, stream)).transpose()?;
         let survival = |codec| Survival {
             stream,
             codec,

@@ -23,7 +23,7 @@ impl SparseAdv {
     pub(super) fn prepare(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings();
         let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
-        let options = settings.model_options().map_err(wrong)?;
+        let options = settings.common.model_options().map_err(wrong)?;
         let mut loaded = lock(&self.loaded);
         if loaded.as_ref().is_none_or(|l| l.options != options) {
             *loaded = None;
@@ -56,13 +56,13 @@ impl SparseAdv {
                 config.selection
             )));
         }
-        if let Some(survive) = &settings.survive {
+        if let Some(survive) = settings.survive() {
             codec::check(survive).map_err(wrong)?;
         }
         let (path, sha256) = (&loaded.options.path, loaded.model.sha256());
         let provenance = Provenance::of(&*self.obj(), path, sha256);
         let mut state = self.state();
-        state.windowing = settings.windowing(metadata);
+        state.windowing = settings.common.windowing(metadata);
         state.goal = config.goal;
         state.provenance = Arc::new(provenance);
         drop(state);
@@ -75,7 +75,7 @@ impl SparseAdv {
         let mut report = lock(&self.report);
         // The one of the last stream is still locked.
         *report = None;
-        if let (Some(path), Some(model)) = (&settings.report_location, &settings.model) {
+        if let (Some(path), Some(model)) = (&settings.common.report_location, &settings.common.model) {
             *report = Some(ReportFile::open(&*self.obj(), path, model, &[])?);
         }
         Ok(())

@@ -109,7 +109,7 @@ impl SparseAdv {
         let stream = state.stream.clone();
         let remember = state.windowing.overlaps();
         drop(state);
-        let survives = self.settings().survive.is_some();
+        let survives = self.settings().survive().is_some();
 
         let mut all = true;
         let mut outputs = Vec::with_capacity(items.len());

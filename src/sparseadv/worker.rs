@@ -166,7 +166,7 @@ impl SparseAdv {
         if !full && !front.barrier {
             return Some(Work::Wait);
         }
-        if !full && (settings.tail == Tail::Passthrough || front.fresh == 0) {
+        if !full && (settings.common.tail == Tail::Passthrough || front.fresh == 0) {
             self.release(state, front.frames);
             return None;
         }

@@ -12,6 +12,7 @@ mod events;
 mod formats;
 mod frames;
 mod keyframes;
+mod properties;
 mod random;
 mod report;
 mod success;

@@ -94,12 +94,13 @@ fn overlapping_windows_are_compared_alike_by_metas_and_by_report() {
     guarded(60, || {
         let model = good(Good::default());
         let m = model.location();
-        for stride in [1, 2, 3, 5] {
+        let targeted = "target-label=jump";
+        for (stride, target) in [(1, ""), (2, ""), (3, ""), (5, ""), (2, targeted), (4, targeted)] {
             let report = model.beside("overlap.jsonl");
             let by_metas = model.beside("metas.jsonl");
             let properties = format!("model={m} stride={stride}");
             run(&format!(
-                "videotestsrc pattern=snow num-buffers=30 ! {RGB} ! sparseadv {properties} max-iterations=20 label=run \
+                "videotestsrc pattern=snow num-buffers=30 ! {RGB} ! sparseadv {properties} {target} max-iterations=20 label=run \
                  report-location={report} ! clipclassifier {properties} report-location={by_metas} ! fakesink"
             ));
             let read = |path: &str| -> Vec<Value> {
@@ -111,6 +112,7 @@ fn overlapping_windows_are_compared_alike_by_metas_and_by_report() {
             for (attacked, seen) in attacked.iter().zip(&seen) {
                 assert_eq!(attacked["first_frame"], seen["first_frame"]);
                 assert_eq!(attacked["clean_label"], seen["clean_label"], "{stride}");
+                assert_eq!(attacked["target_label"], seen["target_label"]);
                 assert_eq!(attacked["already_fooled"], seen["already_fooled"]);
                 assert_eq!(attacked["success"], seen["fooled"], "{attacked}\n{seen}");
             }

@@ -15,6 +15,7 @@ use crate::common::oracle::number;
 fn windows_of(element: &str, properties: &str, model: &ModelFile) -> Vec<(u64, u64)> {
     let name = if element == "sparseadv" { "sparseadv max-iterations=0" } else { element };
     let mut harness = Harness::new_parse(&format!("{name} model={} {properties}", model.location()));
+    harness.set_live(false);
     let bus = gst::Bus::new();
     harness.element().expect("an element").set_bus(Some(&bus));
     let info = rgb();
@@ -67,22 +68,29 @@ fn both_elements_have_the_same_windows_at_every_event() {
 }
 
 #[test]
-fn an_offset_counts_anew_after_a_flush() {
+fn an_offset_counts_anew_wherever_windows_do() {
     guarded(60, || {
         let model = good(Good::default());
         let text = format!("clipclassifier offset=3 tail=passthrough model={}", model.location());
         let mut harness = Harness::new_parse(&text);
+        harness.set_live(false);
         let bus = gst::Bus::new();
         harness.element().expect("an element").set_bus(Some(&bus));
         let info = rgb();
         harness.set_src_caps(info.to_caps().expect("caps"));
         let mut starts = Vec::new();
-        for round in 0..2 {
+        for round in 0..4 {
             for k in 0..9 {
                 assert!(harness.push(frame(&info, round * 9 + k)).is_ok());
             }
-            harness.push_event(gst::event::FlushStart::new());
-            harness.push_event(gst::event::FlushStop::new(true));
+            match round {
+                0 => {
+                    harness.push_event(gst::event::FlushStart::new());
+                    harness.push_event(gst::event::FlushStop::new(true));
+                }
+                1 => assert!(harness.push_event(gst::event::StreamStart::new("another"))),
+                _ => {}
+            }
             let segment = gst::FormattedSegment::<gst::ClockTime>::new();
             harness.push_event(gst::event::Segment::new(&segment));
         }
@@ -91,7 +99,7 @@ fn an_offset_counts_anew_after_a_flush() {
                 starts.push(s.get::<u64>("first-frame").expect("a frame"));
             }
         }
-        assert_eq!(starts, [3, 12]);
+        assert_eq!(starts, [3, 12, 21, 30]);
     });
 }
 
