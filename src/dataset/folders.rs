@@ -113,10 +113,11 @@ fn is_hmdb(fields: &[&str]) -> bool {
 pub fn group_of(file: &str, class: &str) -> String {
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let fields: Vec<&str> = stem.split('_').collect();
-    if let [.., group, clip] = fields[..] {
-        if is_numbered(group, 'g') && is_numbered(clip, 'c') {
-            return group.to_owned();
-        }
+    if let [.., group, clip] = fields[..]
+        && is_numbered(group, 'g')
+        && is_numbered(clip, 'c')
+    {
+        return group.to_owned();
     }
     if let Some(at) = stem.rfind(&format!("_{class}")).filter(|&at| at > 0) {
         return stem[..at].to_owned();

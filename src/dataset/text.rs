@@ -107,11 +107,9 @@ pub fn path_range(line: &str) -> (Range<usize>, &str) {
     let line = line.trim_end_matches(separator);
     let text = line.get(start..).unwrap_or_default();
     for quote in ['"', '\''] {
-        if let Some(inner) = text.strip_prefix(quote) {
-            if let Some((path, rest)) = inner.split_once(quote) {
-                let from = start + 1;
-                return (from..from + path.len(), rest.trim_matches(separator));
-            }
+        if let Some((path, rest)) = text.strip_prefix(quote).and_then(|inner| inner.split_once(quote)) {
+            let from = start + 1;
+            return (from..from + path.len(), rest.trim_matches(separator));
         }
     }
     let last = text.rsplit(separator).next().unwrap_or_default();

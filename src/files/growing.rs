@@ -2,7 +2,6 @@
 
 //! Files of JSON lines that grow under another name until they are whole.
 
-use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
@@ -126,7 +125,7 @@ fn replaceable(path: &Path) -> io::Result<()> {
     let mut file = BufReader::new(File::open(path)?).take(LONGEST_LINE);
     io::BufRead::read_until(&mut file, b'\n', &mut line)?;
     // Whatever an object has in it: reports of all versions are older reports.
-    match serde_json::from_slice::<HashMap<String, serde::de::IgnoredAny>>(&line) {
+    match serde_json::from_slice::<serde_json::Map<_, _>>(&line) {
         Ok(_) => Ok(()),
         Err(_) => Err(foreign("which is no older report")),
     }

@@ -104,10 +104,10 @@ impl Attacker {
         }
         // What is doubtful about the model. The bus that the pipeline brings later is another.
         while let Some(message) = bus.pop_filtered(&[gst::MessageType::Warning]) {
-            if let gst::MessageView::Warning(warning) = message.view() {
-                if std::env::var_os(TOLD).is_none() {
-                    errln!("warning: {}", warning.error());
-                }
+            if let gst::MessageView::Warning(warning) = message.view()
+                && std::env::var_os(TOLD).is_none()
+            {
+                errln!("warning: {}", warning.error());
             }
         }
         Ok(())

@@ -73,12 +73,12 @@ impl Arguments {
     /// An element with its properties, which has not loaded its model yet.
     pub fn attacker(&self) -> anyhow::Result<Attacker> {
         let attacker = Attacker::make(&self.model, &self.properties)?;
-        if let (Some(label), Some(target)) = (&self.label, &self.target_label) {
-            if label == target {
-                bail!(
-                    "Expected another --target-label than --label, found {label} for both: there would be nothing to attack."
-                );
-            }
+        if let (Some(label), Some(target)) = (&self.label, &self.target_label)
+            && label == target
+        {
+            bail!(
+                "Expected another --target-label than --label, found {label} for both: there would be nothing to attack."
+            );
         }
         let element = attacker.element();
         for (name, value) in [("label", &self.label), ("target-label", &self.target_label), ("device", &self.device)] {

@@ -49,10 +49,10 @@ pub fn look(path: &Path) -> anyhow::Result<Source> {
     }
     let image = kind::image(&head);
     let (mut source, streams, failed) = scan(path);
-    if let Some(error) = &failed {
-        if error.is::<interrupt::Interrupted>() {
-            return Err(interrupt::Interrupted.into());
-        }
+    if let Some(error) = &failed
+        && error.is::<interrupt::Interrupted>()
+    {
+        return Err(interrupt::Interrupted.into());
     }
     if let Some(what) = image.filter(|_| source.frames <= 1) {
         bail!("Expected a video, found {what}, not a video.");

@@ -43,10 +43,10 @@ pub fn play(
             if let Err(error) = message(None) {
                 break Err(error);
             }
-            if progress.steps() == 0 {
-                if let Some(why) = watch.stalled(&progress, pipeline) {
-                    break Err(anyhow!("no frames could be decoded: {why}"));
-                }
+            if progress.steps() == 0
+                && let Some(why) = watch.stalled(&progress, pipeline)
+            {
+                break Err(anyhow!("no frames could be decoded: {why}"));
             }
             continue;
         };
@@ -55,10 +55,10 @@ pub fn play(
             gst::MessageView::Error(error) => break Err(blame(pipeline, error)),
             gst::MessageView::Warning(warning) => warnings.say(warning),
             gst::MessageView::Element(element) => {
-                if let Some(structure) = element.structure() {
-                    if let Err(error) = message(Some(structure)) {
-                        break Err(error);
-                    }
+                if let Some(structure) = element.structure()
+                    && let Err(error) = message(Some(structure))
+                {
+                    break Err(error);
                 }
             }
             _ => {}
@@ -101,10 +101,10 @@ pub fn blame(pipeline: &gst::Pipeline, message: &gst::message::Error) -> anyhow:
         return anyhow!("{place}{text}");
     }
     let debug = message.debug().map(|d| d.to_string()).unwrap_or_default();
-    if debug.contains("not-negotiated") {
-        if let Some(caps) = refused(pipeline) {
-            return anyhow!("{caps}");
-        }
+    if debug.contains("not-negotiated")
+        && let Some(caps) = refused(pipeline)
+    {
+        return anyhow!("{caps}");
     }
     let reason = debug.lines().skip(1).find(|line| !line.trim().is_empty());
     anyhow!("{place}{}", reason.map_or(text.as_str(), str::trim))
@@ -134,10 +134,10 @@ pub fn stop(pipeline: &gst::Pipeline) {
 /// The error that waits on a bus, if one does.
 pub fn error(pipeline: &gst::Pipeline) -> anyhow::Result<()> {
     let bus = pipeline.bus().context("a pipeline has a bus")?;
-    if let Some(msg) = bus.pop_filtered(&[gst::MessageType::Error]) {
-        if let gst::MessageView::Error(error) = msg.view() {
-            bail!(blame(pipeline, error));
-        }
+    if let Some(msg) = bus.pop_filtered(&[gst::MessageType::Error])
+        && let gst::MessageView::Error(error) = msg.view()
+    {
+        bail!(blame(pipeline, error));
     }
     Ok(())
 }

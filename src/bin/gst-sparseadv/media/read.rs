@@ -212,10 +212,10 @@ fn described(caps: &gst::Caps) -> String {
     };
     let mut text = structure.name().to_string();
     for field in ["format", "fourcc", "mpegversion", "profile", "codec-id"] {
-        if let Ok(value) = structure.value(field) {
-            if let Ok(value) = value.serialize() {
-                text += &format!(" {field} {value}");
-            }
+        if let Ok(value) = structure.value(field)
+            && let Ok(value) = value.serialize()
+        {
+            text += &format!(" {field} {value}");
         }
     }
     text

@@ -16,16 +16,16 @@ pub fn keep(pad: &gst::Pad, rate: Option<gst::Fraction>, mean: gst::Fraction) {
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     pad.add_probe(kinds, move |_, info| {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rate) = rate {
-            if let Some(event) = info.event().map(ToOwned::to_owned) {
-                return match state.event(&event, rate) {
-                    Some(event) => {
-                        info.data = Some(gst::PadProbeData::Event(event));
-                        gst::PadProbeReturn::Ok
-                    }
-                    None => gst::PadProbeReturn::Drop,
-                };
-            }
+        if let Some(rate) = rate
+            && let Some(event) = info.event().map(ToOwned::to_owned)
+        {
+            return match state.event(&event, rate) {
+                Some(event) => {
+                    info.data = Some(gst::PadProbeData::Event(event));
+                    gst::PadProbeReturn::Ok
+                }
+                None => gst::PadProbeReturn::Drop,
+            };
         }
         if let Some(buffer) = info.buffer_mut() {
             state.frame(buffer, rate, mean);

@@ -45,10 +45,7 @@ pub fn write(folder: &Path, pages: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
 
 /// Whether a file is a page like the new one: of the time before sums were kept, or written by a run that was killed.
 fn is_page(found: &[u8], new: &[u8]) -> bool {
-    let head = |bytes: &[u8]| -> String {
-        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned();
-        text
-    };
+    let head = |bytes: &[u8]| -> String { String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned() };
     let (found, new) = (head(found), head(new));
     let marked = MARKS.iter().any(|mark| found.contains(mark) && new.contains(mark));
     marked || found.lines().next() == new.lines().next()
