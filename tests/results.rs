@@ -59,6 +59,10 @@ fn the_page_is_what_its_records_give() {
     let folder = copied();
     let page = folder.path().join("README.md");
     let text = fs::read_to_string(&page).expect("a page");
+    for section in text.split("\n## ").skip(1) {
+        let named = section.lines().filter(|line| line.starts_with("Plugin ")).count();
+        assert_eq!(named, 1, "commits named in {}", section.lines().next().unwrap_or_default());
+    }
     fs::write(&page, text.replacen(" %", " ‰", 1)).expect("another page");
     assert_eq!(results(folder.path(), &["--check"]).status.code(), Some(1), "a figure changed by hand passes");
 }

@@ -18,6 +18,7 @@ import os
 import platform
 import shlex
 import sys
+import textwrap
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ from typing import Any
 SECTIONS = {
     "paper": (
         "The paper's experiments",
-        "`gst-sparseadv reproduce` measures the paper's tables on a data set that the models were not trained on. "
-        "Targets and clips are drawn with a fixed seed. The whole report, with the ablation and every interval, lies beside this page.",
+        "`gst-sparseadv reproduce` measures the paper's tables on clips of actors that the models were not trained on. "
+        "Clips and targets are drawn with a fixed seed. The whole report has the ablation too.",
     ),
     "variants": (
         "Variants of the paper's method",
@@ -42,7 +43,7 @@ SECTIONS = {
     ),
     "lead": (
         "What the lead buys behind an encoder",
-        "The same measurement with several values of `confidence`, on clips of another actor.",
+        "The same measurement with several values of `confidence`.",
     ),
     "phase": (
         "Windows that do not line up",
@@ -174,14 +175,25 @@ def one_commit(plugins: set[str], where: str) -> str:
     return plugins.pop()
 
 
+def without_seconds(part: str) -> str:
+    """A part of a report without its tables' last column, if that is of seconds: they depend on what else the machine does."""
+    if "| seconds |" not in part:
+        return part
+    return "\n".join(line.rsplit("|", 2)[0] + "|" if line.startswith("|") else line for line in part.splitlines())
+
+
 def report_parts(folder: Path, titles: tuple[str, ...]) -> tuple[str, str]:
     """The plugin that measured a folder of `reproduce`, and the parts of its report with these titles."""
     runs = [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines() if text.startswith('{"kind":"run"')]
     plugin = one_commit({run["plugin"] for run in runs}, str(folder))
     parts = [part.strip() for part in (folder / "report.md").read_text().split("\n## ")[1:]]
-    kept = [f"#### {part}" for part in parts if part.startswith(titles)]
+    kept = [f"#### {without_seconds(part)}" for part in parts if part.startswith(titles)]
     figures = [f"![{path.stem}]({folder.name}/{path.name})" for path in sorted(folder.glob("figure-2-*.svg"))]
     return plugin, "\n\n".join([*kept, *figures])
+
+
+def wrap(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def section(name: str, records: list[tuple[Path, dict[str, Any]]]) -> str:
@@ -205,11 +217,11 @@ def section(name: str, records: list[tuple[Path, dict[str, Any]]]) -> str:
         bodies.append(markdown(heads[0], rows))
     findings = [f"- {finding}" for _, record in records for finding in record.get("findings", [])]
     made = [f"Plugin {plugin}."]
-    for say in ("{versions[libtorch]} of libtorch, {versions[gstreamer]}.", "{machine}, {threads} of them used by the model.", "{date}."):
+    for say in ("libtorch {versions[libtorch]}, {versions[gstreamer]}.", "{machine}, threads of the model: {threads}.", "{date}."):
         made += dict.fromkeys(say.format(**record) for _, record in records)
     sums = sorted({f"- `{model}`: SHA-256 `{digest}`" for _, record in records for model, digest in record["models"].items()})
     commands = "\n".join(f"    {line}" for _, record in records for line in record["command"].splitlines())
-    parts = [f"## {title}", measured, " ".join(made), "\n".join(sums), commands, *bodies, "\n".join(findings)]
+    parts = [f"## {title}", wrap(measured), commands, wrap(" ".join(made)), "\n".join(sums), *bodies, "\n".join(findings)]
     return "\n\n".join(filter(None, parts))
 
 
@@ -220,11 +232,11 @@ def page(folder: Path) -> str:
     if unknown := set(records) - set(SECTIONS):
         raise Refused(f"{folder}: expected records of {', '.join(SECTIONS)}, found {', '.join(sorted(unknown))}; rename them")
     intro = (
-        "# Measurements\n\n`examples/python/results.py` makes this page of the records beside it. Each table was measured by one commit, which "
+        "`examples/python/results.py` makes this page of the records beside it. Each table was measured by one commit, which "
         "stands above it. MODELS is a folder of TorchScript models, WEIZMANN one of the Weizmann clips in class folders; neither is part of "
         "this repository. MAP is the mean absolute perturbation in gray levels, over all pixels of all frames of a window."
     )
-    return "\n\n".join([intro, *(section(name, records[name]) for name in SECTIONS if name in records)]) + "\n"
+    return "\n\n".join(["# Measurements", wrap(intro), *(section(name, records[name]) for name in SECTIONS if name in records)]) + "\n"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -32,11 +32,13 @@ reproduce() { # FOLDER ARGUMENTS...
     rm -f $out/"$folder"/*.csv $out/"$folder"/report.html $out/"$folder"/.pages.json
 }
 
-survival() { # SECTION TABLE MODEL ARGUMENTS...
-    local section=$1 table=$2 model=$3
-    shift 3
-    "$python" examples/python/survival.py "$table" --model MODELS/weizmann-"$model".pt --data WEIZMANN \
-        --record $out/"$section.$model".json --plugins "$plugins" "$@"
+survival() { # SECTION TABLE ARGUMENTS..., with both embedded models on all windows of both embedded clips
+    local section=$1 table=$2 model
+    shift 2
+    for model in c3d lrcn; do
+        "$python" examples/python/survival.py "$table" --model examples/data/figures-$model.pt --data examples/data --groups figures \
+            --windows 8 --record $out/"$section"."$model".json --plugins "$plugins" "$@"
+    done
 }
 
 paper() {
@@ -52,31 +54,21 @@ variants() {
 }
 
 codec() {
-    for model in c3d lrcn; do
-        survival codec codec $model --groups lyova --windows 8 --row max-iterations=60 --row "survive=same max-iterations=60"
-    done
+    survival codec codec --row max-iterations=60 --row "survive=same max-iterations=60"
 }
 
 lead() {
-    for model in c3d lrcn; do
-        survival lead codec $model --groups shahar --windows 8 --codecs q23,q28 --row "survive=same confidence=0.5 max-iterations=60" \
-            --row "survive=same confidence=2 max-iterations=60" --row "survive=same confidence=3 max-iterations=60"
-    done
+    survival lead codec --codecs q23,q28 --row "survive=same confidence=0.5 max-iterations=60" \
+        --row "survive=same confidence=2 max-iterations=60" --row "survive=same confidence=4 max-iterations=60"
 }
 
 phase() {
-    for model in c3d lrcn; do
-        survival phase phase $model --groups lyova --windows 7 --row max-iterations=60 --row "stride=8 max-iterations=60" \
-            --row "stride=4 confidence=2 max-iterations=60"
-    done
+    survival phase phase --row max-iterations=60 --row "stride=8 max-iterations=60" --row "stride=4 confidence=2 max-iterations=60"
 }
 
 resizers() {
-    local lanczos="confidence=0.5 survive='identity | videoscale method=lanczos ! video/x-raw,width=171,height=128 ! videoscale'"
-    for model in c3d lrcn; do
-        survival resizers resizers $model --groups lyova --windows 7 --size 640x480 --row max-iterations=60 \
-            --row "confidence=2 max-iterations=60" --row "$lanczos max-iterations=60"
-    done
+    local lanczos="confidence=0.5 survive='identity | videoscale method=lanczos ! video/x-raw,width=96,height=72 ! videoscale'"
+    survival resizers resizers --row max-iterations=60 --row "confidence=2 max-iterations=60" --row "$lanczos max-iterations=60"
 }
 
 check() { # NAME ARGUMENTS...
@@ -94,7 +86,7 @@ judge() {
 
 peers() { # of each setting's calls and frames, the fewest at the smallest perturbation
     local fast="keyframes=gradient:loss stop-early=true optimizer=normalized confidence=0.05 grow-after=1"
-    local of="--data WEIZMANN --groups moshe --windows 6 --encoder rgb --methods iterative_saliency --steps 3,5,10"
+    local of="--data WEIZMANN --groups moshe --windows 5 --encoder rgb --methods iterative_saliency --steps 3,5,10"
     "$python" examples/python/peers.py --model MODELS/weizmann-c3d.pt $of --eps 2,4,8 --ours "$fast learning-rate=5 boundary=0.1" \
         --ours "$fast learning-rate=5 boundary=0.05" --record $out/peers.c3d.json --plugins "$plugins"
     "$python" examples/python/peers.py --model MODELS/weizmann-lrcn.pt $of --eps 2,4,6 --ours "$fast loss=margin learning-rate=3" \
