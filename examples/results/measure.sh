@@ -6,7 +6,8 @@
 #
 # MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants codec lead phase resizers
 # judge peers speed; all of them without any. SPARSEADV_PLUGINS names the folder of plugin and tool (default: target/release), PYTHON a
-# Python with torch, av, numpy, and for its sections ART, pillow, opencv and torchvision (default: .venv/bin/python).
+# Python with torch, av, numpy, and for its sections ART, pillow, opencv and torchvision (default: .venv/bin/python). What WORK names is a
+# folder that keeps attacked clips, so that a section can be called again.
 set -euo pipefail
 
 models=$(realpath "$1") weizmann=$(realpath "$2") root=$(realpath "$(dirname "$0")/../..")
@@ -37,7 +38,7 @@ survival() { # SECTION TABLE ARGUMENTS..., with both embedded models on all wind
     shift 2
     for model in c3d lrcn; do
         "$python" examples/python/survival.py "$table" --model examples/data/figures-$model.pt --data examples/data --groups figures \
-            --windows 8 --record $out/"$section"."$model".json --plugins "$plugins" "$@"
+            --windows 8 --record $out/"$section"."$model".json --plugins "$plugins" ${WORK:+--work "$WORK"} "$@"
     done
 }
 
@@ -54,7 +55,7 @@ variants() {
 }
 
 codec() {
-    survival codec codec --row max-iterations=60 --row "survive=same max-iterations=60"
+    survival codec codec --codecs q23,jpeg --row max-iterations=60 --row "survive=same max-iterations=60"
 }
 
 lead() {
