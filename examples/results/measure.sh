@@ -85,7 +85,7 @@ judge() {
     check 4-hd --models MODELS --data WEIZMANN --windows 10 --size 1280x720
 }
 
-peers() { # of each setting's calls and frames, the fewest at the smallest perturbation
+peers() { # ART at several bounds and steps; ours at its defaults, and where it takes the fewest calls
     local fast="keyframes=gradient:loss stop-early=true optimizer=normalized confidence=0.05 grow-after=1"
     local of="--data WEIZMANN --groups moshe --windows 5 --encoder rgb --methods iterative_saliency --steps 3,5,10"
     "$python" examples/python/peers.py --model MODELS/weizmann-c3d.pt $of --eps 2,4,8 --ours "$fast learning-rate=5 boundary=0.1" \
