@@ -175,11 +175,11 @@ def one_commit(plugins: set[str], where: str) -> str:
     return plugins.pop()
 
 
-def without_seconds(part: str) -> str:
-    """A part of a report without its tables' last column, if that is of seconds: they depend on what else the machine does."""
-    if "| seconds |" not in part:
-        return part
-    return "\n".join(line.rsplit("|", 2)[0] + "|" if line.startswith("|") else line for line in part.splitlines())
+def fitted(part: str) -> str:
+    """A part of a report in the page's width, and without a last column of seconds: they depend on what else the machine does."""
+    timed = "| seconds |" in part
+    lines = [(line.rsplit("|", 2)[0] + "|" if timed else line) if line.startswith("|") else wrap(line) for line in part.splitlines()]
+    return "\n".join(lines)
 
 
 def report_parts(folder: Path, titles: tuple[str, ...]) -> tuple[str, str]:
@@ -187,7 +187,7 @@ def report_parts(folder: Path, titles: tuple[str, ...]) -> tuple[str, str]:
     runs = [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines() if text.startswith('{"kind":"run"')]
     plugin = one_commit({run["plugin"] for run in runs}, str(folder))
     parts = [part.strip() for part in (folder / "report.md").read_text().split("\n## ")[1:]]
-    kept = [f"#### {without_seconds(part)}" for part in parts if part.startswith(titles)]
+    kept = [f"#### {fitted(part)}" for part in parts if part.startswith(titles)]
     figures = [f"![{path.stem}]({folder.name}/{path.name})" for path in sorted(folder.glob("figure-2-*.svg"))]
     return plugin, "\n\n".join([*kept, *figures])
 
