@@ -2,24 +2,64 @@
 
 /**
  * SECTION:element-clipclassifier
+ * @see_also: sparseadv
  *
- * clipclassifier classifies windows of a video with a TorchScript model and lets the frames pass untouched. Behind a codec it says what is
- * left of an attack: with sparseadv's report it keeps the fooling rate, with a label the accuracy. `offset` and `stride` let it look at
- * windows that do not line up with the attacker's.
+ * `clipclassifier` classifies windows of a video with a TorchScript model, and lets the frames pass untouched. Behind a
+ * codec it says what is left of an attack: a fooling rate by the report of `sparseadv`, an accuracy by a true label.
+ *
+ * A TorchScript file is a program and runs as one, so load only files you trust.
  *
  * ## Example launch line
  * |[
  * gst-launch-1.0 -m filesrc location=b.mp4 ! decodebin ! clipclassifier model=c3d.pt reference-location=b.jsonl ! fakesink
  * ]|
  *
+ * ## Windows
+ *
+ * `window-size`, `frame-step`, `stride` and `tail` mean what they mean in `sparseadv`. `offset` skips frames before the
+ * first window. With it, and with another `stride`, the element looks at windows that do not line up with the
+ * attacker's.
+ *
+ * ## Labels and rates
+ *
+ * `label` is the true label, and `accuracy` the share of windows that the model gets right. Where the label is not set,
+ * the true label in the attacker's report serves.
+ *
+ * `reference-location` is the report that `sparseadv` wrote (its `report-location`). Windows are found in it by the
+ * number of their first frame, or by running time after a seek or a gap. A report without any use is a warning. Where
+ * there is no report, the metas of an upstream `sparseadv` serve, as far as the frames still carry them.
+ *
+ * `fooling-rate` is the share of attacked windows on which the attack's goal holds here. A window that was fooled
+ * before the attack is in no rate.
+ *
+ * ## Live pipelines
+ *
+ * In a live pipeline the frames pass at once, and windows are classified beside the stream. No frame waits for the
+ * model, so the element adds no latency. A result comes when its pass has ended, and no frame carries it. While one
+ * window is classified, one more waits. Further windows pass unclassified: `stats` counts them as `unclassified`, and a
+ * warning tells of the first. At the end of the stream the element classifies what still waits.
+ *
+ * ## Reports
+ *
+ * Each window is an element message `clipclassifier-window`, a JSON line in the file `report-location`, and the custom
+ * meta `GstClipClassifierMeta` on the window's last frame. The line has the window's place in the stream, the label,
+ * and the probabilities of all classes. It also has the reference's labels, whether the window is `correct` and
+ * `fooled`, and the provenance. The file grows as `FILE.part`. It takes its name at the end of the stream, as the
+ * report of `sparseadv` does.
+ *
+ * The property `stats` has the totals, and the message `clipclassifier-stats` carries them at the end of the stream.
+ *
+ * Built with the feature `analytics` (GStreamer 1.24 or newer), the window's last frame also carries the label as a
+ * classification of GstAnalytics.
+ *
  * ## Limits
  *
- * No frames are held, only what the model sees of a window: (window-size - 1) * frame-step + 1 frames, whatever the stride. Frames may lie in
- * their buffers as a GstVideoMeta says, bottom-up included; a layout that reaches out of its buffer is an error. A GstVideoCropMeta is
- * ignored. QoS events go no further upstream, since a decoder that drops late frames would change the windows.
+ * * The element holds no frames, only what the model sees of a window. In a live pipeline these are three windows.
+ * * Frames may lie in their buffers as a GstVideoMeta says, bottom-up included. A layout that reaches out of its buffer
+ *   is an error. A GstVideoCropMeta is ignored.
+ * * QoS events go no further upstream: a decoder would drop late frames by them, and the windows would change.
  *
- * Each window is reported by an element message `clipclassifier-window`, by a JSON line in the file `report-location`, and by a
- * `GstClipClassifierMeta` on its last frame. At the end of the stream a message `clipclassifier-stats` carries the totals.
+ * Since: 0.1
  */
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -2,26 +2,156 @@
 
 /**
  * SECTION:element-sparseadv
+ * @see_also: clipclassifier
  *
- * sparseadv attacks a video classifier with the video that passes through it: of every window of frames it perturbs a few keyframes, chosen
- * by the classifier's gradient, by as little as makes the classifier give another label. All other frames pass untouched.
+ * `sparseadv` attacks a video classifier with the video that passes through it. It cuts the stream into windows of
+ * frames, as many as the classifier sees at once. In each window it perturbs a few keyframes until the classifier gives
+ * another label. Then it makes the perturbation as small as it can. All other frames leave untouched.
  *
- * ## Example launch line
+ * The element is for testing the robustness of your own models. A TorchScript file is a program and runs as one, so
+ * load only files you trust. The contract that a model must fit is in `examples/README.md`.
+ *
+ * ## Example launch lines
+ *
+ * Attack a file and write a report:
  * |[
- * gst-launch-1.0 filesrc location=a.mp4 ! decodebin ! sparseadv model=c3d.pt ! x264enc ! mp4mux ! filesink location=b.mp4
+ * gst-launch-1.0 filesrc location=a.mp4 ! decodebin ! sparseadv model=c3d.pt report-location=b.jsonl ! x264enc ! \
+ *     mp4mux ! filesink location=b.mp4
  * ]|
+ * Fool the classifier behind the encoder too:
+ * |[
+ * gst-launch-1.0 filesrc location=a.mp4 ! decodebin ! \
+ *     sparseadv model=c3d.pt survive="x264enc pass=qual quantizer=23 ! avdec_h264" ! \
+ *     x264enc pass=qual quantizer=23 ! mp4mux ! filesink location=b.mp4
+ * ]|
+ *
+ * ## Formats
+ *
+ * The element takes raw 8-bit video of 16x16 pixels and more, and gives it back in the same format. It takes YUV in
+ * 4:2:0, 4:2:2 and 4:4:4, packed RGB with and without alpha, and gray. `gst-inspect-1.0` lists the formats. The caps
+ * say the matrix (BT.601, BT.709 and others) and the range (limited or full). Frames are never converted: only samples
+ * of keyframes change, within the part of the picture that the model sees. Alpha is left alone.
+ *
+ * No converter is needed in front of the element or behind it. A converter behind it takes part of the perturbation
+ * away.
+ *
+ * ## Windows
+ *
+ * A window has `window-size` frames, `frame-step` stream frames apart. The next window begins `stride` frames later.
+ * Where a property is 0, the model's metadata decide; a `stride` of 0 lays windows side by side. End of stream, a caps
+ * change, a new segment and a discontinuity end a window early. With `tail=pad` a window that is not full is attacked
+ * all the same: the model sees its last frame repeated. With `tail=passthrough` its frames leave clean.
+ *
+ * With a `stride` smaller than the window, windows overlap. The perturbation of a frame carries over into the next
+ * window, and stays as it is where it fools that window too. A later window may change frames that an earlier one
+ * stands on. So an overlapping window is classified once more when its last frame has left, and it is reported then.
+ * Keyframes and sizes in its report are those of its own attack. Its `success` and its final label are of the frames
+ * that left, in the first of the readings.
+ *
+ * ## What counts as a success
+ *
+ * A window is fooled when the model's label is not the true one, or is the target's if `target-label` is set. Without
+ * the property `label`, the model's own label of the clean window takes the place of the true one. The label is that of
+ * the bytes that are pushed, rounded to 8 bits and read back as a decoder would. The wrong label must lead by
+ * `confidence`, since other decoders round otherwise. The same must hold when subsampled chroma is interpolated instead
+ * of repeated. When the frames leave, the rendered bytes are read back once more and compared with what was judged.
+ *
+ * A window is already fooled when the model is wrong about it before the attack, or gives the target. Such a window is
+ * not attacked, and no rate counts it.
+ *
+ * ## Keyframes
+ *
+ * `keyframes` says which frames are perturbed:
+ *
+ * * `gradient`: the frames with the largest weights, until they reach the share `boundary` of the sum of all weights.
+ *   The weights come from the model's gradient: by its feature map where it has one, else by its input.
+ *   `gradient:features`, `gradient:net`, `gradient:input` and `gradient:loss` are variants.
+ * * `fixed` (the peer SA): the first frames. `ifd`: the frames that differ most from the one before. `heuristic`: the
+ *   frames whose removal lowers the label's probability most. `random`: by `seed`. Each takes a number, such as
+ *   `ifd:4`.
+ * * `all`, or frame numbers such as `0,5,7`.
+ *
+ * With `grow-after`, more frames become keyframes while the attack has no success. A selection by gradient weighs the
+ * frames anew where the attack stands; another one goes on in its own order.
+ *
+ * ## Live pipelines
+ *
+ * The element answers the LATENCY query with the time that a window takes to gather, plus the time budget. In a live
+ * pipeline the budget is by default the time until the next window is due. At its deadline a window leaves with the
+ * best perturbation found so far, or clean if there is none. It is counted as an overrun. A window whose frames come
+ * late is not waited for: it is attacked short. No frame is dropped or late for it, even if one pass of the model takes
+ * longer than that. An attack that the deadline cut short reports the calls of the model up to its best. A window that
+ * had to leave before the model saw it is counted as unclassified.
+ *
+ * `enabled=false` lets frames pass at once, and may be switched while playing.
+ *
+ * A live sink that waits longer than this element's latency needs a `queue` in front of it, as `pipelines/camera.sh`
+ * has.
+ *
+ * ## Behind a codec
+ *
+ * An encoder takes part of a small perturbation away. With `survive` the codec runs inside the attack. Every iteration
+ * sends the window through the bin and asks the model about what comes back. The gradient passes straight through. A
+ * success is then one behind the codec, and the attack shrinks towards the smallest perturbation that survives. Several
+ * bins with `|` between them must all be survived. A rescaler is such a bin too, and stands for another program's
+ * resize.
+ *
+ * An encoder predicts from frames it has coded before, so some frames before the window go through the codec with it.
+ * The loop still encodes each window by itself, while a file is encoded as a whole. What holds in the loop mostly holds
+ * in the file, and not always. `confidence` is larger by default with `survive` for this reason. An attack that
+ * survives need not fool the undamaged stream.
+ *
+ * A bin is one chain of elements. Demuxers and `decodebin` make their pads while they run, and cannot be in it. A bin
+ * is an error if it misses an element, does not link, loses frames, changes their size, or stalls for half a minute.
+ * With overlapping windows, the last look at a window is at the pushed bytes, not behind the codecs. An encoder that
+ * does not repeat itself, such as x264enc with its macroblock tree, makes results differ from run to run.
+ *
+ * ## Reports
+ *
+ * Each window is reported by an element message `sparseadv-window`, which `gst-launch-1.0 -m` shows, and by a JSON line
+ * in the file `report-location`. A line has:
+ *
+ * * the window: its number, first frame, number of frames, timestamps and running time;
+ * * the labels: the true one, the target, the model's before and after the attack, with names and probabilities;
+ * * the verdict: `success` (absent for a window that no rate counts), `already_fooled`, `overrun`, and `zero_gradient`.
+ *   The last marks a window whose gradient was zero throughout. That the attack failed on it is no robustness;
+ * * the cost: `queries`, `forwards`, `backwards`, `codec_runs`, `iterations`, and the queries and iterations up to the
+ *   first success. A query is a forward pass of the model, with or without its backward, or a further backward;
+ * * the keyframes, the weights of all frames, and the sizes of the perturbation in gray levels. `map` is the mean over
+ *   all frames as the model sees what was pushed. `map_keyframes` is over the keyframes, `map_float` before rendering;
+ * * the provenance: model and its SHA-256, input, properties that are not at their defaults, versions, and the version
+ *   of the line's format.
+ *
+ * The report grows as `FILE.part`, and takes its name when the stream has ended well. After an error or an early stop
+ * it is kept as `FILE.incomplete`, and an older `FILE` stays. A report replaces nothing but an older report.
+ *
+ * The property `stats` has the totals, and the message `sparseadv-stats` carries them at the end of the stream. Among
+ * them are the paper's four metrics: `fooling-rate`, `mean-queries`, `map` and `sparse-rate`, the share of frames left
+ * clean. Means are over fooled windows. Rates are absent while there is nothing to count. `labels` says whose labels
+ * the rates are of: `ground-truth`, `model` or `mixed`. `clean-accuracy` and `robust-accuracy` are the shares of
+ * windows that the model gets right before and after the attack.
+ *
+ * Each frame carries the custom meta `GstSparseAdvMeta`: window, place in it, keyframe or not, weight, verdict, labels.
+ *
+ * ## Frames and events
+ *
+ * As many frames leave as come in, with their timestamps, flags and metas. Clean frames leave as the same memory. QoS
+ * events go no further upstream: a decoder would drop late frames by them, and the windows would change. Frames lie in
+ * system memory, with any strides that a GstVideoMeta may say, bottom-up included. A layout that reaches out of its
+ * buffer, rows shorter than the picture, and planes that share bytes are errors.
  *
  * ## Limits
  *
- * At most a window and a stride of frames wait inside, and a window more on its way out: with the properties' names, about
- * 2 * ((window-size - 1) * frame-step + 1) + stride frames, so a stride of thousands of frames holds thousands of raw frames. The element
- * asks for that many buffers in ALLOCATION, and copies the frames of a pool that has fewer. Frames may lie in their buffers as a
- * GstVideoMeta says, bottom-up included; a layout that reaches out of its buffer, rows shorter than the picture, and planes that share
- * bytes are errors. A GstVideoCropMeta is passed on and otherwise ignored: the attack is on the frame that the caps describe. QoS events go
- * no further upstream, since a decoder that drops late frames would change the windows.
+ * * At most two windows of frames wait inside. In a live pipeline as many wait as arrive within the latency, and a
+ *   window more. A large window of large frames takes much memory. The element asks for as many buffers in ALLOCATION,
+ *   and copies the frames of a pool that has fewer.
+ * * A GstVideoCropMeta is passed on and otherwise ignored: the attack is on the frame that the caps describe.
+ *   Interlaced frames are treated as progressive.
+ * * Behind an element that negotiates by itself (`capsfilter`, `identity`, `videorate`), refused caps get that
+ *   element's own message.
+ * * The model must be differentiable. A model that is random, or keeps a state from call to call, is refused.
  *
- * Each window is reported by an element message `sparseadv-window` (see it with `gst-launch-1.0 -m`), and as a JSON line in the file
- * `report-location`. At the end of the stream a message `sparseadv-stats` carries the totals of the `stats` property.
+ * Since: 0.1
  */
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
