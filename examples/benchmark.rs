@@ -8,14 +8,20 @@
 //!   decode, attack and encode overlap if the first is near one.
 //! - a data set's conversion: wall time over what the calls of its attacks take the bare module, one thread each.
 //!
-//!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET]
+//!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET] [JSON]
+//!
+//! JSON is a file that a line for each ratio is added to, for examples/python/results.py.
 
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
 use gst::prelude::*;
 use gstsparseadv::attack::{self, Config, Goal};
 use gstsparseadv::model::{DeviceChoice, Model, Options};
+use gstsparseadv::provenance::{Versions, sha256};
 use gstsparseadv::target::WindowTarget;
 use gstsparseadv::video::layout::BT709;
 use gstsparseadv::video::view::Samples;
@@ -31,18 +37,50 @@ fn main() -> anyhow::Result<()> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     tch::jit::f_set_graph_executor_optimize(false)?;
+    let source = arguments.next();
+    let mut ratios = Ratios::new(&path, arguments.next())?;
     for (width, height) in [(180, 144), (1920, 1080)] {
-        iteration(&path, width, height)?;
+        iteration(&path, width, height, &mut ratios)?;
     }
-    match arguments.next() {
-        Some(folder) if std::path::Path::new(&folder).is_dir() => conversion(&path, &folder),
-        Some(clip) => overlap(&path, &clip),
+    match source {
+        Some(folder) if Path::new(&folder).is_dir() => conversion(&path, &folder, &mut ratios),
+        Some(clip) => overlap(&path, &clip, &mut ratios),
         None => Ok(()),
     }
 }
 
+/// Prints what was measured, and keeps it where a file was asked for.
+struct Ratios {
+    file: Option<File>,
+    model: String,
+    model_sha256: String,
+}
+
+impl Ratios {
+    fn new(model: &str, json: Option<String>) -> anyhow::Result<Self> {
+        let file = json.map(|path| File::options().create(true).append(true).open(path)).transpose()?;
+        Ok(Self { file, model: model.into(), model_sha256: sha256(Path::new(model))? })
+    }
+
+    /// Seconds of ours with those it is compared with.
+    fn say(&mut self, measured: &str, ours: f64, beside: &str, theirs: f64) -> anyhow::Result<()> {
+        let ratio = ours / theirs;
+        println!("{measured}: {ours:.4} s, {beside}: {theirs:.4} s, ratio {ratio:.3}");
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        let Versions { plugin, libtorch, gstreamer } = Versions::here();
+        let line = serde_json::json!({
+            "model": self.model, "model_sha256": self.model_sha256,
+            "plugin": plugin, "libtorch": libtorch, "gstreamer": gstreamer,
+            "cells": [measured, format!("{ours:.4}"), beside, format!("{theirs:.4}"), format!("{ratio:.3}")],
+        });
+        Ok(writeln!(file, "{line}")?)
+    }
+}
+
 /// The least disturbed of interleaved rounds on either side: a busy machine only ever adds time.
-fn iteration(path: &str, width: usize, height: usize) -> anyhow::Result<()> {
+fn iteration(path: &str, width: usize, height: usize, ratios: &mut Ratios) -> anyhow::Result<()> {
     let mut model = Model::load(&Options { path: path.into(), device: DeviceChoice::Cpu, window: None })?;
     let bare = Bare::new(path, &model)?;
     let metadata = model.metadata().clone();
@@ -68,13 +106,7 @@ fn iteration(path: &str, width: usize, height: usize) -> anyhow::Result<()> {
     // The first round warms up.
     let least = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
     let (ours, theirs) = (least(&ours[1..]), least(&theirs[1..]));
-    println!(
-        "{width}x{height}: iteration {:.1} ms, bare forward+backward {:.1} ms, ratio {:.3}",
-        ours * 1e3,
-        theirs * 1e3,
-        ours / theirs
-    );
-    Ok(())
+    ratios.say(&format!("iteration at {width}x{height}"), ours, "forward and backward of the module", theirs)
 }
 
 /// Seconds of an attack that cannot succeed, with keyframes that need no selection.
@@ -156,7 +188,7 @@ fn textured(layout: &FrameLayout, k: usize) -> Vec<(Vec<u8>, usize)> {
     vec![plane(0), plane(1), plane(1)]
 }
 
-fn conversion(path: &str, folder: &str) -> anyhow::Result<()> {
+fn conversion(path: &str, folder: &str, ratios: &mut Ratios) -> anyhow::Result<()> {
     let model = Model::load(&Options { path: path.into(), device: DeviceChoice::Cpu, window: None })?;
     let bare = Bare::new(path, &model)?;
     let tree = std::env::temp_dir().join(format!("sparseadv-benchmark-{}", std::process::id()));
@@ -185,16 +217,10 @@ fn conversion(path: &str, folder: &str) -> anyhow::Result<()> {
     tch::set_num_threads(1);
     bare.time(2)?;
     let seconds = bare.time_of(calls.0, calls.1)?;
-    println!(
-        "conversion: {wall:.1} s, of {} forwards and {} backwards that take the bare module {seconds:.1} s, ratio {:.3}",
-        calls.0,
-        calls.1,
-        wall / seconds
-    );
-    Ok(())
+    ratios.say("conversion of a data set", wall, "the module's forwards and backwards in it", seconds)
 }
 
-fn overlap(model: &str, clip: &str) -> anyhow::Result<()> {
+fn overlap(model: &str, clip: &str, ratios: &mut Ratios) -> anyhow::Result<()> {
     let run = |element: &str| -> anyhow::Result<(f64, f64)> {
         let pipeline = gst::parse::launch(&format!(
             "filesrc location={clip} ! decodebin ! {element} ! x264enc ! mp4mux ! fakesink sync=false"
@@ -223,9 +249,6 @@ fn overlap(model: &str, clip: &str) -> anyhow::Result<()> {
     };
     let (plain, _) = run("identity")?;
     let (wall, attacking) = run(&format!("sparseadv model={model}"))?;
-    println!(
-        "pipeline: {wall:.2} s with sparseadv, of it {attacking:.2} s attacking, ratio {:.3}; {plain:.2} s with identity",
-        wall / attacking
-    );
-    Ok(())
+    println!("pipeline with identity: {plain:.2} s");
+    ratios.say("decode, attack and encode", wall, "the attacks in it", attacking)
 }

@@ -17,7 +17,8 @@ out, which PyAV decodes and plain torch resizes, crops and classifies. The colum
     frames, MAP      frames that differ from the clean view, and the mean absolute difference in gray levels over all 16 of them
     seconds          of the attack alone, without decoding, encoding and loading
 
-The last lines set each of our settings against the cheapest of iterative_saliency that fools as many windows after rounding.
+The last lines set each of our settings against the cheapest of iterative_saliency that fools as many windows after rounding. --record
+writes the table and these lines for results.py, which makes a page of them; seconds are left out, for they depend on what else runs.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from typing import Any
 import numpy as np
 import torch
 from preprocess import CHROMA, ContractError, Metadata, frames, read_metadata, to_input
+from results import Record, markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
@@ -126,14 +128,6 @@ class Row:
 
 
 HEAD = ["method", "settings", "fooled (float)", "fooled (u8)", "forwards", "backwards", "calls", "frames", "MAP", "seconds"]
-
-
-def markdown(rows: list[Row]) -> str:
-    text = [HEAD, *(row.cells() for row in rows)]
-    widths = [max(len(line[i]) for line in text) for i in range(len(HEAD))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in text]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
 
 
 def difference(clean: np.ndarray, attacked: np.ndarray) -> dict[str, Any]:
@@ -275,6 +269,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     p.add_argument("--reuse", type=Path, metavar="FILE", help="take ART's rows from an earlier --json with this model and these windows")
     p.add_argument("--json", type=Path, metavar="FILE", help="write all rows and windows here")
+    p.add_argument("--record", type=Path, metavar="FILE", help="write the table here for results.py")
     encoder = "of the lossless files; with rgb ours gets RGB frames, as ART does (default: ffv1)"
     p.add_argument("--encoder", default="ffv1", choices=ENCODERS, help=encoder)
     p.add_argument("--size", metavar="WxH", help="scale the clips first; at the size that the model resizes to, both sides perturb the same pixels")
@@ -340,9 +335,13 @@ def main(argv: list[str] | None = None) -> int:
     except (ContractError, ValueError, OSError) as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
-    print(f"{args.model.name}, {len(windows)} windows; means a window\n\n{markdown(rows)}\n")
+    print(f"{args.model.name}, {len(windows)} windows; means a window\n\n{markdown(HEAD, [row.cells() for row in rows])}\n")
     verdicts = [verdict(row, rows) for row in rows if row.method == "ours"]
     print("\n".join(verdicts))
+    record = Record(args.record, ["model", "windows", *HEAD[:-1]], argv)
+    for row in rows:
+        record.add([args.model.stem, len(windows), *row.cells()[:-1]], [r.report for r in row.results if r.report])
+    record.conclude([f"{args.model.stem}, {verdict}" for verdict in verdicts])
     if args.json:
         found = subject(args, windows) | {"rows": [asdict(r) for r in rows], "verdicts": verdicts}
         args.json.write_text(json.dumps(found, indent=1) + "\n")

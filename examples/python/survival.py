@@ -22,6 +22,8 @@ that fill no window are left alone. Columns:
     MAP            of the report, over the windows it claims (codec); as seen by torch, over all frames (phase, resizers)
     calls          forwards and backwards for a window (codec) or for the frames of one (phase, resizers)
 
+--record writes the table for results.py, which makes a page of it.
+
 `resizers` needs `pip install --no-deps pillow opencv-python-headless torchvision==0.28.*` (for torch 2.13); what is missing is left out.
 Attacks are kept in --work, so that a repeated command only makes the rows that are new.
 """
@@ -45,6 +47,7 @@ from typing import Any
 import numpy as np
 import torch
 from preprocess import ContractError, classify, crop_offset, frames, read_metadata
+from results import Record, markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
@@ -64,14 +67,6 @@ Image = np.ndarray  # HxWx3
 
 def percent(hits: Sequence[bool]) -> str:
     return f"{100 * sum(hits) / len(hits):.0f} %" if len(hits) else "-"
-
-
-def markdown(head: list[str], rows: list[list[Any]]) -> str:
-    text = [head, *([str(c) for c in row] for row in rows)]
-    widths = [max(len(line[i]) for line in text) for i in range(len(head))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths)) + " |" for line in text]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
 
 
 # Resizers: frames and the size to bring them to -> frames. Those of 8-bit programs round.
@@ -242,16 +237,17 @@ def cost(lines: list[dict[str, Any]], windows: int) -> dict[str, float]:
     total = lambda *keys: sum(line[k] for line in lines for k in keys) / windows  # noqa: E731
     sizes = [line["map"] for line in lines if line["success"]]
     means = {"keyframes": total("perturbed_frames"), "calls": total("forwards", "backwards"), "codec_runs": total("codec_runs")}
-    return {"map": float(np.mean(sizes or [0.0])), **means, "seconds": total("seconds")}
+    return {"map": float(np.mean(sizes or [0.0])), **means}
 
 
-CODEC_HEAD = ["codec", "properties", "windows", "codec alone", "claimed", "lossless", "whole", "alone", "first, later",
-              "MAP", "keyframes", "calls", "codec runs", "seconds"]  # fmt: skip
+CODEC_HEAD = ["codec", "properties", "windows", "codec alone", "claimed", "lossless", "whole"]
+COST_HEAD = ["MAP", "keyframes", "calls", "codec runs"]
+Row = tuple[list[Any], list[dict[str, Any]]]  # its cells, and the report's lines
 
 
-def codec_row(bench: Bench, name: str, properties: str) -> tuple[list[Any], dict[str, Any]]:
+def codec_row(bench: Bench, name: str, properties: str) -> Row:
     codecs = bench.args.codecs
-    hits: dict[str, list[bool]] = {k: [] for k in ("codec_alone", "claimed", "lossless", "whole", "alone", "is_first")}
+    hits: dict[str, list[bool]] = {k: [] for k in ("codec_alone", "claimed", "lossless", "whole", "alone")}
     lines: list[dict[str, Any]] = []
     for clip in bench.clips:
         clean, (attacked, report) = bench.clean(clip), bench.attack(clip, expand(properties, codecs, codecs[name]))
@@ -260,30 +256,29 @@ def codec_row(bench: Bench, name: str, properties: str) -> tuple[list[Any], dict
         hits["claimed"] += [bool(line["success"]) for line in report]
         hits["lossless"] += changed(own, bench.labels(attacked))
         hits["whole"] += changed(own, bench.labels(bench.encode(attacked, codecs[name])))
-        hits["is_first"] += [n == 0 for n in range(len(own))]
         if bench.args.alone:
             parts = [bench.encode(bench.cut(attacked, n * bench.span), codecs[name]) for n in range(len(own))]
             hits["alone"] += changed(own, [bench.labels(p)[0] for p in parts])
         lines += report
         bench.forget()
-    count, c = len(hits["whole"]), cost(lines, len(lines))
-    at = {first: percent([w for w, f in zip(hits["whole"], hits["is_first"]) if f == first]) for first in (True, False)}
-    cells = [name, properties or "default", count, sum(hits["codec_alone"]), *(percent(hits[k]) for k in ("claimed", "lossless", "whole", "alone")),
-             f"{at[True]}, {at[False]}", f"{c['map']:.3f}", *(f"{c[k]:.1f}" for k in ("keyframes", "calls", "codec_runs", "seconds"))]  # fmt: skip
-    return cells, {"codec": name, "properties": properties, "windows": count, **hits, **c, "report": lines}
+    c = cost(lines, len(lines))
+    shares = [percent(hits[k]) for k in ("claimed", "lossless", "whole", *["alone"] * bench.args.alone)]
+    means = [f"{c['map']:.3f}", *(f"{c[k]:.1f}" for k in ("keyframes", "calls", "codec_runs"))]
+    return [name, properties or "default", len(hits["whole"]), sum(hits["codec_alone"]), *shares, *means], lines
 
 
 def by_codec(bench: Bench) -> tuple[list[str], list[tuple[str, str]], Callable[..., Any]]:
     rows = bench.args.row or ["", "survive=same"]
     names = bench.args.names
-    return CODEC_HEAD, [(name, row) for name in names for row in rows], codec_row
+    head = [*CODEC_HEAD, *["alone"] * bench.args.alone, *COST_HEAD]
+    return head, [(name, row) for name in names for row in rows], codec_row
 
 
 def by_phase(bench: Bench) -> tuple[list[str], list[tuple[str]], Callable[..., Any]]:
     offsets = range(bench.span)
-    head = ["properties", "windows", "mean", "least", *map(str, offsets), "MAP", "calls", "seconds"]
+    head = ["properties", "windows", "mean", "least", *map(str, offsets), "MAP", "calls"]
 
-    def row(bench: Bench, properties: str) -> tuple[list[Any], dict[str, Any]]:
+    def row(bench: Bench, properties: str) -> Row:
         hits: list[list[bool]] = [[] for _ in offsets]
         lines, maps, windows = [], [], 0
         for clip in bench.clips:
@@ -296,9 +291,8 @@ def by_phase(bench: Bench) -> tuple[list[str], list[tuple[str]], Callable[..., A
             bench.forget()
         rates, c = [float(np.mean(h)) for h in hits], cost(lines, windows)
         c["map"] = float(np.mean(maps))
-        cells = [properties or "default", sum(map(len, hits)), f"{100 * np.mean(rates):.0f} %", f"{100 * min(rates):.0f} %",
-                 *(f"{100 * r:.0f}" for r in rates), f"{c['map']:.3f}", f"{c['calls']:.1f}", f"{c['seconds']:.1f}"]  # fmt: skip
-        return cells, {"properties": properties, "hits": hits, "mean": float(np.mean(rates)), **c, "report": lines}
+        shares = [f"{100 * r:.0f} %" for r in (np.mean(rates), min(rates))] + [f"{100 * r:.0f}" for r in rates]
+        return [properties or "default", sum(map(len, hits)), *shares, f"{c['map']:.3f}", f"{c['calls']:.1f}"], lines
 
     return head, [(r,) for r in bench.args.row or ["", "stride=8", "stride=4"]], row
 
@@ -314,7 +308,7 @@ def by_resizer(bench: Bench) -> tuple[list[str], list[tuple[str]], Callable[...,
     names.append(VIDEOSCALE)
     head = ["properties", "windows", "claimed", *names, "MAP", "calls"]
 
-    def row(bench: Bench, properties: str) -> tuple[list[Any], dict[str, Any]]:
+    def row(bench: Bench, properties: str) -> Row:
         hits: dict[str, list[bool]] = {n: [] for n in ["claimed", *names]}
         lines, maps = [], []
         for clip in bench.clips:
@@ -326,8 +320,7 @@ def by_resizer(bench: Bench) -> tuple[list[str], list[tuple[str]], Callable[...,
             maps += [bench.map(clean, attacked)] * len(bench.labels(clean))
             bench.forget()
         c = cost(lines, len(maps)) | {"map": float(np.mean(maps))}
-        cells = [properties or "default", len(maps), *map(percent, hits.values()), f"{c['map']:.3f}", f"{c['calls']:.1f}"]
-        return cells, {"properties": properties, **hits, **c, "report": lines}
+        return [properties or "default", len(maps), *map(percent, hits.values()), f"{c['map']:.3f}", f"{c['calls']:.1f}"], lines
 
     return head, [(r,) for r in bench.args.row or ["", "confidence=2"]], row
 
@@ -344,7 +337,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     common.add_argument("--windows", type=int, default=10, help="windows at least; the last clip is used whole (default: 10)")
     common.add_argument("--row", action="append", default=[], metavar="PROPERTIES", help="one more row, as 'confidence=2'; repeatable")
     common.add_argument("--size", metavar="WxH", help="scale the clips before the attack, as 640x480")
-    common.add_argument("--json", type=Path, metavar="FILE", help="write all rows and windows here, after each row")
+    common.add_argument("--record", type=Path, metavar="FILE", help="write the table here for results.py, after each row")
     common.add_argument("--work", type=Path, help="keep the files here (default: a temporary folder, deleted)")
     common.add_argument("--plugins", type=Path, default=ROOT / "target" / "release", help="folder of the plugin (default: target/release)")
     common.add_argument("--timeout", type=float, default=1800, help="seconds for one pipeline (default: 1800)")
@@ -372,22 +365,19 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     torch.set_num_threads(1)
-    found: dict[str, Any] = {"table": args.table, "model": str(args.model), "size": args.size, "rows": []}
     with tempfile.TemporaryDirectory() as temporary, torch.jit.optimized_execution(False):
         args.work = args.work or Path(temporary)
         try:
             bench = Bench(args)
             head, rows, measure = TABLES[args.table](bench)
-            found["clips"] = [str(clip) for clip in bench.clips]
+            record = Record(args.record, ["model", *head], argv)
             table = []
             for row in rows:
                 began = time.monotonic()
-                cells, result = measure(bench, *row)
+                cells, lines = measure(bench, *row)
                 print(f"{' | '.join(map(str, cells))}   [{time.monotonic() - began:.0f} s]", file=sys.stderr, flush=True)
                 table.append(cells)
-                found["rows"].append(result)
-                if args.json:
-                    args.json.write_text(json.dumps(found, indent=1) + "\n")
+                record.add([args.model.stem, *cells], lines)
         except (ContractError, ValueError, OSError) as e:
             print(f"error: {e}", file=sys.stderr)
             return 2

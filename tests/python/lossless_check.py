@@ -6,7 +6,8 @@
 
 For every model and clip: `filesrc ! decodebin ! sparseadv ! lossless encoder ! matroskamux ! filesink`, and the same without
 sparseadv as the clean file. Ends with a line of totals a model. Exit code 1 if a model misses --need or --windows, if a clip
-failed, or if a frame that is no keyframe changed. Needs the release build of the plugin.
+failed, or if a frame that is no keyframe changed. Needs the release build of the plugin. --record writes the totals for
+examples/python/results.py, which makes a page of them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 JUDGE = Path(__file__).with_name("independent_check.py")
+sys.path.insert(0, str(ROOT / "examples" / "python"))
+from results import Record  # noqa: E402
 
 # (before the attack, after it). All of them keep every bit of the element's output: x264's quantizer 0 is its lossless mode, and BGRx only
 # reorders RGB's bytes for an encoder that takes no 24-bit RGB.
@@ -33,6 +36,8 @@ ENCODERS = {
     "x264": ("", "x264enc pass=quant quantizer=0 speed-preset=superfast"),
     "x264-444": ("videoconvert ! video/x-raw,format=Y444", "x264enc pass=quant quantizer=0 speed-preset=superfast"),
 }
+
+RECORD_HEAD = ["model", "properties", "stored as", "size", "windows", "already fooled", "claimed", "confirmed", "other frames changed"]
 
 
 @dataclass
@@ -49,6 +54,7 @@ class Totals:
     stray: int = 0
     seconds: float = 0
     failures: list[str] = field(default_factory=list)
+    lines: list[dict] = field(default_factory=list)  # of the reports
 
     def add(self, s: dict) -> None:
         self.windows += s["windows"]
@@ -58,6 +64,9 @@ class Totals:
         for name, key in (("fooled", "fooling_rate"), ("agree", "label_agreement"), ("clean_agree", "clean_label_agreement")):
             setattr(self, name, getattr(self, name) + (s[key] or 0) * (s["windows"] - (s["already_fooled"] if name == "fooled" else 0)))
         self.stray += s.get("non_keyframes_changed", 0)
+
+    def cells(self) -> list[int]:
+        return [self.windows, self.already_fooled, self.claims, self.confirmed, self.stray]
 
     def summary(self, model: str) -> dict:
         share = lambda n, of: round(n / of, 4) if of else None  # noqa: E731
@@ -146,6 +155,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p.add_argument("--judge-python", default=sys.executable, help="a Python with torch, numpy and av (default: this one)")
     p.add_argument("--out", type=Path, help="keep the files here (default: a temporary folder, deleted)")
     p.add_argument("--timeout", type=float, default=1800, help="seconds for one pipeline (default: 1800)")
+    p.add_argument("--record", type=Path, metavar="FILE", help="write the totals here for results.py")
     p.add_argument("--verbose", action="store_true", help="print the judge's tables")
     return p.parse_args(argv)
 
@@ -175,6 +185,7 @@ def check_clip(args: argparse.Namespace, model: Path, clip: Path, out: Path, tot
         totals.failures.append(f"{stem}: {found}")
         return f"  {stem}: FAILED: {found}"
     totals.add(found)
+    totals.lines += [json.loads(text) for text in report.read_text().splitlines()]
     return (
         f"  {stem}: {found['windows']} windows, {found['reported_success']} claimed, {found['confirmed']} confirmed, label agreement "
         f"{found['label_agreement']}, clean {found['clean_label_agreement']}, MAP {found.get('map_rgb')}, strays {found.get('non_keyframes_changed')}"
@@ -185,6 +196,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     clips, models = find_clips(args.data, args.groups.split(",")), find_models(args.models)
     good = True
+    record = Record(args.record, RECORD_HEAD, argv)
     with tempfile.TemporaryDirectory() as temporary:
         # A folder for each way of encoding: the clean files in it are made once and shared by the models.
         out = (args.out or Path(temporary)) / f"{args.encoder}-{args.size or 'native'}"
@@ -200,6 +212,7 @@ def main(argv: list[str] | None = None) -> int:
                     break
             summary = totals.summary(model.name)
             print(json.dumps(summary), flush=True)
+            record.add([model.stem, args.properties or "default", args.encoder, args.size or "native", *totals.cells()], totals.lines)
             enough = totals.windows >= args.windows
             good &= enough and not totals.failures and totals.stray == 0 and (summary["confirmed_rate"] or 0.0) >= args.need
     if not good:

@@ -103,6 +103,8 @@ impl Optimization {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct System {
     pub selection: Selection,
+    /// Older results spell it the British way.
+    #[serde(alias = "optimisation")]
     pub optimization: Optimization,
     /// Further properties by which it differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Records of measurements, and the page that is made of them. Needs nothing but Python.
+
+    python results.py examples/results                               writes examples/results/README.md
+    python results.py examples/results --check                       exit status 1 if the page is another than the records give
+    python results.py examples/results --take weizmann --name paper  a record for a folder of gst-sparseadv reproduce
+    python results.py examples/results --take speed.jsonl --name speed  a record for what the example benchmark wrote
+
+A measuring program writes one record, SECTION.ANYTHING.json, with --record. Records of one section make one table of the page. Every row of a
+table has to be measured by one commit of the plugin, which the report lines behind that row name; anything else is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+import textwrap
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+# What the page says of each section, in the page's order.
+SECTIONS = {
+    "paper": (
+        "The paper's experiments",
+        "`gst-sparseadv reproduce` measures the paper's tables on clips of actors that the models were not trained on. "
+        "Clips and targets are drawn with a fixed seed. The whole report has the ablation too.",
+    ),
+    "variants": (
+        "Variants of the paper's method",
+        "Each row is the paper's method with one property changed, on the clips of an actor that the other tables leave out.",
+    ),
+    "codec": (
+        "What survives an encoder",
+        "Every clip is attacked, encoded whole, decoded by PyAV and classified by plain torch. A window counts as fooled when its label differs "
+        "from that of the clean window. `survive=same` stands for the codec of the line. `claimed` is the element's own count, behind the codec "
+        "with `survive`; `lossless` and `whole` are fooled windows in the lossless and in the encoded file. `codec alone` counts clean windows "
+        "whose label the codec changes.",
+    ),
+    "lead": (
+        "What the lead buys behind an encoder",
+        "The same measurement with several values of `confidence`.",
+    ),
+    "phase": (
+        "Windows that do not line up",
+        "An attacked clip is cut into windows at every offset from 0 to 15. The columns by number are the percentages of fooled windows at that offset.",
+    ),
+    "resizers": (
+        "Other programs' resizers",
+        "The model's view of the attacked clip is computed by each of these resizers. Percentages are fooled windows.",
+    ),
+    "judge": (
+        "What another program confirms",
+        "`tests/python/lossless_check.py` attacks clips with default settings, stores them without loss, and lets PyAV and plain torch judge. "
+        "`confirmed` counts the claims of the element that they share.",
+    ),
+    "peers": (
+        "Beside another attack",
+        "ART's frame saliency attack and `sparseadv` on the same model and windows. Both are judged by plain torch after rounding to 8 bits. "
+        "Calls are forwards and backwards of the model for a window, MAP is in gray levels. The settings of both sides were picked on windows of "
+        "this actor.",
+    ),
+    "speed": (
+        "Speed",
+        "The cost of an attack beside that of the model alone, as ratios within one run.",
+    ),
+}  # fmt: skip
+REPORT_SECTIONS = {"paper": ("Table 1.", "Table 2.", "The paper's claim"), "variants": ("Table 2.", "Variants")}
+PAGE = "README.md"
+
+
+class Refused(Exception):
+    """A table that the page must not show."""
+
+
+def markdown(head: list[Any], rows: list[list[Any]]) -> str:
+    text = [[str(c).replace("|", "\\|") for c in line] for line in (head, *rows)]
+    widths = [max(len(line[i]) for line in text) for i in range(len(head))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths)) + " |" for line in text]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return "\n".join(lines)
+
+
+def command_line(argv: list[str] | None) -> str:
+    """The command to make a measurement again, without the places of this machine."""
+    local = ("--plugins", "--work", "--timeout", "--json")
+    program, words = Path(sys.argv[0]).resolve(), iter(sys.argv[1:] if argv is None else argv)
+    kept: list[str] = []
+    for word in words:
+        if word in local:
+            next(words)
+        elif not word.startswith(tuple(f"{name}=" for name in local)):
+            kept.append(word)
+    return shlex.join(["python", str(program.relative_to(program.parents[2])), *kept])
+
+
+def conditions(command: str) -> dict[str, Any]:
+    processors = os.cpu_count() or 1
+    return {
+        "command": command,
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "machine": f"{platform.machine()}, {processors} processors",
+        "threads": int(os.environ.get("OMP_NUM_THREADS", processors)),
+        "models": {},
+        "versions": {},
+    }
+
+
+def dump(found: dict[str, Any]) -> str:
+    """JSON with a line for each field and each row."""
+
+    def value(v: Any) -> str:
+        return "[\n  " + ",\n  ".join(map(json.dumps, v)) + "\n ]" if isinstance(v, list) and v and not isinstance(v[0], str) else json.dumps(v)
+
+    return "{\n" + ",\n".join(f" {json.dumps(k)}: {value(v)}" for k, v in found.items()) + "\n}\n"
+
+
+class Record:
+    """A table under way, written whole after each row."""
+
+    def __init__(self, path: Path | None, head: list[str], argv: list[str] | None) -> None:
+        self.path, self.found = path, {**conditions(command_line(argv)), "head": head, "rows": [], "findings": []}
+
+    def add(self, cells: list[Any], lines: list[dict[str, Any]]) -> None:
+        """A row, and the element's report lines that it stands on; none for another program's row."""
+        for line in lines:
+            self.found["models"][Path(line["model"]).name] = line["model_sha256"]
+            self.found["versions"] = {name: line[name] for name in ("libtorch", "gstreamer")}
+        plugins = sorted({line["plugin"] for line in lines})
+        self.found["rows"].append({"plugins": plugins, "cells": cells})
+        self.write()
+
+    def conclude(self, findings: list[str]) -> None:
+        self.found["findings"] = findings
+        self.write()
+
+    def write(self) -> None:
+        if self.path:
+            self.path.write_text(dump(self.found))
+
+
+def take(folder: Path, name: str) -> Path:
+    """The record of a folder that `gst-sparseadv reproduce` wrote. To be made on the machine that measured, with its number of threads."""
+    if folder.is_file():
+        return take_ratios(folder, name)
+    lines = [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines()]
+    runs = [line for line in lines if line["kind"] == "run"]
+    if not runs:
+        raise Refused(f"{folder}: expected results with a line of their run, found none")
+    command = "\n".join(dict.fromkeys(f"gst-sparseadv {run['command']}" for run in runs))
+    found = conditions(command) | {"versions": {key: runs[-1][key] for key in ("libtorch", "gstreamer")}, "report": folder.name}
+    found["models"] = {line["model"] + ".pt": line["model_sha256"] for line in lines if line["kind"] == "accuracy"}
+    path = folder.parent / f"{name}.json"
+    path.write_text(dump(found))
+    return path
+
+
+def take_ratios(file: Path, name: str) -> Path:
+    """The record of what `cargo run --release --example benchmark` wrote, which takes that file's place."""
+    record = Record(file.with_name(f"{name}.json"), ["model", "measured", "seconds", "beside", "seconds", "ratio"], [])
+    record.found["command"] = "cargo run --release --example benchmark -- MODEL.pt CLIP.mp4 speed.jsonl"
+    for line in [json.loads(text) for text in file.read_text().splitlines()]:
+        record.add([Path(line["model"]).stem, *line["cells"]], [line])
+    file.unlink()
+    return file.with_name(f"{name}.json")
+
+
+def one_commit(plugins: set[str], where: str) -> str:
+    if len(plugins) != 1:
+        raise Refused(f"{where}: expected rows that one commit measured, found {', '.join(sorted(plugins)) or 'none'}; measure them again")
+    return plugins.pop()
+
+
+def fitted(part: str) -> str:
+    """A part of a report in the page's width, and without a last column of seconds: they depend on what else the machine does."""
+    timed = "| seconds |" in part
+    lines = [(line.rsplit("|", 2)[0] + "|" if timed else line) if line.startswith("|") else wrap(line) for line in part.splitlines()]
+    return "\n".join(lines)
+
+
+def report_parts(folder: Path, titles: tuple[str, ...]) -> tuple[str, str]:
+    """The plugin that measured a folder of `reproduce`, and the parts of its report with these titles."""
+    runs = [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines() if text.startswith('{"kind":"run"')]
+    plugin = one_commit({run["plugin"] for run in runs}, str(folder))
+    parts = [part.strip() for part in (folder / "report.md").read_text().split("\n## ")[1:]]
+    kept = [f"#### {fitted(part)}" for part in parts if part.startswith(titles)]
+    figures = [f"![{path.stem}]({folder.name}/{path.name})" for path in sorted(folder.glob("figure-2-*.svg"))]
+    return plugin, "\n\n".join([*kept, *figures])
+
+
+def wrap(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def section(name: str, records: list[tuple[Path, dict[str, Any]]]) -> str:
+    title, measured = SECTIONS[name]
+    bodies, plugins, heads = [], set(), []
+    rows: list[list[Any]] = []
+    for path, record in records:
+        if "report" in record:
+            plugin, body = report_parts(path.parent / record["report"], REPORT_SECTIONS[name])
+            plugins.add(plugin)
+            bodies.append(f"[The whole report]({record['report']}/report.md)\n\n{body}")
+            continue
+        heads.append(record["head"])
+        for row in record["rows"]:
+            plugins.update(row["plugins"])
+            rows.append(row["cells"])
+    plugin = one_commit(plugins, name)
+    if any(head != heads[0] for head in heads):
+        raise Refused(f"{name}: expected records with the same columns, found several; measure them again with one version of the program")
+    if rows:
+        bodies.append(markdown(heads[0], rows))
+    findings = [f"- {finding}" for _, record in records for finding in record.get("findings", [])]
+    made = [f"Plugin {plugin}."]
+    for say in ("libtorch {versions[libtorch]}, {versions[gstreamer]}.", "{machine}, threads of the model: {threads}.", "{date}."):
+        made += dict.fromkeys(say.format(**record) for _, record in records)
+    sums = sorted({f"- `{model}`: SHA-256 `{digest}`" for _, record in records for model, digest in record["models"].items()})
+    commands = "\n".join(f"    {line}" for _, record in records for line in record["command"].splitlines())
+    parts = [f"## {title}", wrap(measured), commands, wrap(" ".join(made)), "\n".join(sums), *bodies, "\n".join(findings)]
+    return "\n\n".join(filter(None, parts))
+
+
+def page(folder: Path) -> str:
+    records: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    for path in sorted(folder.glob("*.json")):
+        records.setdefault(path.name.split(".")[0], []).append((path, json.loads(path.read_text())))
+    if unknown := set(records) - set(SECTIONS):
+        raise Refused(f"{folder}: expected records of {', '.join(SECTIONS)}, found {', '.join(sorted(unknown))}; rename them")
+    intro = (
+        "`examples/python/results.py` makes this page of the records beside it. Each table was measured by one commit, which "
+        "stands above it. MODELS is a folder of TorchScript models, WEIZMANN one of the Weizmann clips in class folders; neither is part of "
+        "this repository. MAP is the mean absolute perturbation in gray levels, over all pixels of all frames of a window."
+    )
+    return "\n\n".join(["# Measurements", wrap(intro), *(section(name, records[name]) for name in SECTIONS if name in records)]) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("folder", type=Path, help="folder of the records")
+    p.add_argument("--check", action="store_true", help="compare the page instead of writing it")
+    p.add_argument("--take", metavar="FOLDER", help="write the record of these results inside the folder")
+    p.add_argument("--name", default="paper", help="of the record that --take writes (default: paper)")
+    args = p.parse_args(argv)
+    try:
+        if args.take:
+            take(args.folder / args.take, args.name)
+        text = page(args.folder)
+    except (Refused, OSError, KeyError, ValueError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 1
+    path = args.folder / PAGE
+    if not args.check:
+        path.write_text(text)
+    elif not path.is_file() or path.read_text() != text:
+        print(f"error: expected {path} to be what the records give, found another text; write it with results.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
