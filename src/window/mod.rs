@@ -4,7 +4,10 @@
 
 use std::ops::Range;
 
+mod open;
+pub mod pace;
 pub mod report;
+pub mod schedule;
 
 /// What becomes of frames at the end of a stream that fill no window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
