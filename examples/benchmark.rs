@@ -16,8 +16,10 @@ use anyhow::Context;
 use gst::prelude::*;
 use gstsparseadv::attack::{self, Config, Goal};
 use gstsparseadv::model::{DeviceChoice, Model, Options};
+use gstsparseadv::target::WindowTarget;
 use gstsparseadv::video::layout::BT709;
-use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, StreamScene, View};
+use gstsparseadv::video::view::Samples;
+use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, View};
 use tch::{CModule, IValue, Kind, Tensor};
 
 const ITERATIONS: u32 = 24;
@@ -47,16 +49,16 @@ fn iteration(path: &str, width: usize, height: usize) -> anyhow::Result<()> {
     let layout = i420(width, height);
     let geometry = metadata.geometry(height, width);
     let view = View::new(&layout, geometry, Chroma::default());
-    let mut scene = StreamScene::new(&view);
-    for k in 0..metadata.window {
+    let samples = (0..metadata.window).map(|k| {
         let frame = textured(&layout, k);
         let planes: Vec<(&[u8], usize)> = frame.iter().map(|(d, s)| (d.as_slice(), *s)).collect();
-        scene.push(&planes);
-    }
+        view.sample(&planes)
+    });
+    let samples: Vec<Samples> = samples.collect();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..=ROUNDS {
-        let zero = attack_time(&mut scene, &mut model, 0)?;
-        let some = attack_time(&mut scene, &mut model, ITERATIONS)?;
+        let zero = attack_time(&view, &samples, &mut model, 0)?;
+        let some = attack_time(&view, &samples, &mut model, ITERATIONS)?;
         // What is no iteration: the clean pass, and the selection's backward, which the bare pair below stands for
         // once.
         let bare = bare.time(ITERATIONS)?;
@@ -76,16 +78,17 @@ fn iteration(path: &str, width: usize, height: usize) -> anyhow::Result<()> {
 }
 
 /// Seconds of an attack that cannot succeed, with keyframes that need no selection.
-fn attack_time(scene: &mut StreamScene, model: &mut Model, iterations: u32) -> anyhow::Result<f64> {
+fn attack_time(view: &View, samples: &[Samples], model: &mut Model, iterations: u32) -> anyhow::Result<f64> {
     let config = Config {
         max_iterations: iterations,
         confidence: f32::MAX,
         grow_after: 0,
-        selection: attack::Selection::Fixed(Some(4)),
+        selection: attack::select::Fixed(Some(4)).into(),
         ..Config::new(Goal::Untargeted { label: None })
     };
     let began = Instant::now();
-    attack::run(scene, model, &config, &[], &|| false, &mut |_| {})?;
+    let mut target = WindowTarget::new(model, view, samples)?;
+    attack::run(&mut target, &config, &Vec::new(), &|| false, &mut |_| {})?;
     Ok(began.elapsed().as_secs_f64())
 }
 

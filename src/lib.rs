@@ -21,6 +21,8 @@ pub mod model;
 pub mod provenance;
 pub mod sparseadv;
 pub mod tally;
+pub mod target;
+pub mod torch;
 pub mod video;
 pub mod window;
 

@@ -11,7 +11,8 @@ use common::frames::{frame, rgb};
 use common::models::{Good, ModelFile, SIDE, good, load, plain_metadata, traced, traced_with, weights};
 use common::oracle::reports_in;
 use common::rig::Rig;
-use gstsparseadv::attack::Classifier;
+use gstsparseadv::model::Model;
+use gstsparseadv::torch;
 use tch::{Kind, Tensor};
 
 const N: i64 = SIDE as i64;
@@ -162,6 +163,19 @@ fn plain_logits(file: &ModelFile, view: &[f32]) -> Vec<f32> {
     Vec::try_from(logits.expect("logits").view(-1)).expect("logits")
 }
 
+/// The logits of a window of which `changed` are shown anew.
+fn pass(model: &mut Model, view: &[f32], changed: &[usize]) -> Vec<f32> {
+    let window = torch::upload(view, &[1, 4, 3, SIDE as i64, SIDE as i64], tch::Device::Cpu).expect("a window");
+    let changed_views = window.index_select(1, &torch::index(changed, tch::Device::Cpu).expect("frames"));
+    model.show(changed, &changed_views).expect("frames");
+    torch::download(&model.forward(true).expect("logits")).expect("logits")
+}
+
+fn gradient(model: &mut Model) -> Vec<f32> {
+    let grad_logits = torch::upload(&[1.0, 0.0, 0.0, 0.0], &[1, 4], tch::Device::Cpu).expect("a row");
+    torch::download(&model.backward(&grad_logits, &[0, 1, 2, 3]).expect("a gradient")).expect("its values")
+}
+
 #[test]
 fn models_that_write_into_their_input_get_a_copy() {
     let halved = |x: &Tensor| {
@@ -183,15 +197,12 @@ fn models_that_write_into_their_input_get_a_copy() {
         cleared[..3 * SIDE * SIDE].fill(0.0);
         for changed in [&[0usize, 1, 2, 3][..], &[0], &[0]] {
             // One frame at a time, as attacks on keyframes go.
-            let found = model.forward_changed(&view, changed).expect("logits");
+            let found = pass(&mut model, &view, changed);
             for (f, e) in found.iter().zip(&expected) {
                 assert!((f - e).abs() < 1e-4, "{found:?} {expected:?}");
             }
-            let mut gradient = vec![0.0; view.len()];
-            let back = model.backward(&[1.0, 0.0, 0.0, 0.0], &[0, 1, 2, 3], &mut gradient);
-            back.expect("a gradient");
-            assert!(gradient.iter().any(|g| *g != 0.0));
-            model.forward_changed(&cleared, &[0]).expect("logits");
+            assert!(gradient(&mut model).iter().any(|g| *g != 0.0));
+            pass(&mut model, &cleared, &[0]);
         }
     }
 }
@@ -207,11 +218,8 @@ fn other_precisions_work() {
         assert_eq!(said.contains(".float()"), warns, "{kind:?}: {said}");
         let mut model = load(&file);
         let view = vec![100.0; 4 * 3 * SIDE * SIDE];
-        let logits = model.forward(&view).expect("logits");
-        let mut gradient = vec![0.0; view.len()];
-        let back = model.backward(&[1.0, 0.0, 0.0, 0.0], &[0, 1, 2, 3], &mut gradient);
-        back.expect("a gradient");
-        assert!(gradient.iter().any(|g| *g != 0.0), "{kind:?}");
+        let logits = pass(&mut model, &view, &[0, 1, 2, 3]);
+        assert!(gradient(&mut model).iter().any(|g| *g != 0.0), "{kind:?}");
         assert!(logits.iter().all(|z| z.is_finite()), "{logits:?}");
     }
 }

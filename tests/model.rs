@@ -5,16 +5,28 @@
 mod common;
 
 use common::models::{ModelFile, SIDE, load, traced, weights};
-use gstsparseadv::attack::{Classifier, Weighing};
+use gstsparseadv::attack::select::{frame_weights, step_weights};
 use gstsparseadv::model::{DeviceChoice, Model};
+use gstsparseadv::torch;
 use serde_json::json;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 const T: usize = 5;
 const FRAME: usize = 3 * SIDE * SIDE;
 
 fn view() -> Vec<f32> {
     (0..T * FRAME).map(|i| ((i * 97 + i / 31) % 256) as f32).collect()
+}
+
+/// Makes the pass over a window; its graph is kept.
+fn pass(model: &mut Model, view: &[f32]) -> Vec<f32> {
+    let shape = [1, T as i64, 3, SIDE as i64, SIDE as i64];
+    model.show(&[0, 1, 2, 3, 4], &torch::upload(view, &shape, Device::Cpu).unwrap()).unwrap();
+    torch::download(&model.forward(true).unwrap()).unwrap()
+}
+
+fn row(values: &[f32]) -> Tensor {
+    torch::upload(values, &[1, values.len() as i64], Device::Cpu).unwrap()
 }
 
 #[test]
@@ -36,15 +48,16 @@ fn input_gradient_by_finite_differences() {
         });
         let mut model = load(&file.with_metadata(&metadata.to_string()));
         let view = view();
-        let cotangent = [1.0, -0.5, 0.25];
-        model.forward(&view).unwrap();
-        let mut gradient = vec![0.0; view.len()];
-        model.backward(&cotangent, &[0, 1, 2, 3, 4], &mut gradient).unwrap();
+        let grad_logits = [1.0, -0.5, 0.25];
+        pass(&mut model, &view);
+        let gradient = torch::download(&model.backward(&row(&grad_logits), &[0, 1, 2, 3, 4]).unwrap()).unwrap();
+        let some = torch::download(&model.backward(&row(&grad_logits), &[3, 1]).unwrap()).unwrap();
+        assert_eq!(some, [&gradient[3 * FRAME..4 * FRAME], &gradient[FRAME..2 * FRAME]].concat());
         let mut value = |i: usize, h: f32| {
             let mut moved = view.clone();
             moved[i] += h;
-            let logits = model.forward(&moved).unwrap();
-            logits.iter().zip(cotangent).map(|(z, c)| f64::from(z * c)).sum::<f64>()
+            let logits = model.classify(&moved).unwrap();
+            logits.iter().zip(grad_logits).map(|(z, c)| f64::from(z * c)).sum::<f64>()
         };
         let largest = gradient.iter().fold(0.0f32, |m, g| m.max(g.abs()));
         for i in (0..view.len()).step_by(view.len() / 61) {
@@ -76,17 +89,14 @@ fn step_weights(linear: &Tensor, channels: i64, steps: i64, label: i64) -> Vec<f
 }
 
 /// Weights, with the score's gradient checked against the pass that is for gradients alone.
-fn weigh(model: &mut Model, label: usize) -> Result<Option<Vec<f64>>, gstsparseadv::attack::Error> {
-    let (mut found, mut expected) = (vec![0.0; view().len()], vec![0.0; view().len()]);
-    let mut cotangent = vec![0.0; model.classes()];
-    cotangent[label] = 1.0;
-    let weights = model.feature_weights(&cotangent, Weighing::Absolute, &mut found)?;
-    if weights.is_some() {
-        let all: Vec<usize> = (0..T).collect();
-        model.backward(&cotangent, &all, &mut expected)?;
-        assert_eq!(found, expected);
-    }
-    Ok(weights)
+fn weigh(model: &mut Model, label: usize) -> Option<Vec<f64>> {
+    let mut score = vec![0.0; model.classes()];
+    score[label] = 1.0;
+    let features = model.feature_gradient(&row(&score)).unwrap()?;
+    let expected = model.backward(&row(&score), &(0..T).collect::<Vec<_>>()).unwrap();
+    assert_eq!(torch::download(&features.by_view).unwrap(), torch::download(&expected).unwrap());
+    let steps = step_weights(&features.by_features, features.time_axis, false).unwrap();
+    Some(frame_weights(&steps, &features.steps, T))
 }
 
 fn assert_close(found: &[f64], expected: &[f64]) {
@@ -104,9 +114,9 @@ fn equation_3_weighs_each_frame_by_its_own_step() {
     let map = |x: &Tensor| x.mean_dim(&[3i64, 4][..], true, Kind::Float);
     let mut model = load(&linear_of(map, &linear));
     assert_eq!(model.feature_shape().unwrap(), [1, 3, T as i64, 1, 1]);
-    model.forward(&view()).unwrap();
+    pass(&mut model, &view());
     for label in 0..2 {
-        let found = weigh(&mut model, label).unwrap().unwrap();
+        let found = weigh(&mut model, label).unwrap();
         assert_close(&found, &step_weights(&linear, 3, T as i64, label as i64));
     }
 }
@@ -123,7 +133,7 @@ fn equation_4_averages_the_steps_that_cover_a_frame() {
     let mut model = load(&linear_of(map, &linear));
     let steps = [vec![0, 1], vec![0, 1, 2], vec![1, 2, 3], vec![2, 3, 4], vec![3, 4]];
     assert_eq!(model.feature_coverage().unwrap().steps(), steps);
-    model.forward(&view()).unwrap();
+    pass(&mut model, &view());
     let w = step_weights(&linear, 3, T as i64, 1);
     let expected = [
         (w[0] + w[1]) / 2.0,
@@ -132,7 +142,7 @@ fn equation_4_averages_the_steps_that_cover_a_frame() {
         (w[2] + w[3] + w[4]) / 3.0,
         (w[3] + w[4]) / 2.0,
     ];
-    assert_close(&weigh(&mut model, 1).unwrap().unwrap(), &expected);
+    assert_close(&weigh(&mut model, 1).unwrap(), &expected);
 }
 
 #[test]
@@ -141,8 +151,42 @@ fn a_collapsed_time_axis_is_said_and_not_used() {
     let map = |x: &Tensor| x.mean_dim(&[2i64, 3, 4][..], true, Kind::Float);
     let mut model = load(&linear_of(map, &linear));
     assert!(model.features_unused().unwrap().contains("collapsed"));
-    model.forward(&view()).unwrap();
-    assert_eq!(weigh(&mut model, 0).unwrap(), None);
+    pass(&mut model, &view());
+    assert_eq!(weigh(&mut model, 0), None);
+}
+
+/// What is shown to a batch gives each window what it gives by itself.
+#[test]
+fn a_batch_is_its_windows_side_by_side() {
+    let n = (T * FRAME) as i64;
+    let linear = weights(3, &[n, 3], 0.05);
+    for btchw in [false, true] {
+        let linear = linear.shallow_clone();
+        // Traced with one window, and good for any number.
+        let file = traced(T, btchw, move |x| vec![x.flatten(1, -1).matmul(&linear).tanh()]);
+        let layout = if btchw { "BTCHW" } else { "BCTHW" };
+        let metadata = json!({ "window": T, "layout": layout, "resize": [SIDE, SIDE], "crop": [SIDE, SIDE] });
+        let mut model = load(&file.with_metadata(&metadata.to_string()));
+        let [first, second] = [view(), view().into_iter().rev().collect()];
+        let mut alone = Vec::new();
+        for window in [&first, &second] {
+            let logits = pass(&mut model, window);
+            let gradient = torch::download(&model.backward(&row(&[0.5, -1.0, 2.0]), &[4, 0]).unwrap()).unwrap();
+            alone.push((logits, gradient));
+        }
+        let shape = [2, T as i64, 3, SIDE as i64, SIDE as i64];
+        let both = torch::upload(&[first, second].concat(), &shape, Device::Cpu).unwrap();
+        model.show(&[0, 1, 2, 3, 4], &both).unwrap();
+        let logits = torch::download(&model.forward(true).unwrap()).unwrap();
+        let grad_logits = torch::upload(&[0.5, -1.0, 2.0, 0.5, -1.0, 2.0], &[2, 3], Device::Cpu).unwrap();
+        let gradient = torch::download(&model.backward(&grad_logits, &[4, 0]).unwrap()).unwrap();
+        for (i, (of_logits, of_gradient)) in alone.iter().enumerate() {
+            // A product of other sizes may sum in another order: some hundred roundings of numbers below one.
+            let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+            assert!(close(&logits[i * 3..][..3], of_logits), "{logits:?} {of_logits:?}");
+            assert!(close(&gradient[i * 2 * FRAME..][..2 * FRAME], of_gradient));
+        }
+    }
 }
 
 #[test]

@@ -2,15 +2,17 @@
 
 //! The numerical parts against figures that PyTorch and NumPy made (tests/python/make_references.py).
 
-use gstsparseadv::attack::keyframes::{count_to_boundary, descending, frame_means, normalized};
 use gstsparseadv::attack::norm;
 use gstsparseadv::attack::optimizer::{Kind, Optimizer};
+use gstsparseadv::attack::select::{count_to_boundary, descending, frame_weights, normalized, step_weights};
 use gstsparseadv::model::features::Coverage;
 use gstsparseadv::model::metadata::FeatureWindow;
+use gstsparseadv::torch;
 use gstsparseadv::video::Color;
 use gstsparseadv::video::taps::Taps;
 use gstsparseadv::video::taps::resample;
 use serde_json::Value;
+use tch::{Device, Tensor};
 
 fn references() -> Value {
     serde_json::from_str(include_str!("data/references.json")).unwrap()
@@ -45,6 +47,16 @@ fn widen(values: Vec<f32>) -> impl Iterator<Item = f64> {
     values.into_iter().map(f64::from)
 }
 
+/// Values of some frames, as perturbations and gradients have them.
+fn frames(values: &[f32], frames: usize) -> Tensor {
+    let len = values.len() / frames;
+    torch::upload(values, &[1, frames as i64, 1, 1, len as i64], Device::Cpu).unwrap()
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    torch::download(tensor).unwrap()
+}
+
 #[test]
 fn resize_and_crop() {
     let references = references();
@@ -75,23 +87,22 @@ fn l21_and_its_gradient() {
     let delta = floats(&norms["delta"]);
     let len = delta.len() / sizes(&norms["shape"])[0];
     assert!(delta.chunks(len).any(|f| f.iter().all(|v| *v == 0.0)), "a zero frame must be among them");
-    assert_close([norm::l21(&delta, len)], &numbers(&norms["l21"]));
-    let mut gradient = vec![f32::NAN; delta.len()];
-    norm::l21_gradient(&delta, len, &mut gradient);
-    assert_close(widen(gradient), &numbers(&norms["l21_gradient"]));
+    let delta = frames(&delta, delta.len() / len);
+    assert_close([norm::frame_norms(&delta).unwrap().iter().sum()], &numbers(&norms["l21"]));
+    assert_close(widen(values(&norm::l21_gradient(&delta).unwrap())), &numbers(&norms["l21_gradient"]));
 }
 
 #[test]
 fn adam_steps() {
     let references = references();
     for run in references["adam"]["runs"].as_array().unwrap() {
-        let mut values = floats(&run["initial"]);
+        let mut parameters = frames(&floats(&run["initial"]), 1);
         let lr = run["lr"].as_f64().unwrap() as f32;
-        let mut adam = Optimizer::new(Kind::Adam, values.len());
+        let mut adam = Optimizer::new(Kind::Adam);
         let gradients = run["gradients"].as_array().unwrap();
         for (gradient, after) in gradients.iter().zip(run["after_each_step"].as_array().unwrap()) {
-            adam.descend(lr, &mut values, &floats(gradient));
-            assert_close(widen(values.clone()), &numbers(after));
+            parameters = adam.descend(lr, &parameters, &frames(&floats(gradient), 1)).unwrap();
+            assert_close(widen(values(&parameters)), &numbers(after));
         }
     }
 }
@@ -131,8 +142,8 @@ fn color_matrices() {
 fn weights_of_equation_3() {
     let references = references();
     let input = &references["weights"]["input"];
-    let frames = sizes(&input["shape"])[0];
-    let means = frame_means(&floats(&input["gradient"]), frames);
+    let gradient = frames(&floats(&input["gradient"]), sizes(&input["shape"])[0]);
+    let means = step_weights(&gradient, 1, false).unwrap();
     assert_close(normalized(&means), &numbers(&input["weights"]));
 }
 
@@ -150,7 +161,7 @@ fn weights_of_equation_4() {
         let steps = numbers(&case["step_sums"]);
         let frames = sizes(&case["frames"])[0];
         let coverage = Coverage::from_window(frames, steps.len(), window);
-        assert_close(normalized(&coverage.frame_weights(&steps)), &numbers(&case["weights"]));
+        assert_close(normalized(&frame_weights(&steps, coverage.steps(), frames)), &numbers(&case["weights"]));
     }
 }
 

@@ -4,70 +4,8 @@
 
 use std::time::Duration;
 
-use super::Selection;
-use super::loss::Loss;
 use super::optimizer::Kind;
-
-/// What counts as success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal {
-    /// Any label but this one; `None` stands for the model's own label of the clean window (Eq. 1).
-    Untargeted { label: Option<usize> },
-    /// Just this label (Eq. 2). The true label, where it is known, only says which windows are rightly classified and
-    /// worth an attack.
-    Targeted { target: usize, label: Option<usize> },
-}
-
-impl Goal {
-    /// By the true label and the target, where there are any.
-    pub fn new(label: Option<usize>, target: Option<usize>) -> Self {
-        match target {
-            Some(target) => Self::Targeted { target, label },
-            None => Self::Untargeted { label },
-        }
-    }
-
-    pub fn is_targeted(self) -> bool {
-        matches!(self, Self::Targeted { .. })
-    }
-
-    /// The true label, where it is known.
-    pub fn label(self) -> Option<usize> {
-        match self {
-            Self::Untargeted { label } | Self::Targeted { label, .. } => label,
-        }
-    }
-
-    pub fn target(self) -> Option<usize> {
-        match self {
-            Self::Untargeted { .. } => None,
-            Self::Targeted { target, .. } => Some(target),
-        }
-    }
-
-    /// Whether `last` is what the attack is after, on a window whose clean label is `clean`.
-    pub fn reached(self, clean: usize, last: usize) -> bool {
-        match self {
-            Self::Untargeted { label } => last != label.unwrap_or(clean),
-            Self::Targeted { target, .. } => last == target,
-        }
-    }
-
-    /// Whether a window of the clean label `clean` needs no attack: it is wrong already, or what the attack is after.
-    pub fn already_fooled(self, clean: usize) -> bool {
-        self.label().is_some_and(|label| label != clean) || self.reached(clean, clean)
-    }
-
-    /// b, the share of the weight that the keyframes must reach (Section 4.1).
-    pub fn default_boundary(self) -> f64 {
-        if self.is_targeted() { 0.4 } else { 0.3 }
-    }
-
-    /// The paper's bound on iterations (Section 4.1).
-    pub fn default_max_iterations(self) -> u32 {
-        if self.is_targeted() { 1000 } else { 500 }
-    }
-}
+use super::{Goal, Loss, Selection};
 
 /// What is descended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]

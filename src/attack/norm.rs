@@ -1,43 +1,41 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! The L2,1 norm of a perturbation: the sum over frames of each frame's Euclidean norm (Wei et al., AAAI 2019, Eq. 2).
+//! Perturbations are `[1, frames, 3, height, width]`. Sums are in double precision.
 
-/// `sum_k ||delta_k||_2` over frames of `len` values, in the values' own unit.
-pub fn l21(delta: &[f32], len: usize) -> f64 {
-    delta.chunks_exact(len).map(l2).sum()
+use tch::{Kind, TchError, Tensor};
+
+use crate::torch;
+
+/// The axes of one frame.
+const FRAME: [i64; 3] = [2, 3, 4];
+
+/// `||delta_k||_2` of each frame k, in the values' own unit.
+pub fn frame_norms(delta: &Tensor) -> Result<Vec<f64>, TchError> {
+    torch::download_f64(&delta.f_norm_scalaropt_dim_dtype(2.0, &FRAME, false, Kind::Double)?)
 }
 
-/// Its gradient, `delta_k / ||delta_k||_2` a frame. Zero for a frame that is zero, the subgradient of least norm, where
-/// the formula has no value.
-pub fn l21_gradient(delta: &[f32], len: usize, grad: &mut [f32]) {
-    for (d, g) in delta.chunks_exact(len).zip(grad.chunks_exact_mut(len)) {
-        let norm = l2(d);
-        let scale = if norm > 0.0 { (1.0 / norm) as f32 } else { 0.0 };
-        for (g, d) in g.iter_mut().zip(d) {
-            *g = scale * d;
-        }
+/// Each frame multiplied by its own factor.
+pub fn scale_frames(values: &Tensor, factors: &[f64]) -> Result<Tensor, TchError> {
+    let factors: Vec<f32> = factors.iter().map(|f| *f as f32).collect();
+    values.f_mul(&torch::upload(&factors, &[1, factors.len() as i64, 1, 1, 1], values.device())?)
+}
+
+/// The gradient of the L2,1 norm, `delta_k / ||delta_k||_2` a frame. Zero for a frame that is zero, the subgradient of
+/// least norm, where the formula has no value.
+pub fn l21_gradient(delta: &Tensor) -> Result<Tensor, TchError> {
+    let norms = frame_norms(delta)?;
+    let inverse: Vec<f64> = norms.iter().map(|n| if *n > 0.0 { 1.0 / n } else { 0.0 }).collect();
+    scale_frames(delta, &inverse)
+}
+
+/// The sum of absolute values, and the largest one.
+pub fn sum_and_max_abs(values: &Tensor) -> Result<(f64, f64), TchError> {
+    if values.numel() == 0 {
+        return Ok((0.0, 0.0));
     }
-}
-
-/// Euclidean norm, summed in double precision.
-pub fn l2(values: &[f32]) -> f64 {
-    sum(values, |v| v * v).sqrt()
-}
-
-/// Mean absolute value, 0 for no values.
-pub fn mean_abs(values: &[f32]) -> f64 {
-    sum(values, f64::abs) / values.len().max(1) as f64
-}
-
-/// In several sums side by side: one alone waits for each addition before the next.
-fn sum(values: &[f32], of: impl Fn(f64) -> f64) -> f64 {
-    let mut sums = [0.0; 8];
-    let chunks = values.chunks_exact(sums.len());
-    let rest: f64 = chunks.remainder().iter().map(|v| of(f64::from(*v))).sum();
-    for chunk in chunks {
-        for (s, v) in sums.iter_mut().zip(chunk) {
-            *s += of(f64::from(*v));
-        }
-    }
-    sums.iter().sum::<f64>() + rest
+    let values = values.f_abs()?;
+    let (sum, max) = (values.f_sum(Kind::Double)?, values.f_max()?.f_to_kind(Kind::Double)?);
+    let both = torch::download_f64(&Tensor::f_stack(&[sum, max], 0)?)?;
+    Ok((both[0], both[1]))
 }

@@ -11,7 +11,7 @@ use super::gather::Seen;
 use super::imp::{CAT, ClipClassifier, Loaded};
 use super::reference::{self, AttackReport, Place};
 use super::report::WindowReport;
-use crate::attack::{Classifier as _, loss};
+use crate::attack::criterion::{argmax, softmax};
 use crate::element::lock;
 use crate::element::pads::running_time;
 use crate::element::report_file::ReportFile;
@@ -83,14 +83,14 @@ impl ClipClassifier {
         tch::jit::f_set_graph_executor_optimize(false).map_err(|e| failed(&e))?;
         let samples: Vec<&Samples> = window.iter().map(|seen| &seen.samples).collect();
         let view = stream.view.observe_window(&samples, loaded.model.metadata().window);
-        let logits = loaded.model.forward(&view).map_err(|e| failed(&e))?;
+        let logits = loaded.model.classify(&view).map_err(|e| failed(&e))?;
         if logits.iter().any(|z| !z.is_finite()) {
             return Err(failed(&format!(
                 "The model's output is not finite: {logits:?}. Its weights or its metadata (mean, std, range) do not fit this input."
             )));
         }
-        let label = loss::top(&logits);
-        let probabilities = loss::probabilities(&logits);
+        let label = argmax(&logits);
+        let probabilities = softmax(&logits);
         // By what shows in the middle: windows need not line up.
         let times = first.running_time.zip(last.running_time);
         let place = Place {

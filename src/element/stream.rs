@@ -2,31 +2,23 @@
 
 //! What follows from the caps: the model's view of the frames, and reading and writing them.
 
-use std::sync::{Arc, Mutex};
+use once_cell::sync::OnceCell;
 
+use super::format;
+use super::planes::{Frame, FrameMut};
 use crate::model::Metadata;
 use crate::video::observe::{Scratch, Tape};
 use crate::video::view::Samples;
-use crate::video::{Chroma, StreamScene, View};
-
-use super::codec::{self, Codec};
-use super::format;
-use super::lock;
-use super::planes::{Frame, FrameMut};
-
-/// Bins, and what they were made from.
-type Codecs = (String, Arc<Vec<Codec>>);
+use crate::video::{Chroma, Geometry, View};
 
 /// A stream of frames of one format.
 pub struct Stream {
     pub info: gst_video::VideoInfo,
     pub view: View,
-    /// The model's view through another reader's chroma, where there can be one.
-    pub second_view: Option<View>,
     /// From the caps, or one 25th of a second where the rate is variable.
     pub frame_duration: gst::ClockTime,
-    /// Those of the survive property, made once.
-    codecs: Mutex<Option<Codecs>>,
+    geometry: Geometry,
+    second_view: OnceCell<Option<View>>,
 }
 
 impl Stream {
@@ -36,43 +28,30 @@ impl Stream {
         let frame_duration = format::frame_duration(&info);
         Self {
             view: View::new(&layout, geometry, Chroma::Repeated),
-            second_view: layout.is_subsampled().then(|| View::new(&layout, geometry, Chroma::Interpolated)),
             info,
-            codecs: Mutex::new(None),
             frame_duration,
+            geometry,
+            second_view: OnceCell::new(),
         }
     }
 
-    /// The window that some frames make up.
-    pub fn scene<'b>(&self, buffers: impl Iterator<Item = &'b gst::Buffer>) -> Result<StreamScene<'_>, String> {
-        let mut scene = match &self.second_view {
-            Some(second) => StreamScene::with_second(&self.view, second),
-            None => StreamScene::new(&self.view),
+    /// The model's view through another reader's chroma, where there can be one.
+    pub fn second_view(&self) -> Option<&View> {
+        let make = || {
+            let layout = format::layout(&self.info);
+            layout.is_subsampled().then(|| View::new(&layout, self.geometry, Chroma::Interpolated))
         };
-        for buffer in buffers {
-            scene.push(&Frame::read(buffer, &self.info)?);
-        }
-        Ok(scene)
-    }
-
-    /// The bins of a `survive` property, for frames of this format.
-    pub fn codecs(&self, survive: &str) -> Result<Arc<Vec<Codec>>, String> {
-        let mut made = lock(&self.codecs);
-        if let Some((_, codecs)) =
-            made.as_ref().filter(|(of, codecs)| of == survive && codecs.iter().all(Codec::is_usable))
-        {
-            return Ok(codecs.clone());
-        }
-        let codecs: Result<Vec<Codec>, String> =
-            codec::split(survive).map(|description| Codec::new(description, &self.info, self.frame_duration)).collect();
-        let codecs = Arc::new(codecs?);
-        *made = Some((survive.to_string(), codecs.clone()));
-        Ok(codecs)
+        self.second_view.get_or_init(make).as_ref()
     }
 
     /// Reads what the model sees of a frame.
     pub fn sample(&self, buffer: &gst::BufferRef) -> Result<Samples, String> {
-        Ok(self.view.sample(&Frame::read(buffer, &self.info)?))
+        self.sample_by(&self.view, buffer)
+    }
+
+    /// The same through one of the views of this stream.
+    pub fn sample_by(&self, view: &View, buffer: &gst::BufferRef) -> Result<Samples, String> {
+        Ok(view.sample(&Frame::read(buffer, &self.info)?))
     }
 
     /// Renders a perturbation into a frame, reads it back, and makes sure that the model sees of the bytes just what

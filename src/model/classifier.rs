@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Passes through a TorchScript classifier.
+//! A classifier under attack: a module that has been looked at, and what is known of it.
 
 use std::path::PathBuf;
 
-use tch::{CModule, Device, IValue, Kind, Tensor};
+use tch::{CModule, Device, Kind, Tensor};
 
 use super::archive::{self, Archive, Origin};
-use super::error::torch_message;
-use super::features::Coverage;
-use super::input::{Failure, Giving};
-use super::metadata::FeatureLayout;
-use super::tensor::{FLOATS, copy_to, gradient, gradients, run_error};
+use super::features::{Coverage, Features};
+use super::module::Module;
+use super::tensor::{FLOATS, gradients, run_error};
 use super::{DeviceChoice, Error, Metadata, probe, refusal, warnings};
+use crate::attack::FeatureGradient;
+use crate::torch;
 
 /// How to load a model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,37 +25,15 @@ pub struct Options {
 
 /// A loaded classifier, probed and ready. One per element: libtorch modules are not safe to run from several threads.
 pub struct Model {
-    pub(super) module: CModule,
-    pub(super) device: Device,
-    pub(super) metadata: Metadata,
+    module: Module,
     origin: Origin,
     classes: usize,
     features: Option<Features>,
     /// Why features that the model returns are not used.
     features_unused: Option<String>,
-    pub(super) giving: Giving,
     /// Of the file, in hexadecimal.
     sha256: String,
     warnings: Vec<String>,
-    pass: Option<Pass>,
-    /// The leaf of every pass, kept so that only what changes is copied.
-    pub(super) input: Option<Tensor>,
-}
-
-/// The feature map the model returns and what it says of frames.
-pub(super) struct Features {
-    pub layout: FeatureLayout,
-    pub coverage: Coverage,
-    pub shape: Vec<i64>,
-}
-
-/// A forward pass whose graph is kept for backward passes.
-pub(super) struct Pass {
-    pub input: Tensor,
-    pub logits: Tensor,
-    pub features: Option<Tensor>,
-    /// Whether the graph outlives a backward pass. Keeping it costs a tenth of an iteration in memory traffic.
-    pub keep: bool,
 }
 
 impl Model {
@@ -68,26 +46,17 @@ impl Model {
         }
         let device = options.device.open()?;
         let (module, kind) = load_module(options, device, &archive)?;
-        let mut model = Self {
+        let mut module = Module::new(module, kind, device, metadata)?;
+        let probed = probe::probe(&mut module).map_err(|e| refusal::of_code(e, &archive.code))?;
+        Ok(Self {
+            warnings: warnings::of(&module, &archive, options, &probed),
             module,
-            device,
-            metadata,
             origin: archive.origin.clone(),
-            classes: 0,
-            features: None,
-            features_unused: None,
-            giving: Giving { kind, copies: false },
-            sha256: archive.sha256.clone(),
-            warnings: Vec::new(),
-            pass: None,
-            input: None,
-        };
-        let probed = probe::probe(&mut model).map_err(|e| refusal::of_code(e, &archive.code))?;
-        model.warnings = warnings::of(&model, &archive, options, &probed);
-        model.classes = probed.classes;
-        model.features = probed.features;
-        model.features_unused = probed.features_unused;
-        Ok(model)
+            classes: probed.classes,
+            features: probed.features,
+            features_unused: probed.features_unused,
+            sha256: archive.sha256,
+        })
     }
 
     /// What to know before believing a result of this model, a sentence each.
@@ -101,7 +70,7 @@ impl Model {
     }
 
     pub fn metadata(&self) -> &Metadata {
-        &self.metadata
+        &self.module.metadata
     }
 
     pub fn metadata_origin(&self) -> &Origin {
@@ -109,7 +78,7 @@ impl Model {
     }
 
     pub fn device(&self) -> Device {
-        self.device
+        self.module.device
     }
 
     pub fn classes(&self) -> usize {
@@ -130,144 +99,77 @@ impl Model {
         self.features_unused.as_deref()
     }
 
-    /// Values of a window, T * 3 * height * width.
-    pub fn view_len(&self) -> usize {
-        let [h, w] = self.metadata.crop;
-        self.metadata.window * 3 * h * w
+    /// Shape of the tensor the model is given.
+    pub fn input_shape(&self) -> [i64; 5] {
+        self.module.input_shape()
     }
 
-    /// From the next pass on the model gets a copy of its input.
-    pub(super) fn copy_input(&mut self) {
-        self.giving.copies = true;
-        // What the model has written into it shall not be seen again.
-        self.input = None;
-    }
-
-    /// One forward pass over a window `[T, 3, height, width]` in gray levels, of which the frames `changed` differ from
-    /// the last one's.
-    pub(super) fn pass(&mut self, view: &[f32], changed: &[usize]) -> Result<&Pass, Error> {
-        if view.len() != self.view_len() {
-            return Err(Error::Run {
-                reason: format!("expected a window of {} values, found {}", self.view_len(), view.len()),
-            });
+    /// The logits of a window `[T, 3, height, width]` in gray levels. One forward pass.
+    pub fn classify(&mut self, view: &[f32]) -> Result<Vec<f32>, Error> {
+        let [h, w] = self.module.metadata.crop;
+        let shape = [self.module.metadata.window, 3, h, w];
+        let expected: usize = shape.iter().product();
+        if view.len() != expected {
+            let reason = format!("expected a window of {expected} values, found {}", view.len());
+            return Err(Error::Run { reason });
         }
-        // The old graph is freed before the new one is built, and before its input changes.
-        self.pass = None;
-        let input = self.fill(view, changed).map_err(run_error)?;
-        let output = match self.give(&input) {
-            Ok(output) => output,
-            Err(Failure::Written) if !self.giving.copies => {
-                self.copy_input();
-                return self.pass(view, changed);
+        let shape = [1, shape[0], 3, h, w].map(|n| n as i64);
+        let view = torch::upload(view, &shape, self.module.device).map_err(run_error)?;
+        self.show(&self.module.all(), &view)?;
+        let logits = match self.forward(false) {
+            Err(Error::WritesInput) => {
+                self.show(&self.module.all(), &view)?;
+                self.forward(false)?
             }
-            Err(Failure::Written) => return Err(Error::WritesInput),
-            Err(Failure::Torch(error)) => return Err(run_error(error)),
+            done => done?,
         };
-        let (logits, features) = match output {
-            IValue::Tensor(logits) => (logits, None),
-            IValue::Tuple(items) => {
-                let mut items = items.into_iter();
-                match (items.next(), items.next()) {
-                    (Some(IValue::Tensor(logits)), Some(IValue::Tensor(f))) => (logits, Some(f)),
-                    (Some(IValue::Tensor(logits)), _) => (logits, None),
-                    _ => return Err(Error::Logits { found: "a tuple without a tensor in front".into() }),
-                }
+        torch::download(&logits).map_err(run_error)
+    }
+
+    /// Puts `views[b, i]` at place `frames[i]` of window b of the next pass: `[batch, frames, 3, height, width]`. What is
+    /// shown stays until something else is shown in its place. The first call, and the next one after a change of the
+    /// batch or after [`Error::WritesInput`], has to fill whole windows.
+    pub fn show(&mut self, frames: &[usize], views: &Tensor) -> Result<(), Error> {
+        self.module.show(frames, views)
+    }
+
+    /// The logits `[batch, classes]` of what is shown. One forward pass. Its graph outlives a backward pass if asked for.
+    pub fn forward(&mut self, keep: bool) -> Result<Tensor, Error> {
+        match self.module.forward(keep) {
+            Ok(()) => Ok(self.module.last()?.logits.shallow_clone()),
+            Err(Error::WritesInput) if !self.module.giving.copies => {
+                // Another try is worth it.
+                self.module.copy_input();
+                Err(Error::WritesInput)
             }
-            _ => return Err(Error::Logits { found: "neither a tensor nor a tuple of tensors".into() }),
-        };
-        Ok(self.pass.insert(Pass { input, logits, features, keep: true }))
+            Err(error) => Err(error),
+        }
     }
 
-    /// The last forward pass.
-    pub(super) fn last(&self) -> Result<&Pass, Error> {
-        self.pass.as_ref().ok_or_else(no_pass)
+    /// The gradient of `sum(grad_logits * logits)` at the last pass by what was shown as `frames`, `[batch, frames, 3,
+    /// height, width]`. One backward pass.
+    pub fn backward(&mut self, grad_logits: &Tensor, frames: &[usize]) -> Result<Tensor, Error> {
+        let sum = self.module.last()?.weighted(grad_logits).map_err(run_error)?;
+        self.module.view_gradient(&sum, frames)
     }
 
-    /// The gradient of `loss` with respect to the frames `frames` of the last pass's input, as a view in gray levels.
-    pub(super) fn input_gradient(
-        &mut self,
-        loss: &Tensor,
-        frames: &[usize],
-        grad_view: &mut [f32],
-    ) -> Result<(), Error> {
-        let pass = self.last()?;
-        let grad = gradient(loss, &pass.input, pass.keep)?.ok_or(Error::NoGradient)?;
-        self.to_view(&grad, frames, grad_view)
-    }
-}
-
-impl Pass {
-    pub(super) fn logits(&self) -> Result<Vec<f32>, Error> {
-        let mut logits = vec![0.0; self.logits.numel()];
-        let tensor = self.logits.f_detach().map_err(run_error)?;
-        copy_to(&tensor, &mut logits)?;
-        Ok(logits)
-    }
-
-    /// `sum_k cotangent[k] * logits[k]`
-    pub(super) fn weighted(&self, cotangent: &[f32]) -> Result<Tensor, tch::TchError> {
-        let cotangent = Tensor::f_from_slice(cotangent)?.f_view_as(&self.logits)?.f_to_device(self.logits.device())?;
-        self.logits.f_mul(&cotangent)?.f_sum(Kind::Float)
-    }
-}
-
-impl crate::attack::Classifier for Model {
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn forward(&mut self, view: &[f32]) -> Result<Vec<f32>, crate::attack::Error> {
-        let all: Vec<usize> = (0..self.metadata.window).collect();
-        let pass = self.pass(view, &all)?;
-        Ok(pass.logits()?)
-    }
-
-    fn forward_changed(&mut self, view: &[f32], changed: &[usize]) -> Result<Vec<f32>, crate::attack::Error> {
-        self.pass(view, changed)?;
-        let pass = self.pass.as_mut().ok_or_else(no_pass)?;
-        pass.keep = false;
-        Ok(pass.logits()?)
-    }
-
-    fn backward(
-        &mut self,
-        cotangent: &[f32],
-        frames: &[usize],
-        grad_view: &mut [f32],
-    ) -> Result<(), crate::attack::Error> {
-        let pass = self.last()?;
-        let sum = pass.weighted(cotangent).map_err(run_error)?;
-        Ok(self.input_gradient(&sum, frames, grad_view)?)
-    }
-
-    fn feature_weights(
-        &mut self,
-        cotangent: &[f32],
-        weighing: crate::attack::Weighing,
-        grad_view: &mut [f32],
-    ) -> Result<Option<Vec<f64>>, crate::attack::Error> {
+    /// The same by the feature map, and by what was shown as all frames. `None`, and no pass, without a feature map. The
+    /// last pass was one of a single window whose graph was kept.
+    pub fn feature_gradient(&mut self, grad_logits: &Tensor) -> Result<Option<FeatureGradient>, Error> {
         let Some(features) = &self.features else {
             return Ok(None);
         };
-        let pass = self.last()?;
-        let map = pass.features.as_ref().ok_or_else(no_pass)?;
-        let sum = pass.weighted(cotangent).map_err(run_error)?;
-        let [grad, input] = gradients(&sum, [map, &pass.input], true)?;
-        let grad = grad.ok_or(Error::FeaturesOffPath)?;
-        let all: Vec<usize> = (0..self.metadata.window).collect();
-        self.to_view(&input.ok_or(Error::NoGradient)?, &all, grad_view)?;
-        let axis = features.layout.time_axis() as i64;
-        let others: Vec<i64> = (0..grad.dim() as i64).filter(|d| *d != axis).collect();
-        let mean = |g: Tensor| g.f_mean_dim(&others[..], false, Kind::Float);
-        let steps = match weighing {
-            crate::attack::Weighing::Absolute => grad.f_abs().and_then(mean),
-            crate::attack::Weighing::Signed => mean(grad).and_then(|m| m.f_abs()),
-        }
-        .map_err(run_error)?;
-        let mut host = vec![0.0; steps.numel()];
-        copy_to(&steps, &mut host)?;
-        let steps: Vec<f64> = host.into_iter().map(f64::from).collect();
-        Ok(Some(features.coverage.frame_weights(&steps)))
+        let pass = self.module.last()?;
+        let map = pass.features.as_ref().ok_or(Error::FeaturesOffPath)?;
+        let sum = pass.weighted(grad_logits).map_err(run_error)?;
+        let [by_features, by_input] = gradients(&sum, [map, &pass.input], true)?;
+        let by_input = by_input.ok_or(Error::NoGradient)?;
+        Ok(Some(FeatureGradient {
+            by_features: by_features.ok_or(Error::FeaturesOffPath)?,
+            time_axis: features.layout.time_axis(),
+            steps: features.coverage.steps().to_vec(),
+            by_view: self.module.to_view(&by_input, &self.module.all()).map_err(run_error)?,
+        }))
     }
 }
 
@@ -297,12 +199,8 @@ fn load_module(options: &Options, device: Device, archive: &Archive) -> Result<(
         Ok((module, kind))
     };
     load().map_err(|e| {
-        let reason = torch_message(&e);
+        let reason = torch::message(&e);
         let remedy = refusal::of_load(&reason, &archive.code).into();
         Error::Load { path: options.path.display().to_string(), reason, remedy }
     })
-}
-
-fn no_pass() -> Error {
-    Error::Run { reason: "a gradient was asked for before a forward pass".into() }
 }

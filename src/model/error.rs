@@ -65,26 +65,3 @@ pub enum Error {
     #[error("The model failed: {reason}")]
     Run { reason: String },
 }
-
-/// The message of a libtorch error without its C++ stack and TorchScript traceback.
-pub fn torch_message(error: &tch::TchError) -> String {
-    let text = error.to_string();
-    // What follows is for those who build libtorch.
-    let mut text = text.as_str();
-    for end in ["\nException raised", "\nframe #", "Could not find any similar ops", "\n:\n"] {
-        text = text.split(end).next().unwrap_or_default();
-    }
-    let text = text.trim_start_matches("Internal torch error: ");
-    let text = match text.strip_prefix("[enforce fail at ") {
-        Some(rest) => rest.split_once("] . ").map_or(text, |(_, said)| said),
-        None => text,
-    };
-    // In a traceback the cause stands last.
-    let text = match text.rfind("RuntimeError: ").or_else(|| text.rfind("builtins.")) {
-        Some(at) => &text[at..],
-        None => text,
-    };
-    let text = text.trim_start_matches("RuntimeError: ").trim();
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-    lines.join(" ").trim_end_matches(['.', ':', ' ']).to_string()
-}

@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Which input frames each step of a feature map sees, and from it the frames' weights of Eq. 3 and Eq. 4.
+//! The feature map of a model, and which input frames each of its steps sees.
 
-use super::metadata::FeatureWindow;
+use super::metadata::{FeatureLayout, FeatureWindow};
+
+/// The feature map the model returns and what it says of frames.
+pub(super) struct Features {
+    pub layout: FeatureLayout,
+    pub coverage: Coverage,
+    pub shape: Vec<i64>,
+}
 
 /// For each feature step the input frames it covers: a per-frame map covers one each (Eq. 3), a 3D convolution z of
 /// them (Eq. 4).
@@ -34,16 +41,5 @@ impl Coverage {
     pub fn is_blind(&self) -> bool {
         let seen_by = |k: usize| -> Vec<bool> { self.steps.iter().map(|frames| frames.contains(&k)).collect() };
         self.frames > 1 && (1..self.frames).all(|k| seen_by(k) == seen_by(0))
-    }
-
-    /// Eq. 4: a frame's weight is the mean over the steps that cover it of the steps' weights; zero where none does.
-    /// With one step a frame it is Eq. 3.
-    pub fn frame_weights(&self, step_weights: &[f64]) -> Vec<f64> {
-        let weight = |k: usize| {
-            let covering = self.steps.iter().zip(step_weights);
-            let covering: Vec<f64> = covering.filter(|(frames, _)| frames.contains(&k)).map(|(_, w)| *w).collect();
-            covering.iter().sum::<f64>() / covering.len().max(1) as f64
-        };
-        (0..self.frames).map(weight).collect()
     }
 }

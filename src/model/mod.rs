@@ -5,13 +5,14 @@
 
 pub mod archive;
 pub mod classifier;
+mod cudnn;
 pub mod device;
 pub mod error;
 pub mod features;
-mod input;
 pub mod kind;
 pub mod libtorch;
 pub mod metadata;
+mod module;
 mod probe;
 mod refusal;
 mod tensor;

@@ -5,11 +5,12 @@
 
 use tch::{Kind, Tensor};
 
-use super::classifier::{Features, Pass};
-use super::features::Coverage;
+use super::features::{Coverage, Features};
 use super::metadata::FeatureLayout;
-use super::tensor::{FLOATS, copy_to, gradient, run_error};
-use super::{Error, Model, refusal};
+use super::module::{Module, Pass};
+use super::tensor::{FLOATS, gradient, run_error};
+use super::{Error, refusal};
+use crate::torch;
 
 pub(super) struct Probed {
     pub classes: usize,
@@ -26,58 +27,78 @@ const TEXTURE: &str = "a window of texture";
 /// The windows a model is looked at with. Black alone may leave units dead, and one window may meet a model's
 /// exception.
 struct Views {
-    black: Vec<f32>,
-    noise: Vec<f32>,
-    texture: Vec<f32>,
+    black: Tensor,
+    noise: Tensor,
+    texture: Tensor,
 }
 
 impl Views {
-    fn of(model: &Model) -> Self {
-        let [_, w] = model.metadata().crop;
+    fn of(module: &Module) -> Result<Self, Error> {
+        let [h, w] = module.metadata.crop;
+        let shape = [1, module.metadata.window, 3, h, w];
+        let len = shape.iter().product();
         let hash = |i: usize| ((i.wrapping_mul(2_654_435_761)) >> 7 & 255) as f32;
-        let len = model.view_len();
         let stripes = |i: usize| {
             // Of another width and place in every row, color and frame.
             let (x, row) = (i % w, i / w);
             let phase = x as f32 * (0.15 + 0.01 * (row % 7) as f32) + row as f32 * 0.4;
             127.5 + 100.0 * phase.sin() + (hash(i) - 127.5) * 0.2
         };
-        Self { black: vec![0.0; len], noise: (0..len).map(hash).collect(), texture: (0..len).map(stripes).collect() }
+        let view = |of: &dyn Fn(usize) -> f32| {
+            let values: Vec<f32> = (0..len).map(of).collect();
+            torch::upload(&values, &shape.map(|n| n as i64), module.device).map_err(run_error)
+        };
+        Ok(Self { black: view(&|_| 0.0)?, noise: view(&hash)?, texture: view(&stripes)? })
     }
 }
 
-pub(super) fn probe(model: &mut Model) -> Result<Probed, Error> {
+/// One pass over a window. A model that writes into its input gets a copy from here on.
+fn pass<'a>(module: &'a mut Module, view: &Tensor) -> Result<&'a Pass, Error> {
+    module.show(&module.all(), view)?;
+    match module.forward(true) {
+        Err(Error::WritesInput) if !module.giving.copies => {
+            module.copy_input();
+            module.show(&module.all(), view)?;
+            module.forward(true)?;
+        }
+        Err(error) => return Err(error),
+        Ok(_) => {}
+    }
+    module.last()
+}
+
+pub(super) fn probe(module: &mut Module) -> Result<Probed, Error> {
     // Per thread: without it the second call of a module is ten times as slow as the others.
     tch::jit::f_set_graph_executor_optimize(false).map_err(run_error)?;
-    let views = Views::of(model);
-    begin(model, &views.black)?;
-    let classes = shape_of(model)?;
-    let black = look(model, &views.black, BLACK)?;
-    let labels = model.metadata().labels.len();
+    let views = Views::of(module)?;
+    begin(module, &views.black)?;
+    let classes = shape_of(module)?;
+    let black = look(module, &views.black, BLACK)?;
+    let labels = module.metadata.labels.len();
     if labels != 0 && labels != classes {
         return Err(Error::Labels { labels, logits: classes });
     }
-    let noise = look(model, &views.noise, NOISE)?;
-    let texture = look(model, &views.texture, TEXTURE)?;
+    let noise = look(module, &views.noise, NOISE)?;
+    let texture = look(module, &views.texture, TEXTURE)?;
     for (view, name, first) in [(&views.noise, NOISE, &noise), (&views.texture, TEXTURE, &texture)] {
-        let second = look(model, view, name)?;
-        repeated(model, name, first, &second)?;
+        let second = look(module, view, name)?;
+        repeated(module, name, first, &second)?;
     }
     // The last pass was over texture.
-    let zero = match zero_gradient(model) {
+    let zero = match zero_gradient(module) {
         // cuDNN has no backward of recurrent layers in evaluation mode; libtorch's own kernels have.
-        Err(Error::Run { reason }) if reason.contains("cudnn RNN backward") => {
-            tch::Cuda::set_user_enabled_cudnn(false);
-            return probe(model);
+        Err(Error::Run { reason }) if reason.contains("cudnn RNN backward") && !module.giving.without_cudnn => {
+            module.giving.without_cudnn = true;
+            return probe(module);
         }
         zero => zero?,
     };
-    let (features, features_unused) = probe_features(model)?;
+    let (features, features_unused) = probe_features(module)?;
     let mut doubts = Vec::new();
-    doubts.extend(probabilities(model, &[black, noise, texture])?);
+    doubts.extend(probabilities(module, &[black, noise, texture])?);
     if zero == Gradient::Zero {
-        model.pass(&views.noise, &all(model))?;
-        if zero_gradient(model)? == Gradient::Zero {
+        pass(module, &views.noise)?;
+        if zero_gradient(module)? == Gradient::Zero {
             doubts.push(
                 "The model gives no gradient: it is zero on windows of texture and of noise alike, so that no attack can move it. That is no \
                  robustness. Take saturating or rounding operations (a softmax, a sign, a threshold) out of it, and export it again."
@@ -85,45 +106,40 @@ pub(super) fn probe(model: &mut Model) -> Result<Probed, Error> {
             );
         }
     } else if zero == Gradient::NotFinite {
-        model.pass(&views.noise, &all(model))?;
-        if zero_gradient(model)? == Gradient::NotFinite {
+        pass(module, &views.noise)?;
+        if zero_gradient(module)? == Gradient::NotFinite {
             return Err(Error::GradientNotFinite);
         }
     }
     Ok(Probed { classes, features, features_unused, doubts })
 }
 
-fn all(model: &Model) -> Vec<usize> {
-    (0..model.metadata().window).collect()
-}
-
 /// The first pass, in the precision that the model takes.
-fn begin(model: &mut Model, view: &[f32]) -> Result<(), Error> {
-    let all = all(model);
-    let mut refused = match model.pass(view, &all).map(|_| ()) {
+fn begin(module: &mut Module, view: &Tensor) -> Result<(), Error> {
+    let mut refused = match pass(module, view).map(|_| ()) {
         Err(Error::Run { reason }) => reason,
         done => return done,
     };
     if refusal::of_precision(&refused) {
         // A traced model holds its weights as constants, so its parameters do not tell their kind.
-        let stated = model.giving.kind;
+        let stated = module.giving.kind;
         for kind in FLOATS.into_iter().filter(|kind| *kind != stated) {
-            model.giving.kind = kind;
-            match model.pass(view, &all).map(|_| ()) {
+            module.giving.kind = kind;
+            match pass(module, view).map(|_| ()) {
                 Err(Error::Run { reason }) if kind == Kind::Float => refused = reason,
                 Err(Error::Run { .. }) => {}
                 done => return done,
             }
         }
-        model.giving.kind = stated;
+        module.giving.kind = stated;
     }
-    let remedy = refusal::of_input(model, &refused);
-    Err(Error::Input { shape: format!("{:?}", model.input_shape()), reason: refused, remedy })
+    let remedy = refusal::of_input(module, &refused);
+    Err(Error::Input { shape: format!("{:?}", module.input_shape()), reason: refused, remedy })
 }
 
 /// The number of classes, by the last pass.
-fn shape_of(model: &mut Model) -> Result<usize, Error> {
-    let logits = &model.last()?.logits;
+fn shape_of(module: &mut Module) -> Result<usize, Error> {
+    let logits = &module.last()?.logits;
     let size = logits.size();
     let classes = match size[..] {
         [1, classes] if classes >= 2 => classes,
@@ -135,22 +151,24 @@ fn shape_of(model: &mut Model) -> Result<usize, Error> {
     }
 }
 
-/// The logits of a window. A model that writes into its input gets a copy from here on.
-fn look(model: &mut Model, view: &[f32], name: &str) -> Result<Vec<f32>, Error> {
-    let all = all(model);
-    let meant = model.fill(view, &all).and_then(|t| t.f_detach()?.f_mul_scalar(1.0));
-    let meant = meant.map_err(run_error)?;
-    let mut logits = model.pass(view, &all)?.logits()?;
+/// The logits of a window.
+fn look(module: &mut Module, view: &Tensor, name: &str) -> Result<Vec<f32>, Error> {
+    module.show(&module.all(), view)?;
+    let meant = module.input()?.f_mul_scalar(1.0).map_err(run_error)?;
+    let mut logits = logits_of(pass(module, view)?)?;
     // libtorch does not count writes through `.data`.
-    let given = model.last()?.input.f_detach().map_err(run_error)?;
-    if !model.giving.copies && !given.f_equal(&meant).map_err(run_error)? {
-        model.copy_input();
-        logits = model.pass(view, &all)?.logits()?;
+    if !module.giving.copies && !module.input()?.f_equal(&meant).map_err(run_error)? {
+        module.copy_input();
+        logits = logits_of(pass(module, view)?)?;
     }
     if logits.iter().any(|z| !z.is_finite()) {
         return Err(Error::NotFinite { found: format!("{logits:?}"), input: name.into() });
     }
     Ok(logits)
+}
+
+fn logits_of(pass: &Pass) -> Result<Vec<f32>, Error> {
+    torch::download(&pass.logits).map_err(run_error)
 }
 
 /// How far two passes over one input may lie apart, as a part of the largest logit. A matrix product may sum in another
@@ -163,11 +181,11 @@ fn noise_of(kind: Kind) -> f32 {
     }
 }
 
-fn repeated(model: &Model, name: &str, first: &[f32], second: &[f32]) -> Result<(), Error> {
+fn repeated(module: &Module, name: &str, first: &[f32], second: &[f32]) -> Result<(), Error> {
     let largest = first.iter().chain(second).fold(0.0f32, |m, z| m.max(z.abs()));
     let pairs = first.iter().zip(second);
     let difference = pairs.fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
-    if difference <= noise_of(model.giving.kind) * largest {
+    if difference <= noise_of(module.giving.kind) * largest {
         return Ok(());
     }
     Err(Error::NotRepeatable { difference, input: name.into() })
@@ -181,8 +199,8 @@ enum Gradient {
 }
 
 /// The gradient of a mixture of the last pass's logits. Their sum would not do: that of probabilities is constant.
-fn zero_gradient(model: &mut Model) -> Result<Gradient, Error> {
-    let pass = model.last()?;
+fn zero_gradient(module: &mut Module) -> Result<Gradient, Error> {
+    let pass = module.last()?;
     let classes = pass.logits.numel();
     // Whole numbers of the sum zero: what moves all logits alike moves no label, and cancels exactly.
     let mut weights: Vec<f32> = (0..classes).map(|k| ((k * 7 + 3) % 11) as f32 - 5.0).collect();
@@ -190,13 +208,15 @@ fn zero_gradient(model: &mut Model) -> Result<Gradient, Error> {
     if let Some(last) = weights.last_mut() {
         *last -= sum;
     }
-    let sum = pass.weighted(&weights).map_err(run_error)?;
-    let mut grad = vec![0.0; model.view_len()];
-    let all = all(model);
-    model.input_gradient(&sum, &all, &mut grad)?;
-    Ok(if grad.iter().any(|g| !g.is_finite()) {
+    let weighted = torch::upload(&weights, &pass.logits.size(), module.device).and_then(|w| pass.weighted(&w));
+    let gradient = module.view_gradient(&weighted.map_err(run_error)?, &module.all())?;
+    let is = |of: Result<Tensor, tch::TchError>| -> Result<bool, Error> {
+        let found = of.and_then(|t| torch::download(&t)).map_err(run_error)?;
+        Ok(found.iter().any(|v| *v != 0.0))
+    };
+    Ok(if !is(gradient.f_isfinite().and_then(|finite| finite.f_all()))? {
         Gradient::NotFinite
-    } else if grad.iter().all(|g| *g == 0.0) {
+    } else if !is(gradient.f_ne(0.0).and_then(|some| some.f_any()))? {
         Gradient::Zero
     } else {
         Gradient::Some
@@ -205,7 +225,7 @@ fn zero_gradient(model: &mut Model) -> Result<Gradient, Error> {
 
 /// Whether the outputs are probabilities: they sum to 1 or 100 whatever the input, or stay between 0 and 1.
 /// Log-probabilities are logits up to a constant, and fit.
-fn probabilities(model: &mut Model, outputs: &[Vec<f32>; 3]) -> Result<Option<String>, Error> {
+fn probabilities(module: &mut Module, outputs: &[Vec<f32>; 3]) -> Result<Option<String>, Error> {
     let sums_to = |total: f32| {
         let sums = |z: &Vec<f32>| (z.iter().sum::<f32>() - total).abs() <= 2e-3 * total;
         let positive = |z: &Vec<f32>| z.iter().all(|p| *p >= -1e-6 * total);
@@ -216,7 +236,7 @@ fn probabilities(model: &mut Model, outputs: &[Vec<f32>; 3]) -> Result<Option<St
         "sum to 1 on every input, as probabilities (softmax) do"
     } else if sums_to(100.0) {
         "sum to 100 on every input, as probabilities in percent do"
-    } else if outputs.iter().all(|z| within(z)) && bounded(model, within)? {
+    } else if outputs.iter().all(|z| within(z)) && bounded(module, within)? {
         "stay between 0 and 1 on every input, as probabilities (sigmoid) do"
     } else {
         return Ok(None);
@@ -230,24 +250,23 @@ fn probabilities(model: &mut Model, outputs: &[Vec<f32>; 3]) -> Result<Option<St
 
 /// Whether the outputs stay within their bounds for input ten thousand times as strong as any, which takes logits far
 /// away.
-fn bounded(model: &mut Model, within: impl Fn(&[f32]) -> bool) -> Result<bool, Error> {
-    let strong = Views::of(model).noise;
-    let strong: Vec<f32> = strong.iter().map(|v| (v - 127.5) * 1e4).collect();
-    let all = all(model);
-    let Ok(pass) = model.pass(&strong, &all) else {
+fn bounded(module: &mut Module, within: impl Fn(&[f32]) -> bool) -> Result<bool, Error> {
+    let strong = Views::of(module)?.noise;
+    let strong = strong.f_add_scalar(-127.5).and_then(|view| view.f_mul_scalar(1e4)).map_err(run_error)?;
+    let Ok(pass) = pass(module, &strong) else {
         return Ok(false);
     };
     // A sigmoid is driven to its ends; what is bounded before the last layer is not.
     let ends = |z: &[f32]| z.iter().all(|p| *p < 0.05 || *p > 0.95);
-    let logits = pass.logits()?;
+    let logits = logits_of(pass)?;
     Ok(within(&logits) && ends(&logits))
 }
 
 /// Looks at the features of the last pass.
-fn probe_features(model: &mut Model) -> Result<(Option<Features>, Option<String>), Error> {
-    let metadata = model.metadata().clone();
+fn probe_features(module: &mut Module) -> Result<(Option<Features>, Option<String>), Error> {
+    let metadata = module.metadata.clone();
     let frames = metadata.window;
-    let pass = model.last()?;
+    let pass = module.last()?;
     let Some(map) = &pass.features else {
         return Ok((None, None));
     };
@@ -279,7 +298,7 @@ fn probe_features(model: &mut Model) -> Result<(Option<Features>, Option<String>
     let coverage = match metadata.feature_window {
         Some(window) => Coverage::from_window(frames, steps, window),
         None if steps < 2 && frames > 1 => Coverage::new(frames, vec![(0..frames).collect()]),
-        None => Coverage::new(frames, measure_coverage(pass, layout, steps, &metadata)?),
+        None => Coverage::new(frames, measure_coverage(pass, layout, steps, module.time_axis())?),
     };
     if coverage.is_blind() {
         return Ok((None, Some(collapsed(&shape))));
@@ -296,17 +315,8 @@ fn collapsed(shape: &[i64]) -> String {
 }
 
 /// The frames whose input has a gradient from each feature step.
-fn measure_coverage(
-    pass: &Pass,
-    layout: FeatureLayout,
-    steps: usize,
-    metadata: &super::Metadata,
-) -> Result<Vec<Vec<usize>>, Error> {
+fn measure_coverage(pass: &Pass, layout: FeatureLayout, steps: usize, time: i64) -> Result<Vec<Vec<usize>>, Error> {
     let map = pass.features.as_ref().ok_or(Error::FeaturesOffPath)?;
-    let time = match metadata.layout {
-        super::metadata::Layout::Bcthw => 2,
-        super::metadata::Layout::Btchw => 1,
-    };
     let others: Vec<i64> = (0..5).filter(|d| *d != time).collect();
     let covered = |step: usize| -> Result<Vec<usize>, Error> {
         let sum = map
@@ -316,8 +326,7 @@ fn measure_coverage(
         let grad = gradient(&sum, &pass.input, true)?.ok_or(Error::FeaturesOffPath)?;
         let sums =
             grad.f_abs().and_then(|g| g.f_sum_dim_intlist(&others[..], false, Kind::Float)).map_err(run_error)?;
-        let mut host = vec![0.0; metadata.window];
-        copy_to(&sums, &mut host)?;
+        let host = torch::download(&sums).map_err(run_error)?;
         Ok((0..host.len()).filter(|k| host[*k] > 0.0).collect())
     };
     (0..steps).map(covered).collect()

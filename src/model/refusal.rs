@@ -5,8 +5,9 @@
 
 use tch::{IValue, Kind, Tensor};
 
+use super::Error;
 use super::metadata::Layout;
-use super::{Error, Model};
+use super::module::Module;
 
 /// About an archive that cannot be loaded.
 pub(super) fn of_load(reason: &str, code: &str) -> &'static str {
@@ -45,7 +46,7 @@ const SIZE: &str = "Expected a model that takes this size; correct window, layou
      window-size property.";
 
 /// About an input that the model refuses for `reason`.
-pub(super) fn of_input(model: &Model, reason: &str) -> String {
+pub(super) fn of_input(module: &Module, reason: &str) -> String {
     let has = |words: &[&str]| words.iter().any(|w| reason.contains(w));
     if has(&["missing value for argument", "argument(s)"]) {
         return "Its forward takes another number of arguments: wrap it in a module whose forward takes one clip and makes the others itself, and \
@@ -61,7 +62,7 @@ pub(super) fn of_input(model: &Model, reason: &str) -> String {
         return "It has no forward: export a module with one that takes a clip and returns logits.".into();
     }
     let cuda = has(&["CUDA", "cuda", "NVIDIA", "same device", "expected device"]);
-    if cuda && model.device == tch::Device::Cpu {
+    if cuda && module.device == tch::Device::Cpu {
         return "It holds tensors or constants of a GPU, as a model traced there does: call .cpu() and trace it on the CPU before exporting, or \
                 run it with device=cuda."
             .into();
@@ -72,7 +73,7 @@ pub(super) fn of_input(model: &Model, reason: &str) -> String {
     if has(&["quantized", "Quantized"]) {
         return "It is quantized, which has no gradient: export it as it was before it was quantized.".into();
     }
-    if let Some(remedy) = of_trials(model, reason) {
+    if let Some(remedy) = of_trials(module, reason) {
         return remedy;
     }
     if of_precision(reason) {
@@ -88,15 +89,15 @@ pub(super) fn of_precision(reason: &str) -> bool {
 }
 
 /// Offers the model what models of other conventions take, and says which of it it takes.
-fn of_trials(model: &Model, reason: &str) -> Option<String> {
-    let metadata = &model.metadata;
+fn of_trials(module: &Module, reason: &str) -> Option<String> {
+    let metadata = &module.metadata;
     let [h, w] = metadata.crop.map(|n| n as i64);
     let t = metadata.window as i64;
     let takes = |shape: &[i64], kind: Kind| {
-        let clip = Tensor::f_zeros(shape, (kind, model.device));
-        clip.is_ok_and(|clip| model.takes(&[IValue::Tensor(clip)]))
+        let clip = Tensor::f_zeros(shape, (kind, module.device));
+        clip.is_ok_and(|clip| module.takes(&[IValue::Tensor(clip)]))
     };
-    let float = model.giving.kind;
+    let float = module.giving.kind;
     let bytes = "It takes bytes (uint8), which have no gradient: export it without its conversion from them, for input that mean, std and range of \
                  its metadata describe.";
     let last = "It takes [B, T, H, W, C], the channels last: wrap it in a module that takes [B, 3, T, H, W] and permutes it, and export that.";
@@ -124,13 +125,13 @@ fn of_trials(model: &Model, reason: &str) -> Option<String> {
     if let Some((_, _, remedy)) = trials.iter().find(|(shape, kind, _)| takes(shape, *kind)) {
         return Some(remedy.to_string());
     }
-    of_numbers(model, reason, takes)
+    of_numbers(module, reason, takes)
 }
 
 /// The same for other numbers on the axes: batch, channels, frames, sides.
-fn of_numbers(model: &Model, reason: &str, takes: impl Fn(&[i64], Kind) -> bool) -> Option<String> {
-    let float = model.giving.kind;
-    let metadata = &model.metadata;
+fn of_numbers(module: &Module, reason: &str, takes: impl Fn(&[i64], Kind) -> bool) -> Option<String> {
+    let float = module.giving.kind;
+    let metadata = &module.metadata;
     let [h, w] = metadata.crop.map(|n| n as i64);
     let frames = metadata.window as i64;
     let shape = |b: i64, c: i64, t: i64, [h, w]: [i64; 2]| match metadata.layout {
@@ -168,11 +169,4 @@ fn of_numbers(model: &Model, reason: &str, takes: impl Fn(&[i64], Kind) -> bool)
         }
     }
     None
-}
-
-impl Model {
-    /// Whether the model runs on this.
-    fn takes(&self, input: &[IValue]) -> bool {
-        tch::no_grad(|| matches!(self.module.forward_is(input), Ok(IValue::Tensor(_) | IValue::Tuple(_))))
-    }
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Gradients and copies of tensors, with errors instead of crashes.
+//! Gradients of tensors, with errors instead of crashes.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::Error;
-use super::error::torch_message;
+use crate::torch;
 
 /// What gradients flow through.
 pub const FLOATS: [Kind; 4] = [Kind::Float, Kind::Double, Kind::Half, Kind::BFloat16];
@@ -31,15 +31,6 @@ pub fn gradients<const N: usize>(
     Ok(inputs.map(|_| grads.next().flatten()))
 }
 
-/// Copies a tensor of any kind and device to `host`, which is as long.
-pub fn copy_to(tensor: &Tensor, host: &mut [f32]) -> Result<(), Error> {
-    let mut copy = || -> Result<(), tch::TchError> {
-        let tensor = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
-        tensor.f_copy_data(host, tensor.numel())
-    };
-    copy().map_err(run_error)
-}
-
 pub fn run_error(error: tch::TchError) -> Error {
-    Error::Run { reason: torch_message(&error) }
+    Error::Run { reason: torch::message(&error) }
 }

@@ -5,25 +5,26 @@
 use tch::Kind;
 
 use super::archive::{Archive, sidecar_path};
-use super::classifier::{Model, Options};
+use super::classifier::Options;
 use super::metadata::{Metadata, Resize};
+use super::module::Module;
 use super::probe::Probed;
 use super::{Origin, libtorch};
 
-pub(super) fn of(model: &Model, archive: &Archive, options: &Options, probed: &Probed) -> Vec<String> {
+pub(super) fn of(module: &Module, archive: &Archive, options: &Options, probed: &Probed) -> Vec<String> {
     let mut found = Vec::new();
     let sidecar = sidecar_path(&options.path).display().to_string();
-    found.extend(guessed(model.metadata(), archive, options, &sidecar));
-    found.extend(numeric_label(&model.metadata().labels));
+    found.extend(guessed(&module.metadata, archive, options, &sidecar));
+    found.extend(numeric_label(&module.metadata.labels));
     if let Some(reason) = &probed.features_unused {
         found.push(format!("The features are not used: {reason}."));
     }
     found.extend(probed.doubts.iter().cloned());
-    if matches!(model.giving.kind, Kind::Half | Kind::BFloat16) {
+    if matches!(module.giving.kind, Kind::Half | Kind::BFloat16) {
         found.push(format!(
             "The model computes in {}, so its gradients are coarse and small perturbations are lost in rounding. Call .float() before \
              exporting.",
-            match model.giving.kind {
+            match module.giving.kind {
                 Kind::Half => "half precision (float16)",
                 _ => "bfloat16",
             }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::settings::Settings;
-use super::survive::SurvivingScene;
-use crate::attack::{self, Classifier as _, Outcome, Perturbation, Progress};
+use super::survive::{Codecs, Survival};
+use crate::attack::{self, Outcome, Perturbation, Progress};
 use crate::element::stream::Stream;
 use crate::model::Model;
-use crate::video::view::Samples;
+use crate::target::{Transport, WindowTarget};
+use crate::video::view::{Samples, View};
 
 /// Share of a deadline's time that an attack may plan with; the rest is for rendering and for being wrong about a
 /// pass's time.
@@ -33,10 +34,11 @@ pub(super) struct AttackTask {
 }
 
 impl AttackTask {
-    /// Attacks the window. `canceled` is asked once an iteration.
+    /// Attacks the window. `canceled` is asked once an iteration. `codecs` keeps those of the survive property.
     pub fn run(
         &self,
         model: &mut Model,
+        codecs: &mut Codecs,
         canceled: &dyn Fn() -> bool,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Outcome, attack::Error> {
@@ -48,34 +50,35 @@ impl AttackTask {
             Some(deadline) => Some(deadline.saturating_duration_since(Instant::now()).mul_f64(PLANNED)),
             None => self.settings.time_budget.filter(|b| !b.is_zero()).map(Duration::from),
         };
-        let scene = self.stream.scene(self.offsets.iter().map(|k| &self.buffers[*k]));
-        let mut scene = scene.map_err(failed)?;
-        scene.pad_to(model.metadata().window);
-        let survive = self.settings.survive.as_deref();
-        let codecs = survive.map(|survive| self.stream.codecs(survive)).transpose().map_err(attack::Error::Channel)?;
-        let mut surviving;
-        let scene: &mut dyn attack::Scene = match &codecs {
-            None => &mut scene,
-            Some(codecs) => {
-                surviving = SurvivingScene {
-                    inner: scene,
-                    stream: &self.stream,
-                    codecs,
-                    buffers: &self.buffers,
-                    places: &self.offsets,
-                    context: &self.context,
-                    canceled,
-                    perturbed: Vec::new(),
-                };
-                &mut surviving
-            }
+        let stream = &*self.stream;
+        let made = self.settings.survive.as_deref().map(|survive| codecs.of(survive, stream)).transpose()?;
+        let survival = |codec| Survival {
+            stream,
+            codec,
+            buffers: &self.buffers,
+            offsets: &self.offsets,
+            context: &self.context,
+            canceled,
         };
-        attack::run(scene, model, &config, &self.start, canceled, progress)
+        let transports: Vec<Survival> = made.iter().flat_map(|codecs| codecs.iter()).map(survival).collect();
+        let mut target = WindowTarget::new(model, &stream.view, &self.samples(&stream.view)?)?;
+        match (&made, stream.second_view()) {
+            (Some(_), _) => target.behind(transports.iter().map(|t| t as &dyn Transport)),
+            (None, Some(second)) => target.confirm_by(second, &self.samples(second)?)?,
+            (None, None) => {}
+        }
+        attack::run(&mut target, &config, &self.start, canceled, progress)
+    }
+
+    /// What a view touches of the frames that the model sees.
+    fn samples(&self, view: &View) -> Result<Vec<Samples>, attack::Error> {
+        let samples = self.offsets.iter().map(|k| self.stream.sample_by(view, &self.buffers[*k]));
+        samples.collect::<Result<_, _>>().map_err(|text: String| attack::Error::Classifier(text.into()))
     }
 }
 
 /// The logits of a window whose frames have left.
 pub(super) fn judge(model: &mut Model, stream: &Stream, samples: &[Samples]) -> Result<Vec<f32>, attack::Error> {
     let view = stream.view.observe_window(samples, model.metadata().window);
-    model.forward(&view)
+    Ok(model.classify(&view)?)
 }

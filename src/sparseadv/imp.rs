@@ -34,6 +34,7 @@ use once_cell::sync::Lazy;
 use super::properties;
 use super::settings::Settings;
 use super::state::State;
+use super::survive::Codecs;
 use crate::element::bell::Bell;
 use crate::element::format;
 use crate::element::lock;
@@ -49,6 +50,7 @@ pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 pub(super) struct Loaded {
     pub model: Model,
     pub options: model::Options,
+    pub codecs: Codecs,
 }
 
 pub struct SparseAdv {

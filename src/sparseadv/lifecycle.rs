@@ -10,6 +10,7 @@ use gst::subclass::prelude::*;
 
 use super::imp::{CAT, Loaded, SparseAdv};
 use super::state::State;
+use super::survive::Codecs;
 use super::worker;
 use crate::element::codec;
 use crate::element::lock;
@@ -41,17 +42,14 @@ impl SparseAdv {
             for warning in model.warnings() {
                 gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
             }
-            *loaded = Some(Loaded { model, options });
+            *loaded = Some(Loaded { model, options, codecs: Codecs::default() });
         }
         let Some(loaded) = loaded.as_ref() else {
             return Ok(());
         };
         let metadata = loaded.model.metadata();
         let config = settings.attack_config(metadata, loaded.model.classes()).map_err(wrong)?;
-        use crate::attack::keyframes::Source;
-        let needs_features =
-            matches!(config.selection, crate::attack::Selection::Gradient(Source::Features | Source::Signed));
-        if needs_features && loaded.model.feature_shape().is_none() {
+        if config.selection.needs_features() && loaded.model.feature_shape().is_none() {
             let why = loaded.model.features_unused().unwrap_or("the model returns logits alone");
             return Err(wrong(format!(
                 "Expected a model with a feature map to weigh keyframes by (keyframes={}), but {why}. Use keyframes=gradient.",

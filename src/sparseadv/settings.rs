@@ -160,20 +160,12 @@ impl Settings {
 }
 
 fn check_frames(selection: &Selection, window: usize) -> Result<(), String> {
-    let (wanted, at_most) = match selection {
-        Selection::List(frames) => (frames.last().copied().unwrap_or(0), window - 1),
-        Selection::Fixed(Some(n))
-        | Selection::InterFrameDifference(Some(n))
-        | Selection::Heuristic(Some(n))
-        | Selection::Random(Some(n)) => (*n, window),
-        _ => return Ok(()),
-    };
-    if wanted > at_most {
-        return Err(format!(
+    match selection.bounds(window) {
+        Some((wanted, at_most)) if wanted > at_most => Err(format!(
             "The keyframes property: expected at most {at_most} for a window of {window} frames, found {wanted}."
-        ));
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use super::imp::{CAT, Loaded, SparseAdv};
 use super::queue::{Item, Output};
 use super::state::State;
 use super::window::{Decision, Job, OpenWindow};
-use crate::attack::{self, Progress, loss};
+use crate::attack::criterion::{argmax, softmax};
+use crate::attack::{self, Progress};
 use crate::element::bell::Bell;
 use crate::element::stream::Stream;
 use crate::model::Model;
@@ -48,7 +49,7 @@ pub(super) fn run(element: &glib::WeakRef<super::SparseAdv>, bell: &Bell, mut lo
         let seen = bell.count();
         let element = element.upgrade()?;
         let this = element.imp();
-        let round = std::panic::AssertUnwindSafe(|| this.work(&mut loaded.model));
+        let round = std::panic::AssertUnwindSafe(|| this.work(&mut loaded));
         match std::panic::catch_unwind(round) {
             Ok(Some(true)) => {}
             Ok(Some(false)) => {
@@ -66,10 +67,10 @@ pub(super) fn run(element: &glib::WeakRef<super::SparseAdv>, bell: &Bell, mut lo
 
 impl SparseAdv {
     /// One round of the worker. Returns whether there was anything to do, and nothing when it is to end.
-    fn work(&self, model: &mut Model) -> Option<bool> {
+    fn work(&self, loaded: &mut Loaded) -> Option<bool> {
         match self.next_work() {
-            Work::Attack(task) => self.attack(model, *task),
-            Work::Judge(window, samples, stream) => self.judge(model, *window, &samples, &stream),
+            Work::Attack(task) => self.attack(loaded, *task),
+            Work::Judge(window, samples, stream) => self.judge(&mut loaded.model, *window, &samples, &stream),
             Work::Wait => return Some(false),
             Work::Stop => return None,
         }
@@ -202,7 +203,8 @@ impl SparseAdv {
         Some(Work::Attack(Box::new(task)))
     }
 
-    fn attack(&self, model: &mut Model, task: Task) {
+    fn attack(&self, loaded: &mut Loaded, task: Task) {
+        let Loaded { model, codecs, .. } = loaded;
         let canceled = || self.epoch.load(Ordering::SeqCst) != task.epoch;
         let mut progress = |news: Progress| {
             let mut state = self.state();
@@ -217,7 +219,7 @@ impl SparseAdv {
                 }
             }
         };
-        let result = task.attack.run(model, &canceled, &mut progress);
+        let result = task.attack.run(model, codecs, &canceled, &mut progress);
         let mut state = self.state();
         if self.epoch.load(Ordering::SeqCst) != task.epoch {
             return;
@@ -269,9 +271,9 @@ impl SparseAdv {
         report.forwards += 1;
         match judge(model, stream, samples) {
             Ok(logits) if complete => {
-                report.set_final_label(loss::top(&logits), model.metadata());
+                report.set_final_label(argmax(&logits), model.metadata());
                 report.success = report.labels().fooled();
-                let probability = loss::probabilities(&logits)[loss::top(&logits)];
+                let probability = softmax(&logits)[argmax(&logits)];
                 report.final_probability = Some(probability);
             }
             _ => report.success = report.success.map(|_| false),

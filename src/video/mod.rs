@@ -7,11 +7,10 @@ pub mod geometry;
 mod kernels;
 pub mod layout;
 pub mod observe;
-pub mod scene;
+pub mod observer;
 pub mod taps;
 pub mod view;
 
 pub use geometry::{Chroma, Geometry};
 pub use layout::{Color, Component, FrameLayout, Rows, RowsMut};
-pub use scene::StreamScene;
 pub use view::View;

@@ -76,8 +76,9 @@ impl View {
         }
     }
 
-    pub fn geometry(&self) -> Geometry {
-        self.geometry
+    /// Height and width.
+    pub fn size(&self) -> [usize; 2] {
+        self.geometry.crop
     }
 
     pub fn layout(&self) -> &FrameLayout {

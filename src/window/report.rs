@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attack::run::Size;
-use crate::attack::{Best, Calls, Goal, Outcome, loss};
+use crate::attack::criterion::argmax;
+use crate::attack::{Best, Calls, Goal, Outcome, Size};
 use crate::model::Metadata;
 use crate::provenance::Provenance;
 use crate::tally::Labels;
@@ -87,7 +87,7 @@ impl WindowReport {
         self.queries = calls.queries;
         self.forwards = calls.forwards;
         self.backwards = calls.backwards;
-        self.codec_runs = calls.channel_runs;
+        self.codec_runs = calls.codec_runs;
     }
 
     pub fn set_clean_label(&mut self, label: usize, metadata: &Metadata) {
@@ -134,7 +134,7 @@ impl WindowReport {
     /// What is known of an attack that was not let finish.
     pub fn set_best(&mut self, best: &Best, calls: Calls, metadata: &Metadata) {
         self.success = Some(true);
-        self.set_final_label(loss::top(&best.logits), metadata);
+        self.set_final_label(argmax(&best.logits), metadata);
         self.set_calls(calls);
         self.queries_first_success = Some(calls.queries);
         let mut keyframes: Vec<usize> = best.perturbation.iter().map(|(k, _)| *k).collect();

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! SA's own objective, stopping early, second readings and channels.
+//! SA's own objective, stopping early, second readings and transports.
 
-use gstsparseadv::attack::{Config, Error, Goal, Objective, Scene, Selection, loss, weighted_sum};
+use gstsparseadv::attack::criterion::{argmax, softmax};
+use gstsparseadv::attack::objective::weighted_sum;
+use gstsparseadv::attack::{Config, Goal, Objective};
+use gstsparseadv::torch;
 
 use crate::toy::*;
 
@@ -15,7 +18,7 @@ fn the_weighted_sum_objective_by_finite_differences() {
         // In 0..1, as the program has it.
         let value = |delta: &[f64]| {
             let gray: Vec<f32> = delta.iter().map(|d| (d * 255.0) as f32).collect();
-            let p = loss::probabilities(&model.logits(&gray));
+            let p = softmax(&model.logits(&gray));
             let class = match goal {
                 Goal::Untargeted { .. } => -(1.0 - p[label]).ln(),
                 Goal::Targeted { target, .. } => -p[target].ln(),
@@ -24,9 +27,11 @@ fn the_weighted_sum_objective_by_finite_differences() {
             class + weighted_sum::LAMBDA * delta.chunks_exact(LEN).map(rms).sum::<f64>()
         };
         let at: Vec<f64> = delta.iter().map(|d| f64::from(*d) / 255.0).collect();
-        let cotangent = weighted_sum::cotangent(&model.logits(&delta), goal, label);
-        let mut found = model.gradient(&cotangent);
-        weighted_sum::add_norm(&delta, LEN, &mut found);
+        let grad_logits = weighted_sum::grad_logits(&model.logits(&delta), goal, label);
+        let shape = [1, T as i64, 3, 2, 2];
+        let class = tensor(&model.gradient(&grad_logits), &shape).unwrap();
+        let found = weighted_sum::add_norm(&tensor(&delta, &shape).unwrap(), &class).unwrap();
+        let found = torch::download(&found).unwrap();
         for i in 0..found.len() {
             // Logits are in single precision: a step large enough for their digits.
             let h = 2.0 / 255.0;
@@ -47,12 +52,12 @@ fn the_weighted_sum_objective_begins_at_its_initial_value_and_fools() {
     let mut model = Linear::new(RISING, 1.0);
     let config = Config {
         objective: Objective::WeightedSum,
-        selection: Selection::Fixed(Some(2)),
+        selection: select("fixed:2"),
         max_iterations: 60,
         patience: 0,
         ..config(UNTARGETED)
     };
-    let outcome = attack(&mut scene(), &mut model, &config);
+    let outcome = attack(&scene(), &mut model, &config);
     assert!(outcome.success);
     assert_eq!(outcome.iterations, 60);
     // The second pass is the first after a step: no further from the initial value than the step.
@@ -69,7 +74,7 @@ fn stopping_early_takes_the_first_success() {
     let run = |stop_early| {
         let mut model = Linear::new(RISING, 2.0);
         let config = Config { stop_early, learning_rate: 0.5, ..config(UNTARGETED) };
-        attack(&mut scene(), &mut model, &config)
+        attack(&scene(), &mut model, &config)
     };
     let (early, patient) = (run(true), run(false));
     assert!(early.success && patient.success);
@@ -79,136 +84,38 @@ fn stopping_early_takes_the_first_success() {
     assert!(patient.calls.forwards > early.calls.forwards);
 }
 
-/// Frames that another program reads darker: less of the lead is left there.
-struct Darker {
-    first: Exact,
-    second: Exact,
-}
-
-impl Darker {
-    fn new() -> Self {
-        let frames = (0..T * LEN).map(|i| -((i % 5) as f32)).collect();
-        Self { first: scene(), second: Exact { frames, real: T } }
-    }
-}
-
-impl Scene for Darker {
-    fn frames(&self) -> usize {
-        T
-    }
-
-    fn frame_len(&self) -> usize {
-        LEN
-    }
-
-    fn second_reading(&mut self) -> Option<&mut dyn Scene> {
-        Some(&mut self.second)
-    }
-
-    fn clean(&self, frame: usize, view: &mut [f32]) {
-        self.first.clean(frame, view);
-    }
-
-    fn perturbed(&mut self, frames: &[usize], delta: &[f32], views: &mut [f32]) {
-        self.first.perturbed(frames, delta, views);
-    }
-
-    fn backward(&mut self, frames: &[usize], grad_views: &[f32], grad_delta: &mut [f32]) {
-        self.first.backward(frames, grad_views, grad_delta);
-    }
-}
-
+/// Another program reads these frames darker: less of the margin is left there.
 #[test]
 fn a_success_holds_in_the_second_reading() {
     for lead in [0.5, 2.0, 4.0] {
         let mut model = Linear::new(RISING, lead);
-        let mut scene = Darker::new();
-        let outcome = attack_scene(&mut scene, &mut model, &config(UNTARGETED));
+        let darker: Vec<f32> = (0..T * LEN).map(|i| -((i % 5) as f32)).collect();
+        let scene = Exact { second: Some(darker.clone()), ..scene() };
+        let outcome = attack(&scene, &mut model, &config(UNTARGETED));
         assert!(outcome.success);
-        for reading in [&scene.first, &scene.second] {
-            let mut view = reading.frames.clone();
-            for (k, delta) in &outcome.perturbation {
-                let frame = &mut view[k * LEN..][..LEN];
-                frame.iter_mut().zip(delta).for_each(|(v, d)| *v += d);
-            }
-            assert_ne!(loss::top(&model.logits(&view)), 0, "lead {lead}");
+        for frames in [&scene.frames, &darker] {
+            let view = Exact::window(frames, &outcome.perturbation);
+            assert_ne!(argmax(&model.logits(&view)), 0, "lead {lead}");
         }
     }
-}
-
-/// A channel that keeps multiples of eight only.
-struct Coarse {
-    inner: Exact,
-    window: Vec<f32>,
-    broken: bool,
-}
-
-impl Scene for Coarse {
-    fn frames(&self) -> usize {
-        T
-    }
-
-    fn frame_len(&self) -> usize {
-        LEN
-    }
-
-    fn channels(&self) -> usize {
-        1
-    }
-
-    fn received(&mut self, _channel: usize, view: &mut [f32]) -> Result<(), Error> {
-        if self.broken {
-            return Err(Error::Channel("it lost a frame".into()));
-        }
-        let through = self.window.iter().map(|v| (v / 8.0).round() * 8.0);
-        view.iter_mut().zip(through).for_each(|(v, t)| *v = t);
-        Ok(())
-    }
-
-    fn clean(&self, frame: usize, view: &mut [f32]) {
-        self.inner.clean(frame, view);
-    }
-
-    fn perturbed(&mut self, frames: &[usize], delta: &[f32], views: &mut [f32]) {
-        self.inner.perturbed(frames, delta, views);
-        self.window = self.inner.frames.clone();
-        for (frame, view) in frames.iter().zip(views.chunks_exact(LEN)) {
-            self.window[frame * LEN..][..LEN].copy_from_slice(view);
-        }
-    }
-
-    fn backward(&mut self, frames: &[usize], grad_views: &[f32], grad_delta: &mut [f32]) {
-        self.inner.backward(frames, grad_views, grad_delta);
-    }
-}
-
-fn coarse(broken: bool) -> Coarse {
-    Coarse { inner: scene(), window: vec![0.0; T * LEN], broken }
 }
 
 #[test]
-fn a_success_is_one_behind_the_channel() {
+fn a_success_is_one_behind_the_transport() {
     let mut model = Linear::new(RISING, 2.0);
-    let mut scene = coarse(false);
-    let outcome = attack_scene(&mut scene, &mut model, &config(UNTARGETED));
+    let scene = Exact { transport: Some(Ok(())), ..scene() };
+    let outcome = attack(&scene, &mut model, &config(UNTARGETED));
     assert!(outcome.success);
-    // One channel run a forward but for the clean window's.
-    assert_eq!(outcome.calls.channel_runs + 1, outcome.calls.forwards);
-    let mut views = vec![0.0; LEN];
-    let mut window = vec![0.0; T * LEN];
-    for (k, delta) in &outcome.perturbation {
-        scene.inner.perturbed(&[*k], delta, &mut views);
-        window[k * LEN..][..LEN].copy_from_slice(&views);
-    }
-    let through: Vec<f32> = window.iter().map(|v| (v / 8.0).round() * 8.0).collect();
-    assert_ne!(loss::top(&model.logits(&through)), 0);
+    // One codec run a forward but for the clean window's.
+    assert_eq!(outcome.calls.codec_runs + 1, outcome.calls.forwards);
+    let window = Exact::window(&scene.frames, &outcome.perturbation);
+    assert_ne!(argmax(&model.logits(&Exact::through(&window))), 0);
 }
 
 #[test]
-fn a_broken_channel_is_an_error() {
+fn a_broken_transport_is_an_error() {
     let mut model = Linear::new(RISING, 2.0);
-    let error =
-        gstsparseadv::attack::run(&mut coarse(true), &mut model, &config(UNTARGETED), &[], &|| false, &mut |_| {})
-            .unwrap_err();
+    let scene = Exact { transport: Some(Err("it lost a frame")), ..scene() };
+    let error = attack_from(&scene, &mut model, &config(UNTARGETED), &Vec::new(), &|| false).unwrap_err();
     assert_eq!(error.to_string(), "it lost a frame");
 }

@@ -2,8 +2,8 @@
 
 //! Which frames become keyframes.
 
-use gstsparseadv::attack::keyframes::{Source, frame_means, normalized};
-use gstsparseadv::attack::loss::{self, Loss};
+use gstsparseadv::attack::criterion::{self, Loss};
+use gstsparseadv::attack::select::normalized;
 use gstsparseadv::attack::{Config, Goal, Selection};
 
 use super::toy::*;
@@ -11,7 +11,7 @@ use super::toy::*;
 #[test]
 fn keyframes_by_descending_weight_to_the_boundary() {
     let mut model = Linear::new(RISING, 3.0);
-    let outcome = attack(&mut scene(), &mut model, &config(UNTARGETED));
+    let outcome = attack(&scene(), &mut model, &config(UNTARGETED));
     // Weights are in proportion to 1..6, up to the pattern's differences: the last frame has 6/21 < 0.3, the last two
     // more.
     let weights = &outcome.keyframes.weights;
@@ -31,12 +31,12 @@ fn keyframes_by_descending_weight_to_the_boundary() {
 fn features_weigh_where_there_are_any() {
     let mut model = Linear::new(RISING, 3.0);
     model.features = Some(vec![5.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
-    let outcome = attack(&mut scene(), &mut model, &config(UNTARGETED));
+    let outcome = attack(&scene(), &mut model, &config(UNTARGETED));
     assert_eq!(outcome.keyframes.chosen(), [0]);
     assert_eq!(outcome.keyframes.weights[0], 0.5);
 
-    let by_input = Config { selection: Selection::Gradient(Source::Input), ..config(UNTARGETED) };
-    assert_eq!(attack(&mut scene(), &mut model, &by_input).keyframes.chosen(), [5, 4]);
+    let by_input = Config { selection: select("gradient:input"), ..config(UNTARGETED) };
+    assert_eq!(attack(&scene(), &mut model, &by_input).keyframes.chosen(), [5, 4]);
 }
 
 /// The selection's backward pass is the first step's too: the clean pass, it, and the pass that shows the success.
@@ -44,19 +44,19 @@ fn features_weigh_where_there_are_any() {
 fn by_the_loss_one_backward_serves_selection_and_first_step() {
     for goal in [UNTARGETED, Goal::new(None, Some(2))] {
         let mut model = Linear::new(RISING, 0.5);
-        let by_loss = Config {
-            selection: Selection::Gradient(Source::Loss),
-            learning_rate: 60.0,
-            stop_early: true,
-            ..config(goal)
-        };
-        let outcome = attack(&mut scene(), &mut model, &by_loss);
+        let by_loss =
+            Config { selection: select("gradient:loss"), learning_rate: 60.0, stop_early: true, ..config(goal) };
+        let outcome = attack(&scene(), &mut model, &by_loss);
         assert!(outcome.success, "{goal:?}");
-        let cotangent = loss::cotangent(&model.logits(&[0.0; T * LEN]), goal, 0, Loss::CrossEntropy);
-        let gradient = model.gradient(&cotangent);
-        let expected = normalized(&frame_means(&gradient, T));
-        assert_eq!(outcome.keyframes.weights, expected, "{goal:?}");
-        assert_eq!(model.cotangents(), [cotangent], "{goal:?}");
+        let grad_logits = criterion::grad_logits(&model.logits(&[0.0; T * LEN]), goal, 0, Loss::CrossEntropy);
+        let gradient = model.gradient(&grad_logits);
+        let mean = |frame: &[f32]| frame.iter().map(|g| f64::from(g.abs())).sum::<f64>() / LEN as f64;
+        let expected = normalized(&gradient.chunks_exact(LEN).map(mean).collect::<Vec<_>>());
+        for (found, expected) in outcome.keyframes.weights.iter().zip(expected) {
+            // Both are means in double precision, in another order.
+            assert!((found - expected).abs() < 1e-12, "{goal:?}");
+        }
+        assert_eq!(model.all_grad_logits(), [grad_logits], "{goal:?}");
         assert_eq!((outcome.calls.forwards, outcome.calls.backwards), (2, 1));
     }
 }
@@ -66,22 +66,22 @@ fn baselines_choose_as_published() {
     let chosen = |selection: Selection, frames: Vec<f32>| {
         let mut model = Linear::new([0.3; T], 1.0);
         let config = Config { selection, ..config(UNTARGETED) };
-        let mut scene = Exact { frames, real: T };
-        let mut chosen = attack(&mut scene, &mut model, &config).keyframes.chosen().to_vec();
+        let scene = Exact { frames, ..scene() };
+        let mut chosen = attack(&scene, &mut model, &config).keyframes.chosen().to_vec();
         chosen.sort_unstable();
         chosen
     };
     let black = vec![0.0; T * LEN];
-    assert_eq!(chosen(Selection::Fixed(Some(2)), black.clone()), [0, 1]);
+    assert_eq!(chosen(select("fixed:2"), black.clone()), [0, 1]);
     // 4/16 of six frames, rounded.
-    assert_eq!(chosen(Selection::Fixed(None), black.clone()), [0, 1]);
-    assert_eq!(chosen(Selection::All, black.clone()), [0, 1, 2, 3, 4, 5]);
-    assert_eq!(chosen(Selection::List(vec![1, 3]), black.clone()), [1, 3]);
+    assert_eq!(chosen(select("fixed"), black.clone()), [0, 1]);
+    assert_eq!(chosen(select("all"), black.clone()), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(chosen(select("3,1"), black.clone()), [1, 3]);
     // Frame 4 differs from both neighbors: it and its successor move most.
     let mut flash = black.clone();
     flash[4 * LEN..5 * LEN].fill(-0.5);
-    assert_eq!(chosen(Selection::InterFrameDifference(Some(2)), flash), [4, 5]);
-    let random = Selection::Random(Some(3));
+    assert_eq!(chosen(select("ifd:2"), flash), [4, 5]);
+    let random = select("random:3");
     assert_eq!(chosen(random.clone(), black.clone()), chosen(random, black));
 }
 
@@ -91,8 +91,8 @@ fn heuristic_weighs_by_the_drop_in_probability() {
     let mut model = Linear::new([0.0, 0.0, -1.0, 0.0, 0.0, 0.0], 0.5);
     let mut frames = vec![0.0; T * LEN];
     frames[2 * LEN..3 * LEN].fill(1.0);
-    let config = Config { selection: Selection::Heuristic(Some(1)), max_iterations: 1, ..config(UNTARGETED) };
-    let outcome = attack(&mut Exact { frames, real: T }, &mut model, &config);
+    let config = Config { selection: select("heuristic:1"), max_iterations: 1, ..config(UNTARGETED) };
+    let outcome = attack(&Exact { frames, ..scene() }, &mut model, &config);
     assert_eq!(outcome.keyframes.chosen(), [2]);
     // One query a frame, beside the clean pass before, its repetition after, and the one update.
     assert_eq!(outcome.calls.forwards, 1 + T as u32 + 1 + 1);
@@ -103,7 +103,7 @@ fn a_stalled_attack_takes_one_frame_more() {
     let stalled = |grow_after| {
         let mut model = Linear::new(RISING, 3.0);
         let config = Config { epsilon: 1.5, grow_after, max_iterations: 60, ..config(UNTARGETED) };
-        attack(&mut scene(), &mut model, &config)
+        attack(&scene(), &mut model, &config)
     };
     let never = stalled(0);
     assert!(!never.success && never.keyframes.count == 2);
@@ -121,12 +121,12 @@ fn frames_that_join_are_weighed_where_the_attack_stands() {
         model.features = Some(vec![6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
         let config =
             Config { selection, epsilon: 1.5, grow_after: 2, grow_by, max_iterations: 4, ..config(UNTARGETED) };
-        let outcome = attack(&mut scene(), &mut model, &config);
+        let outcome = attack(&scene(), &mut model, &config);
         // The gradient that weighs them is the next step's too, as the selection's was the first one's.
         assert_eq!(outcome.calls.backwards, 4);
         (outcome.keyframes.chosen().to_vec(), outcome.keyframes.weights)
     };
-    let gradient = || Selection::Gradient(Source::Auto);
+    let gradient = || select("gradient");
     let (chosen, weights) = stalled(gradient(), 1);
     assert_eq!(chosen, [0, 1, 5]);
     assert!(weights.windows(2).all(|w| w[0] > w[1]), "{weights:?}");
@@ -137,22 +137,17 @@ fn frames_that_join_are_weighed_where_the_attack_stands() {
 #[test]
 fn other_selections_go_on_in_their_own_order() {
     let mut model = Linear::new(RISING, 30.0);
-    let config = Config {
-        selection: Selection::Fixed(Some(1)),
-        epsilon: 1.5,
-        grow_after: 2,
-        max_iterations: 4,
-        ..config(UNTARGETED)
-    };
-    let outcome = attack(&mut scene(), &mut model, &config);
+    let config =
+        Config { selection: select("fixed:1"), epsilon: 1.5, grow_after: 2, max_iterations: 4, ..config(UNTARGETED) };
+    let outcome = attack(&scene(), &mut model, &config);
     assert_eq!(outcome.keyframes.chosen(), [0, 1]);
 }
 
 #[test]
 fn repeated_last_frame_carries_its_perturbation() {
     let mut model = Linear::new(RISING, 1.0);
-    let mut short = Exact { frames: vec![0.0; T * LEN], real: 3 };
-    let outcome = attack(&mut short, &mut model, &config(UNTARGETED));
+    let short = Exact { real: 3, ..scene() };
+    let outcome = attack(&short, &mut model, &config(UNTARGETED));
     assert!(outcome.success);
     assert_eq!(outcome.keyframes.weights.len(), 3);
     assert_eq!(outcome.perturbation[0].0, 2, "the last real frame stands for four of six");

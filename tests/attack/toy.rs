@@ -4,45 +4,43 @@
 
 use std::cell::RefCell;
 
-use gstsparseadv::attack::{Classifier, Config, Error, Goal, Outcome, Scene, Weighing, loss, run};
+use gstsparseadv::attack::criterion::argmax;
+use gstsparseadv::attack::{
+    Config, Delta, Differentiate, Error, FeatureGradient, Features, Goal, Outcome, Perturbation, Progress, Query,
+    Reading, Shape, run,
+};
+use gstsparseadv::torch;
+use tch::{Device, Tensor};
 
 pub const T: usize = 6;
 pub const LEN: usize = 12;
+const SHAPE: [i64; 3] = [3, 2, 2];
 
 /// Frames of exact values, shown as they are: the paper's own setting, without a stream's rounding.
 pub struct Exact {
     pub frames: Vec<f32>,
     pub real: usize,
+    /// The same frames as another program reads them.
+    pub second: Option<Vec<f32>>,
+    /// A codec that keeps multiples of eight only, or one that is broken.
+    pub transport: Option<Result<(), &'static str>>,
 }
 
-impl Scene for Exact {
-    fn frames(&self) -> usize {
-        T
-    }
-
-    fn real_frames(&self) -> usize {
-        self.real
-    }
-
-    fn frame_len(&self) -> usize {
-        LEN
-    }
-
-    fn clean(&self, frame: usize, view: &mut [f32]) {
-        let frame = frame.min(self.real - 1);
-        view.copy_from_slice(&self.frames[frame * LEN..][..LEN]);
-    }
-
-    fn perturbed(&mut self, frames: &[usize], delta: &[f32], views: &mut [f32]) {
-        let pairs = views.chunks_exact_mut(LEN).zip(delta.chunks_exact(LEN));
-        for (frame, (view, delta)) in frames.iter().zip(pairs) {
-            self.clean(*frame, view);
-            view.iter_mut().zip(delta).for_each(|(v, d)| *v += d);
+impl Exact {
+    /// The whole window with perturbations in it, the last frame repeated.
+    pub fn window(frames: &[f32], perturbation: &Perturbation) -> Vec<f32> {
+        let mut window = frames.to_vec();
+        for (k, delta) in perturbation {
+            window[k * LEN..][..LEN].iter_mut().zip(delta).for_each(|(v, d)| *v += d);
         }
+        while window.len() < T * LEN {
+            window.extend_from_within(window.len() - LEN..);
+        }
+        window
     }
 
-    fn backward(&mut self, _frames: &[usize], grad_views: &[f32], grad_delta: &mut [f32]) {
-        grad_delta.copy_from_slice(grad_views);
+    pub fn through(window: &[f32]) -> Vec<f32> {
+        window.iter().map(|v| (v / 8.0).round() * 8.0).collect()
     }
 }
 
@@ -50,6 +48,7 @@ impl Scene for Exact {
 pub struct Linear {
     weights: Vec<Vec<f32>>,
     bias: Vec<f32>,
+    /// The weights of the frames by a feature map of a step a frame.
     pub features: Option<Vec<f64>>,
     pub asked: RefCell<Vec<Asked>>,
 }
@@ -57,7 +56,7 @@ pub struct Linear {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asked {
     Forward { view: Vec<f32>, label: usize },
-    Backward { cotangent: Vec<f32> },
+    Backward { grad_logits: Vec<f32> },
     Features,
 }
 
@@ -83,20 +82,20 @@ impl Linear {
         self.weights.iter().zip(&self.bias).map(|(w, b)| dot(w) + b).collect()
     }
 
-    /// Of `sum_k cotangent[k] * logits[k]`.
-    pub fn gradient(&self, cotangent: &[f32]) -> Vec<f32> {
+    /// Of `sum_k grad_logits[k] * logits[k]`.
+    pub fn gradient(&self, grad_logits: &[f32]) -> Vec<f32> {
         let mut gradient = vec![0.0; T * LEN];
-        for (c, w) in cotangent.iter().zip(&self.weights) {
+        for (c, w) in grad_logits.iter().zip(&self.weights) {
             gradient.iter_mut().zip(w).for_each(|(g, w)| *g += c * w);
         }
         gradient
     }
 
-    /// The cotangents it was asked to go back from.
-    pub fn cotangents(&self) -> Vec<Vec<f32>> {
+    /// The all_grad_logits it was asked to go back from.
+    pub fn all_grad_logits(&self) -> Vec<Vec<f32>> {
         let asked = self.asked.borrow();
         let backward = asked.iter().filter_map(|a| match a {
-            Asked::Backward { cotangent } => Some(cotangent.clone()),
+            Asked::Backward { grad_logits } => Some(grad_logits.clone()),
             _ => None,
         });
         backward.collect()
@@ -112,44 +111,116 @@ impl Linear {
     }
 }
 
-impl Classifier for Linear {
-    fn classes(&self) -> usize {
-        self.weights.len()
+/// Frames in front of the classifier.
+pub struct Target<'a> {
+    scene: &'a Exact,
+    model: &'a mut Linear,
+    readings: Vec<Reading>,
+}
+
+impl<'a> Target<'a> {
+    pub fn new(scene: &'a Exact, model: &'a mut Linear) -> Self {
+        let mut readings = match scene.transport {
+            None => vec![Reading::Always],
+            Some(_) => vec![Reading::Transport],
+        };
+        readings.extend(scene.second.as_ref().map(|_| Reading::Confirm));
+        Self { scene, model, readings }
     }
 
-    fn forward(&mut self, view: &[f32]) -> Result<Vec<f32>, Error> {
-        let logits = self.logits(view);
-        self.asked.borrow_mut().push(Asked::Forward { view: view.to_vec(), label: loss::top(&logits) });
-        Ok(logits)
+    fn pass(&mut self, view: Vec<f32>) -> Result<Tensor, Error> {
+        let logits = self.model.logits(&view);
+        self.model.asked.borrow_mut().push(Asked::Forward { view, label: argmax(&logits) });
+        tensor(&logits, &[1, 3])
     }
 
-    fn backward(&mut self, cotangent: &[f32], frames: &[usize], grad_view: &mut [f32]) -> Result<(), Error> {
-        self.asked.borrow_mut().push(Asked::Backward { cotangent: cotangent.to_vec() });
-        grad_view.fill(0.0);
-        // What was not asked for must not be used.
-        for k in (0..T).filter(|k| !frames.contains(k)) {
-            grad_view[k * LEN..][..LEN].fill(f32::NAN);
+    fn by_view(&self, grad_logits: &Tensor) -> Result<Tensor, Error> {
+        let gradient = self.model.gradient(&torch::download(grad_logits)?);
+        tensor(&gradient, &[1, T as i64, 3, 2, 2])
+    }
+}
+
+pub fn tensor(values: &[f32], shape: &[i64]) -> Result<Tensor, Error> {
+    Ok(torch::upload(values, shape, Device::Cpu)?)
+}
+
+pub fn perturbation(delta: &Delta) -> Perturbation {
+    let values = torch::download(&delta.values).unwrap();
+    delta.frames.iter().copied().zip(values.chunks_exact(LEN).map(<[f32]>::to_vec)).collect()
+}
+
+impl Query for Target<'_> {
+    fn shape(&self) -> Shape {
+        Shape { frames: T, real: self.scene.real, height: 2, width: 2, classes: self.model.weights.len() }
+    }
+
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    fn readings(&self) -> &[Reading] {
+        &self.readings
+    }
+
+    fn clean(&self) -> Result<Tensor, Error> {
+        tensor(&self.scene.frames[..self.scene.real * LEN], &[self.scene.real as i64, 3, 2, 2])
+    }
+
+    fn observe(&mut self, delta: &Delta) -> Result<Tensor, Error> {
+        assert_eq!(delta.values.size()[2..], SHAPE);
+        Ok(delta.values.shallow_clone())
+    }
+
+    fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
+        let clean = Exact::window(&self.scene.frames[..self.scene.real * LEN], &Vec::new());
+        let mut view = clean.clone();
+        for (k, from) in frames.iter().enumerate() {
+            view[k * LEN..][..LEN].copy_from_slice(&clean[from * LEN..][..LEN]);
         }
-        for (c, w) in cotangent.iter().zip(&self.weights) {
-            grad_view.iter_mut().zip(w).for_each(|(g, w)| *g += c * w);
-        }
-        Ok(())
+        self.pass(view)
     }
 
-    fn feature_weights(
-        &mut self,
-        cotangent: &[f32],
-        _: Weighing,
-        grad_view: &mut [f32],
-    ) -> Result<Option<Vec<f64>>, Error> {
-        self.asked.borrow_mut().push(Asked::Features);
-        grad_view.copy_from_slice(&self.gradient(cotangent));
-        Ok(self.features.clone())
+    fn logits(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error> {
+        let real = self.scene.real * LEN;
+        let frames = match (self.readings[reading], &self.scene.second) {
+            (Reading::Confirm, Some(second)) => second,
+            _ => &self.scene.frames,
+        };
+        let view = Exact::window(&frames[..real], &perturbation(delta));
+        match (self.readings[reading], self.scene.transport) {
+            (Reading::Transport, Some(Err(broken))) => Err(Error::Transport(broken.into())),
+            (Reading::Transport, _) => self.pass(Exact::through(&view)),
+            _ => self.pass(view),
+        }
+    }
+}
+
+impl Differentiate for Target<'_> {
+    fn backward(&mut self, grad_logits: &Tensor, frames: &[usize]) -> Result<Tensor, Error> {
+        self.model.asked.borrow_mut().push(Asked::Backward { grad_logits: torch::download(grad_logits)? });
+        let by_view = self.by_view(grad_logits)?;
+        Ok(by_view.f_index_select(1, &torch::index(frames, Device::Cpu)?)?)
+    }
+
+    fn pull(&mut self, delta: &Delta, _reading: usize, grad_view: &Tensor) -> Result<Tensor, Error> {
+        assert_eq!(grad_view.size(), delta.values.size());
+        Ok(grad_view.shallow_clone())
+    }
+}
+
+impl Features for Target<'_> {
+    fn feature_gradient(&mut self, grad_logits: &Tensor) -> Result<Option<FeatureGradient>, Error> {
+        self.model.asked.borrow_mut().push(Asked::Features);
+        let by_view = self.by_view(grad_logits)?;
+        let Some(weights) = &self.model.features else { return Ok(None) };
+        let weights: Vec<f32> = weights.iter().map(|w| *w as f32).collect();
+        let by_features = tensor(&weights, &[1, T as i64, 1])?;
+        Ok(Some(FeatureGradient { by_features, time_axis: 1, steps: (0..T).map(|k| vec![k]).collect(), by_view }))
     }
 }
 
 pub fn scene() -> Exact {
-    Exact { frames: vec![0.0; T * LEN], real: T }
+    Exact { frames: vec![0.0; T * LEN], real: T, second: None, transport: None }
 }
 
 pub fn config(goal: Goal) -> Config {
@@ -159,10 +230,22 @@ pub fn config(goal: Goal) -> Config {
 pub const UNTARGETED: Goal = Goal::Untargeted { label: None };
 pub const RISING: [f32; T] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
 
-pub fn attack(scene: &mut Exact, model: &mut Linear, config: &Config) -> Outcome {
-    attack_scene(scene, model, config)
+pub fn attack(scene: &Exact, model: &mut Linear, config: &Config) -> Outcome {
+    attack_from(scene, model, config, &Vec::new(), &|| false).unwrap()
 }
 
-pub fn attack_scene(scene: &mut dyn Scene, model: &mut Linear, config: &Config) -> Outcome {
-    run(scene, model, config, &[], &|| false, &mut |_| {}).unwrap()
+pub fn attack_from(
+    scene: &Exact,
+    model: &mut Linear,
+    config: &Config,
+    start: &Perturbation,
+    canceled: &dyn Fn() -> bool,
+) -> Result<Outcome, Error> {
+    let mut progress = |_: Progress| {};
+    run(&mut Target::new(scene, model), config, start, canceled, &mut progress)
+}
+
+/// A selection by its name.
+pub fn select(name: &str) -> gstsparseadv::attack::Selection {
+    name.parse().unwrap()
 }

@@ -5,7 +5,6 @@
 
 use anyhow::Context;
 use gst::prelude::*;
-use gstsparseadv::attack::Classifier;
 use gstsparseadv::model::{Model, Options, archive};
 
 mod after;
@@ -298,7 +297,7 @@ fn answer(
         let mut answers = Vec::new();
         for view in std::mem::take(&mut window.views) {
             answers.push(match (model.as_mut(), view) {
-                (Some(model), Some(view)) => Some(model.forward(&view)?),
+                (Some(model), Some(view)) => Some(model.classify(&view)?),
                 _ => None,
             });
         }

@@ -4,7 +4,7 @@
 //! and behind codecs.
 
 use base64::Engine;
-use gstsparseadv::attack::loss;
+use gstsparseadv::attack::criterion::{argmax, softmax};
 
 use super::attack::shown::MOST;
 use super::print::{Row, Verdict};
@@ -69,16 +69,12 @@ pub fn html(
 }
 
 fn cell(row: &Row, logits: &[f32], label_name: &dyn Fn(usize) -> String) -> String {
-    let verdict = row.verdict(loss::top(logits));
+    let verdict = row.verdict(argmax(logits));
     let class = match verdict {
         Verdict::Fooled => "lost",
         _ => "kept",
     };
-    format!(
-        "<td class=\"{class}\">{}<small>{}</small></td>",
-        bars(&loss::probabilities(logits), label_name),
-        verdict.as_str()
-    )
+    format!("<td class=\"{class}\">{}<small>{}</small></td>", bars(&softmax(logits), label_name), verdict.as_str())
 }
 
 /// The most probable classes as bars.

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use gstsparseadv::attack::{Classifier, loss};
+use gstsparseadv::attack::criterion::argmax;
 use gstsparseadv::model::Model;
 
 use super::seen::{Keep, Seen};
@@ -40,9 +40,9 @@ pub fn classify(
             while let Some(place) = order.get(next).filter(|n| seen.has(&rows[**n])) {
                 let row = &mut rows[*place];
                 // Nothing where its frames differ in size, which is a fault of the file.
-                match seen.view(row).map(|view| model.forward(&view)) {
+                match seen.view(row).map(|view| model.classify(&view)) {
                     Some(Ok(logits)) => {
-                        let label = loss::top(&logits);
+                        let label = argmax(&logits);
                         row.set_after_codec(label, metadata.label_name(label));
                         answer(row, &logits);
                     }

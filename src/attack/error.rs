@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Why an attack ended without a result.
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Classifier(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(
+        "The model's output is not finite (expected {classes} numbers, found {found}). Its weights or its metadata (mean, std, range) do not fit this input."
+    )]
+    NotFinite { classes: usize, found: String },
+    #[error(
+        "The model's gradient is not finite at iteration {iteration}. Its weights or its metadata (mean, std, range) do not fit this input."
+    )]
+    GradientNotFinite { iteration: u32 },
+    /// A codec that the window is sent through failed.
+    #[error("{0}")]
+    Transport(String),
+    #[error("Expected keyframes within the window's {frames} frames, found {found}. Correct the keyframes property.")]
+    KeyframeOutOfRange { frames: usize, found: usize },
+    #[error("Expected a label below the model's {classes} classes, found {found}.")]
+    LabelOutOfRange { classes: usize, found: usize },
+    #[error("The attack failed in libtorch: {0}")]
+    Torch(String),
+    /// Asked to stop; not a failure.
+    #[error("The attack was canceled")]
+    Canceled,
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(crate::torch::message(&error))
+    }
+}

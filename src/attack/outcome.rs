@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What an attack comes to.
+
+use std::time::Duration;
+
+use super::{Calls, Keyframes};
+
+/// Frames of a window and what is added to each, `[3, height, width]` in gray levels of the model's view.
+pub type Perturbation = Vec<(usize, Vec<f32>)>;
+
+/// What an attack on a window came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The model's label of the clean window.
+    pub clean_label: usize,
+    /// Its label of the result; the clean one where nothing was found.
+    pub final_label: usize,
+    pub clean_probability: f64,
+    /// Probability of the final label after the attack.
+    pub final_probability: f64,
+    /// The attack has reached the goal.
+    pub success: bool,
+    /// The clean window needed no attack ([`super::Goal::already_fooled`]), and got none.
+    pub already_fooled: bool,
+    pub keyframes: Keyframes,
+    /// Ascending by frame; empty where there is none to apply.
+    pub perturbation: Perturbation,
+    pub calls: Calls,
+    pub queries_first_success: Option<u32>,
+    pub iterations_first_success: Option<u32>,
+    pub iterations: u32,
+    pub size: Size,
+    /// The time budget ended the attack.
+    pub out_of_time: bool,
+    /// Every gradient that the attack took was zero: that it found nothing is no robustness.
+    pub zero_gradient: bool,
+    pub duration: Duration,
+    /// Logits of the result.
+    pub logits: Vec<f32>,
+}
+
+/// Sizes of a perturbation in gray levels of the model's view, over all real frames unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Size {
+    /// Mean absolute perturbation of what the model sees of the pushed bytes.
+    pub map: f64,
+    /// The same before rendering and rounding.
+    pub map_float: f64,
+    /// `map` over the keyframes alone.
+    pub map_keyframes: f64,
+    pub max_abs: f64,
+    pub l21: f64,
+}
+
+/// A success on the host.
+#[derive(Clone, Debug)]
+pub struct Best {
+    pub perturbation: Perturbation,
+    pub logits: Vec<f32>,
+    pub size: Size,
+}
+
+/// News of an attack under way, so that a caller in a hurry has something to take.
+pub enum Progress<'a> {
+    /// The label of the clean window.
+    CleanLabel(usize),
+    /// A success, and the calls it took.
+    Improved(&'a Best, Calls),
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A success has to hold in every reading of the window. This is the policy of which readings are looked at when.
+
+use tch::Tensor;
+
+use super::Error;
+use super::calls::Counted;
+use super::criterion::Criterion;
+use super::target::{Delta, Reading};
+
+/// What the model said at the last look at the perturbation.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub logits: Vec<f32>,
+    /// The reading that the logits are of.
+    pub reading: usize,
+    /// The class term's gradient there by the model's view of all frames, where it has been taken already.
+    pub gradient: Option<Tensor>,
+}
+
+/// The readings of a target.
+pub(super) struct Readings {
+    always: Vec<usize>,
+    confirm: Vec<usize>,
+    /// Whether any of those always looked at is behind a transport.
+    transports: bool,
+    /// By how much the margin was smaller in a reading that confirms than in the first one, at the most. A success in the
+    /// first reading has to lead by as much more.
+    gap: f32,
+}
+
+impl Readings {
+    pub fn of(target: &Counted) -> Self {
+        let readings = target.readings();
+        let those = |confirm: bool| -> Vec<usize> {
+            (0..readings.len()).filter(|r| (readings[*r] == Reading::Confirm) == confirm).collect()
+        };
+        Self {
+            always: those(false),
+            confirm: those(true),
+            transports: readings.contains(&Reading::Transport),
+            gap: 0.0,
+        }
+    }
+
+    pub fn transports(&self) -> bool {
+        self.transports
+    }
+
+    /// Whether nothing more has to be asked about a success of the first look.
+    pub fn are_all_looked_at(&self) -> bool {
+        self.confirm.is_empty()
+    }
+
+    /// Whether a look shows a success, as far as one look can.
+    pub fn holds(&self, look: &Look, criterion: &Criterion) -> bool {
+        let more = if self.confirm.contains(&look.reading) { 0.0 } else { self.gap };
+        criterion.holds(&look.logits, more)
+    }
+
+    /// Looks at the perturbation. Of several readings, the one that resists most is what is judged, and the gradient is
+    /// the sum over those without a success: it is taken while each pass is at hand.
+    pub fn look(
+        &self,
+        target: &mut Counted,
+        delta: &Delta,
+        criterion: &Criterion,
+        grad_logits: &dyn Fn(&[f32]) -> Vec<f32>,
+    ) -> Result<Look, Error> {
+        if let ([only], false) = (&self.always[..], self.transports) {
+            return Ok(Look { logits: target.logits(delta, *only)?, reading: *only, gradient: None });
+        }
+        let all: Vec<usize> = (0..target.shape().frames).collect();
+        let mut weakest: Option<Look> = None;
+        let mut sum: Option<Tensor> = None;
+        for reading in &self.always {
+            let logits = target.logits(delta, *reading)?;
+            if !criterion.holds(&logits, 0.0) {
+                let gradient = target.backward(&grad_logits(&logits), &all)?;
+                sum = Some(match sum {
+                    Some(sum) => sum.f_add(&gradient)?,
+                    None => gradient,
+                });
+            }
+            if weakest.as_ref().is_none_or(|w| criterion.margin(&logits) < criterion.margin(&w.logits)) {
+                weakest = Some(Look { logits, reading: *reading, gradient: None });
+            }
+        }
+        let Some(weakest) = weakest else {
+            return Err(Error::Transport("Expected a target with a reading, found none.".into()));
+        };
+        Ok(Look { gradient: sum, ..weakest })
+    }
+
+    /// Looks at a success in the readings that confirm, until one does not hold. Returns the last look, by which the
+    /// attack goes on, or nothing where there is nothing to look at.
+    pub fn confirm(
+        &mut self,
+        target: &mut Counted,
+        delta: &Delta,
+        logits: &[f32],
+        criterion: &Criterion,
+    ) -> Result<Option<Look>, Error> {
+        let mut last = None;
+        for reading in &self.confirm {
+            let look = Look { logits: target.logits(delta, *reading)?, reading: *reading, gradient: None };
+            self.gap = self.gap.max(criterion.margin(logits) - criterion.margin(&look.logits));
+            let holds = criterion.holds(&look.logits, 0.0);
+            last = Some(look);
+            if !holds {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// Whether a success of the first reading leads by enough to be worth confirming.
+    pub fn may_hold(&self, logits: &[f32], criterion: &Criterion) -> bool {
+        criterion.holds(logits, self.gap)
+    }
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Which frames to perturb. A selection is a type of its own in a file of its own, and a row of [`REGISTRY`].
+
+mod baselines;
+mod gradient;
+mod removal;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tch::Tensor;
+
+pub use baselines::{All, Fixed, InterFrameDifference, List, Random};
+pub(super) use gradient::view_weights;
+pub use gradient::{Gradient, Source, count_to_boundary, frame_weights, step_weights};
+pub use removal::Removal;
+
+use super::calls::Counted;
+use super::criterion::Criterion;
+use super::{Config, Error};
+
+/// The clean window, and the pass that was last made.
+pub struct Clean<'a, 'b> {
+    pub target: &'a mut Counted<'b>,
+    pub logits: &'a [f32],
+    pub criterion: Criterion,
+    pub config: &'a Config,
+}
+
+/// A choice of keyframes.
+pub struct Selected {
+    pub keyframes: Keyframes,
+    /// The gradient that the first step is to descend, by the model's view of all frames, where it came up on the way.
+    pub first_gradient: Option<Tensor>,
+}
+
+impl From<Keyframes> for Selected {
+    fn from(keyframes: Keyframes) -> Self {
+        Self { keyframes, first_gradient: None }
+    }
+}
+
+/// A way to choose keyframes.
+pub trait Select: Send + Sync {
+    /// As the keyframes property has it.
+    fn name(&self) -> String;
+    /// Chooses. The target's last pass was that of the clean window; a selection that makes others ends with it again.
+    fn select(&self, clean: &mut Clean) -> Result<Selected, Error>;
+    /// The largest frame number or count that is asked for, and the largest that there can be in a window of `frames`.
+    fn bounds(&self, frames: usize) -> Option<(usize, usize)> {
+        let _ = frames;
+        None
+    }
+    /// Whether frames that join later are to be weighed by the gradient where the attack stands.
+    fn weighs_anew(&self) -> bool {
+        false
+    }
+    /// Whether the model is to return a feature map, and cannot be replaced by its input.
+    fn needs_features(&self) -> bool {
+        false
+    }
+}
+
+/// From what stands behind the colon, or from a text without one. `None` where it is not of this kind.
+type Parse = fn(name: &str, argument: Option<&str>) -> Option<Arc<dyn Select>>;
+
+/// Every selection.
+const REGISTRY: [Parse; 7] = [
+    Gradient::parse,
+    Fixed::parse,
+    InterFrameDifference::parse,
+    Removal::parse,
+    Random::parse,
+    All::parse,
+    List::parse,
+];
+
+/// A selection by its name.
+#[derive(Clone)]
+pub struct Selection(Arc<dyn Select>);
+
+impl std::ops::Deref for Selection {
+    type Target = dyn Select;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl<S: Select + 'static> From<S> for Selection {
+    fn from(select: S) -> Self {
+        Self(Arc::new(select))
+    }
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Gradient::default().into()
+    }
+}
+
+impl PartialEq for Selection {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+impl fmt::Debug for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Selection({self})")
+    }
+}
+
+impl FromStr for Selection {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let (name, argument) = match s.split_once(':') {
+            Some((name, argument)) => (name.trim(), Some(argument)),
+            None => (s.trim(), None),
+        };
+        REGISTRY.iter().find_map(|parse| parse(name, argument)).map(Self).ok_or_else(|| {
+            format!(
+                "expected keyframes as gradient, gradient:features, gradient:net, gradient:input, gradient:loss, fixed, ifd, heuristic, random (each of the last four \
+                 also with a count, as fixed:4), all, or frame numbers such as 0,5,7; found {s}"
+            )
+        })
+    }
+}
+
+/// The outcome of a selection.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Keyframes {
+    /// A weight for every real frame, summing to 1.
+    pub weights: Vec<f64>,
+    /// The real frames by falling weight, earlier ones first among equals.
+    pub order: Vec<usize>,
+    /// How many of `order` are keyframes.
+    pub count: usize,
+}
+
+impl Keyframes {
+    /// The `count` frames of the greatest weights, at least one.
+    pub fn ranked(weights: &[f64], count: usize) -> Self {
+        let order = descending(weights);
+        Self { count: count.clamp(1, order.len().max(1)), order, weights: normalized(weights) }
+    }
+
+    pub fn chosen(&self) -> &[usize] {
+        &self.order[..self.count]
+    }
+
+    /// The frames that are not keyframes.
+    pub fn has_more(&self) -> bool {
+        self.count < self.order.len()
+    }
+
+    /// Puts the frames that are not keyframes in the order of other weights: those that join next.
+    pub fn rank_rest(&mut self, weights: &[f64]) {
+        sort_descending(&mut self.order[self.count..], weights);
+    }
+
+    /// Makes more frames keyframes; returns them.
+    pub fn grow(&mut self, by: usize) -> &[usize] {
+        let before = self.count;
+        self.count = (before + by).min(self.order.len());
+        &self.order[before..self.count]
+    }
+
+    /// Puts frames that carry a perturbation already first. They stay as they are, so that at least one other is needed.
+    pub fn carry(&mut self, carried: &[usize]) {
+        let new = self.chosen().iter().filter(|k| !carried.contains(k)).count();
+        let others = self.order.iter().copied().filter(|k| !carried.contains(k));
+        self.order = carried.iter().copied().chain(others).collect();
+        self.count = (carried.len() + new.max(1)).min(self.order.len());
+    }
+}
+
+/// Non-negative weights divided by their sum; equal ones where the sum is zero.
+pub fn normalized(weights: &[f64]) -> Vec<f64> {
+    let sum: f64 = weights.iter().sum();
+    if sum > 0.0 {
+        weights.iter().map(|w| w / sum).collect()
+    } else {
+        vec![1.0 / weights.len().max(1) as f64; weights.len()]
+    }
+}
+
+/// Frame numbers by falling weight; the sort is stable, so equals stay in time order.
+pub fn descending(weights: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    sort_descending(&mut order, weights);
+    order
+}
+
+fn sort_descending(frames: &mut [usize], weights: &[f64]) {
+    frames.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
+}
+
+/// The count in `name:count`. The inner `None` is no count, the outer one is a text that is none.
+fn counted(name: &str, known: &[&str], argument: Option<&str>) -> Option<Option<usize>> {
+    match argument {
+        _ if !known.contains(&name) => None,
+        None => Some(None),
+        Some(n) => n.parse().ok().filter(|n| *n > 0).map(Some),
+    }
+}
+
+/// The other way round.
+fn with_count(name: &str, count: Option<usize>) -> String {
+    count.map_or(name.to_string(), |n| format!("{name}:{n}"))
+}

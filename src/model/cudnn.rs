@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! cuDNN switched off for as long as one model's pass takes. libtorch has one switch for the whole process.
+
+use std::sync::Mutex;
+
+use once_cell::sync::Lazy;
+use tch::Cuda;
+
+use crate::element::lock;
+
+/// How many passes need it off, and what it was before the first of them.
+static OFF: Lazy<Mutex<(usize, bool)>> = Lazy::new(Mutex::default);
+
+/// While one of these exists, cuDNN is off. The last one to go puts it back as it was.
+pub(super) struct WithoutCudnn(());
+
+impl WithoutCudnn {
+    pub fn new() -> Self {
+        let mut off = lock(&OFF);
+        if off.0 == 0 {
+            off.1 = Cuda::user_enabled_cudnn();
+            Cuda::set_user_enabled_cudnn(false);
+        }
+        off.0 += 1;
+        Self(())
+    }
+}
+
+impl Drop for WithoutCudnn {
+    fn drop(&mut self) {
+        let mut off = lock(&OFF);
+        off.0 -= 1;
+        if off.0 == 0 {
+            Cuda::set_user_enabled_cudnn(off.1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cudnn_is_off_for_a_pass_and_back_after_the_last_one() {
+        let before = Cuda::user_enabled_cudnn();
+        let first = WithoutCudnn::new();
+        assert!(!Cuda::user_enabled_cudnn());
+        let second = WithoutCudnn::new();
+        drop(first);
+        assert!(!Cuda::user_enabled_cudnn());
+        drop(second);
+        assert_eq!(Cuda::user_enabled_cudnn(), before);
+    }
+}

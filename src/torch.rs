@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What every layer needs of libtorch: values on their way to a device and back, and messages without a C++ stack.
+
+use std::cell::Cell;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+/// A tensor of `values` on a device. The only way in which numbers of the host become a tensor of an attack.
+pub fn upload(values: &[f32], shape: &[i64], device: Device) -> Result<Tensor, TchError> {
+    Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device)
+}
+
+/// The same in double precision.
+pub fn upload_f64(values: &[f64], shape: &[i64], device: Device) -> Result<Tensor, TchError> {
+    Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device)
+}
+
+/// Frame numbers as an index on a device.
+pub fn index(frames: &[usize], device: Device) -> Result<Tensor, TchError> {
+    let frames: Vec<i64> = frames.iter().map(|k| *k as i64).collect();
+    Tensor::f_from_slice(&frames)?.f_to_device(device)
+}
+
+thread_local! {
+    static DOWNLOADED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many values this thread has brought to the host by [`download`], each of which a GPU is waited for.
+pub fn downloaded() -> u64 {
+    DOWNLOADED.get()
+}
+
+/// The values of a tensor of any kind and device. The only way in which an attack's tensors become numbers of the host.
+pub fn download(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
+    let mut values = vec![0.0; tensor.numel()];
+    DOWNLOADED.set(DOWNLOADED.get() + values.len() as u64);
+    host(&tensor.f_detach()?, Kind::Float)?.f_copy_data(&mut values, tensor.numel())?;
+    Ok(values)
+}
+
+/// The same in double precision.
+pub fn download_f64(tensor: &Tensor) -> Result<Vec<f64>, TchError> {
+    let mut values = vec![0.0; tensor.numel()];
+    DOWNLOADED.set(DOWNLOADED.get() + values.len() as u64);
+    host(&tensor.f_detach()?, Kind::Double)?.f_copy_data(&mut values, tensor.numel())?;
+    Ok(values)
+}
+
+fn host(tensor: &Tensor, kind: Kind) -> Result<Tensor, TchError> {
+    tensor.f_to_device(Device::Cpu)?.f_to_kind(kind)?.f_contiguous()
+}
+
+/// The values of a contiguous tensor of floats in the host's memory, without a copy.
+pub fn slice(tensor: &Tensor) -> Result<&[f32], TchError> {
+    check(tensor)?;
+    // SAFETY: the memory is the host's, holds `numel` floats one after the other, and lives as long as the tensor.
+    // Tensors that share it are written to only through `slice_mut`, whose caller owns the only one.
+    Ok(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) })
+}
+
+/// The same, to write to. The tensor must share its memory with no other that is read meanwhile.
+pub fn slice_mut(tensor: &mut Tensor) -> Result<&mut [f32], TchError> {
+    check(tensor)?;
+    // SAFETY: as above; the tensor is borrowed exclusively.
+    Ok(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) })
+}
+
+fn check(tensor: &Tensor) -> Result<(), TchError> {
+    let found = (tensor.device(), tensor.f_kind()?, tensor.is_contiguous());
+    if found == (Device::Cpu, Kind::Float, true) && tensor.numel() > 0 {
+        return Ok(());
+    }
+    Err(TchError::Kind(format!("expected contiguous floats in the host's memory, found {found:?}")))
+}
+
+/// The message of a libtorch error without its C++ stack and TorchScript traceback.
+pub fn message(error: &TchError) -> String {
+    let text = error.to_string();
+    // What follows is for those who build libtorch.
+    let mut text = text.as_str();
+    for end in ["\nException raised", "\nframe #", "Could not find any similar ops", "\n:\n"] {
+        text = text.split(end).next().unwrap_or_default();
+    }
+    let text = text.trim_start_matches("Internal torch error: ");
+    let text = match text.strip_prefix("[enforce fail at ") {
+        Some(rest) => rest.split_once("] . ").map_or(text, |(_, said)| said),
+        None => text,
+    };
+    // In a traceback the cause stands last.
+    let text = match text.rfind("RuntimeError: ").or_else(|| text.rfind("builtins.")) {
+        Some(at) => &text[at..],
+        None => text,
+    };
+    let text = text.trim_start_matches("RuntimeError: ").trim();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    lines.join(" ").trim_end_matches(['.', ':', ' ']).to_string()
+}
