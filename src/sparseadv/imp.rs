@@ -23,7 +23,6 @@
  * Each window is reported by an element message `sparseadv-window` (see it with `gst-launch-1.0 -m`), and as a JSON line in the file
  * `report-location`. At the end of the stream a message `sparseadv-stats` carries the totals of the `stats` property.
  */
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -34,6 +33,7 @@ use once_cell::sync::Lazy;
 use super::properties;
 use super::settings::Settings;
 use super::state::State;
+use super::stats::Stats;
 use super::survive::Codecs;
 use crate::element::bell::Bell;
 use crate::element::format;
@@ -56,12 +56,12 @@ pub(super) struct Loaded {
 pub struct SparseAdv {
     pub(super) sinkpad: gst::Pad,
     pub(super) srcpad: gst::Pad,
-    settings: Mutex<Settings>,
+    /// Swapped whole where a property changes.
+    settings: Mutex<Arc<Settings>>,
     state: Mutex<State>,
     /// For threads that wait in the middle of something, and for those that have nothing to do.
     changed: Condvar,
     pub(super) bell: Arc<Bell>,
-    pub(super) epoch: AtomicU64,
     /// Here between READY and PAUSED, with the worker while it runs.
     pub(super) loaded: Mutex<Option<Loaded>>,
     pub(super) worker: Mutex<Option<JoinHandle<Option<Loaded>>>>,
@@ -74,13 +74,28 @@ impl SparseAdv {
         lock(&self.state)
     }
 
-    pub(super) fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Arc<Settings> {
         lock(&self.settings).clone()
     }
 
     /// The metadata of the model in use.
     pub(super) fn metadata(&self) -> Option<Arc<Metadata>> {
         lock(&self.model_metadata).clone()
+    }
+
+    /// Takes over what a property has changed.
+    fn settings_changed(&self) {
+        // What a window is reported with is what was in force when it was decided.
+        let told = settings_of(&*self.obj());
+        let settings = self.settings();
+        let mut state = self.state();
+        state.provenance_mut().settings = told;
+        // Frames shall not wait for an attack that nobody wants any more.
+        state.apply(&settings);
+        drop(state);
+        gst::debug!(CAT, imp = self, "Enabled {}, time budget {:?}", settings.enabled, settings.time_budget);
+        self.tell();
+        self.tell_latency();
     }
 
     /// Tells every thread of a change of the state.
@@ -151,10 +166,9 @@ impl ObjectSubclass for SparseAdv {
             sinkpad,
             srcpad,
             settings: Mutex::default(),
-            state: Mutex::new(State::new()),
+            state: Mutex::new(State::stopped(Stats::default())),
             changed: Condvar::new(),
             bell: Arc::default(),
-            epoch: AtomicU64::new(0),
             loaded: Mutex::new(None),
             worker: Mutex::new(None),
             model_metadata: Mutex::new(None),
@@ -181,25 +195,8 @@ impl ObjectImpl for SparseAdv {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        properties::set(&mut lock(&self.settings), pspec.name(), value);
-        // What a window is reported with is what was in force when it was decided.
-        if self.state().working {
-            let settings = settings_of(&*self.obj());
-            Arc::make_mut(&mut self.state().provenance).settings = settings;
-        }
-        if matches!(pspec.name(), "enabled" | "time-budget") {
-            // Locked: not between a thread's look at the settings and its going to sleep.
-            let mut state = self.state();
-            // Frames shall not wait for an attack that nobody wants any more; a release under way is none, and must not
-            // be void.
-            if !self.settings().enabled && !state.releasing {
-                self.epoch.fetch_add(1, Ordering::SeqCst);
-                state.job = None;
-            }
-            drop(state);
-            self.tell();
-            self.tell_latency();
-        }
+        properties::set(Arc::make_mut(&mut lock(&self.settings)), pspec.name(), value);
+        self.settings_changed();
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
@@ -235,7 +232,7 @@ impl ElementImpl for SparseAdv {
             format::forget_refused_caps(self.obj().upcast_ref());
         }
         let prepared = match transition {
-            gst::StateChange::NullToReady => self.prepare().and_then(|()| self.open_report()),
+            gst::StateChange::NullToReady => self.prepare().and_then(|_| self.open_report()),
             // Anew, as the totals are, and where the property says by now.
             gst::StateChange::ReadyToPaused => self.open_report().and_then(|()| self.start_worker()),
             _ => Ok(()),
@@ -246,7 +243,7 @@ impl ElementImpl for SparseAdv {
         }
         if transition == gst::StateChange::PausedToReady {
             // Before the pads are deactivated, which waits for their threads.
-            self.state().working = false;
+            self.state().stop_working();
             self.stop_flow();
         }
         let result = self.parent_change_state(transition);

@@ -6,18 +6,18 @@
 use glib::prelude::*;
 
 mod attack;
-pub(crate) mod imp;
+mod downstream;
+mod imp;
 mod latency;
-pub(crate) mod lifecycle;
-pub(crate) mod pads;
+mod lifecycle;
+mod pads;
 pub(crate) mod properties;
 mod queries;
-pub(crate) mod queue;
 pub(crate) mod settings;
 mod state;
 mod stats;
 mod survive;
-pub(crate) mod window;
+mod window;
 mod worker;
 
 glib::wrapper! {

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+mod action;
+mod cursor;
 mod open;
 pub mod pace;
 pub mod report;

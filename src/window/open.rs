@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Windowing;
-use super::schedule::Claim;
+use super::action::Claim;
 
 /// A window whose frames leave, or have left and are to be judged.
 #[derive(Debug)]

@@ -9,65 +9,14 @@
 //! Frames are numbered as they come. A frame may leave once it is before the front window: the first one not decided on.
 
 use std::collections::VecDeque;
-use std::ops::Range;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
+pub use super::action::{Claim, Item, Output, Task};
+use super::cursor::Cursor;
 use super::open::{Open, OpenWindows};
 use super::pace::Pace;
 use super::{Tail, Windowing};
-
-/// What comes down a stream.
-#[derive(Debug)]
-pub enum Item<F, E> {
-    Frame(F),
-    Event(E),
-    /// No window reaches across this place, with an event or without.
-    Barrier(Option<E>),
-    /// A barrier that leaves when every window before it is reported.
-    End(E),
-}
-
-/// What the thread that pushes has to do.
-#[derive(Debug)]
-pub enum Output<F, E, R> {
-    /// To be pushed; then [`Schedule::left`] and [`Schedule::pushed`]. `sampled` where a window is to be judged by what
-    /// the model sees of it.
-    Frame {
-        frame: F,
-        sampled: bool,
-    },
-    Event(E),
-    /// The front window has to leave: [`Schedule::decide`] on it with what its attack has found so far.
-    Due(Option<R>),
-    /// The front window waits for no more frames, and can be attacked.
-    Cut,
-    /// Nothing before this time, unless something changes.
-    Wait(Option<Instant>),
-}
-
-/// What the thread that runs the model has to do.
-#[derive(Debug)]
-pub enum Task<R, S> {
-    /// Attack the front window; [`Schedule::begin`] says that it is begun.
-    Attack,
-    /// Judge a window by what the model sees of its frames as they left; then [`Schedule::judged`].
-    Judge { claim: Claim, report: R, samples: Vec<S> },
-}
-
-/// What a thread works at for the schedule. It is void once the schedule has no use for the result any more.
-#[derive(Debug)]
-pub struct Claim(Weak<()>);
-
-impl Claim {
-    pub(super) fn on(token: &Arc<()>) -> Self {
-        Self(Arc::downgrade(token))
-    }
-
-    pub fn is_void(&self) -> bool {
-        self.0.strong_count() == 0
-    }
-}
 
 #[derive(Debug)]
 struct Held<F> {
@@ -85,8 +34,7 @@ struct Job<R> {
 /// Frames `F`, events `E`, reports of windows `R`, and what the model sees of a frame `S`.
 #[derive(Debug)]
 pub struct Schedule<F, E, R, S> {
-    windowing: Windowing,
-    tail: Tail,
+    cursor: Cursor,
     /// How many frames that left are kept for the attack of the next window.
     context: usize,
     /// In a live stream.
@@ -97,11 +45,7 @@ pub struct Schedule<F, E, R, S> {
     /// Frames in the line, and the number of the first.
     frames: usize,
     head: u64,
-    /// Where windows begin, and which one from there on the front one is.
-    origin: u64,
-    nth: u64,
-    /// The barriers behind `origin`, as the numbers of the frames behind them.
-    barriers: VecDeque<u64>,
+    /// Windows decided on.
     decided: u64,
     job: Option<Job<R>>,
     open: OpenWindows<R, S>,
@@ -113,17 +57,13 @@ pub struct Schedule<F, E, R, S> {
 impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     pub fn new(windowing: Windowing, tail: Tail, context: usize) -> Self {
         Self {
-            windowing,
-            tail,
+            cursor: Cursor::new(windowing, tail),
             context,
             pace: None,
             passing: false,
             line: VecDeque::new(),
             frames: 0,
             head: 0,
-            origin: 0,
-            nth: 0,
-            barriers: VecDeque::new(),
             decided: 0,
             job: None,
             open: OpenWindows::default(),
@@ -133,13 +73,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     }
 
     pub fn windowing(&self) -> Windowing {
-        self.windowing
-    }
-
-    /// Sets what becomes of short windows from now on.
-    pub fn set_tail(&mut self, tail: Tail) {
-        self.tail = tail;
-        self.settle();
+        self.cursor.windowing()
     }
 
     /// Sets the times of a live stream; absent for one that is not live, where nothing is ever due.
@@ -158,7 +92,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     /// How many frames are taken in: the front window and the next one, and in a live stream as many as arrive within the
     /// latency, with a window to spare for a sink that waits.
     pub fn capacity(&self) -> usize {
-        let Windowing { span, stride, .. } = self.windowing;
+        let Windowing { span, stride, .. } = self.windowing();
         let live = self.pace.map_or(0, |pace| pace.frames().saturating_add(span));
         live.max(span + stride.min(span))
     }
@@ -187,52 +121,32 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
             }
             Item::Event(event) => Item::Event(event),
             Item::Barrier(event) => {
-                self.barriers.push_back(self.end());
+                self.cursor.bar(self.end());
                 Item::Barrier(event)
             }
             Item::End(event) => {
-                self.barriers.push_back(self.end());
+                self.cursor.bar(self.end());
                 Item::End(event)
             }
         };
         self.line.push_back(item);
-        self.settle();
-    }
-
-    /// The stream frames of the front window, whether they are here or still to come. Nothing where no frame before the
-    /// next barrier is in a window.
-    fn front(&self) -> Option<Range<u64>> {
-        let end = self.barriers.front().map(|end| end.saturating_sub(self.origin));
-        let window = self.windowing.window(self.nth, end)?;
-        let short = window.end - window.start < self.windowing.span as u64;
-        let wanted = !short || self.tail == Tail::Pad;
-        wanted.then_some(self.origin + window.start..self.origin + window.end)
-    }
-
-    /// Windows begin anew behind a barrier once all before it are decided.
-    fn settle(&mut self) {
-        while self.front().is_none() {
-            let Some(barrier) = self.barriers.pop_front() else { return };
-            self.origin = barrier;
-            self.nth = 0;
-        }
     }
 
     /// Frames before this one may leave.
     fn decided_before(&self) -> u64 {
         match self.passing {
             true => self.end(),
-            false => self.front().map_or(self.end(), |window| window.start),
+            false => self.cursor.window().map_or(self.end(), |window| window.start),
         }
     }
 
     fn is_complete(&self) -> bool {
-        self.front().is_some_and(|window| window.end <= self.end())
+        self.cursor.window().is_some_and(|window| window.end <= self.end())
     }
 
     /// When the first frame of the front window arrived, if it has.
     fn begun(&self) -> Option<Instant> {
-        let place = self.front()?.start.checked_sub(self.head)?;
+        let place = self.cursor.window()?.start.checked_sub(self.head)?;
         let frames = self.line.iter().filter_map(|item| match item {
             Item::Frame(held) => Some(held),
             _ => None,
@@ -281,9 +195,8 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         let full = leave.is_some() && !self.has_room();
         let cut = pace.cut(first).filter(|_| !self.is_complete());
         if !self.is_complete() && (full || cut.is_some_and(|cut| cut <= now)) {
-            self.barriers.push_back(self.end());
+            self.cursor.bar(self.end());
             self.line.push_back(Item::Barrier(None));
-            self.settle();
             return Some(Output::Cut);
         }
         if full || leave.is_some_and(|leave| leave <= now) {
@@ -293,7 +206,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     }
 
     fn give(&mut self, frame: F) -> Output<F, E, R> {
-        let sampled = self.open.give(self.head, self.windowing);
+        let sampled = self.open.give(self.head, self.windowing());
         self.pushing = true;
         self.frames -= 1;
         self.head += 1;
@@ -301,26 +214,17 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
             self.kept.push_back(frame.clone());
             self.kept.drain(..self.kept.len().saturating_sub(self.context));
         }
-        if self.front().is_some_and(|window| window.start < self.head) {
+        if self.cursor.window().is_some_and(|window| window.start < self.head) {
             // A frame of the front window has passed.
-            self.begin_anew();
+            self.cursor.begin(self.head);
         }
         Output::Frame { frame, sampled }
-    }
-
-    /// Windows begin with the first frame in line.
-    fn begin_anew(&mut self) {
-        self.origin = self.head;
-        self.nth = 0;
-        let origin = self.origin;
-        self.barriers.retain(|barrier| *barrier > origin);
-        self.settle();
     }
 
     /// Says of the frame last given out what the model sees of it, where that was asked for, and whether it is as it
     /// should be.
     pub fn left(&mut self, sample: Option<S>, whole: bool) {
-        self.open.left(sample, whole, self.windowing);
+        self.open.left(sample, whole, self.windowing());
     }
 
     /// What was given out last has been pushed.
@@ -344,7 +248,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
 
     /// The frames of the front window that are here: number in the stream, and the frame.
     pub fn window_frames(&self) -> impl Iterator<Item = (u64, &F)> {
-        let window = self.front().unwrap_or_default();
+        let window = self.cursor.window().unwrap_or_default();
         let frames = self.line.iter().filter_map(|item| match item {
             Item::Frame(held) => Some(&held.frame),
             _ => None,
@@ -354,7 +258,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
 
     /// The same, to be changed.
     pub fn window_frames_mut(&mut self) -> impl Iterator<Item = (u64, &mut F)> {
-        let window = self.front().unwrap_or_default();
+        let window = self.cursor.window().unwrap_or_default();
         let frames = self.line.iter_mut().filter_map(|item| match item {
             Item::Frame(held) => Some(&mut held.frame),
             _ => None,
@@ -364,7 +268,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
 
     /// The last frames before the front window, whether they have left or not.
     pub fn context_frames(&self) -> impl Iterator<Item = &F> {
-        let before = self.front().map_or(0, |window| window.start.saturating_sub(self.head));
+        let before = self.cursor.window().map_or(0, |window| window.start.saturating_sub(self.head));
         let waiting = self.line.iter().filter_map(|item| match item {
             Item::Frame(held) => Some(&held.frame),
             _ => None,
@@ -384,13 +288,13 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
 
     /// What an attack has found so far, to be improved. Nothing where it is void.
     pub fn found(&mut self, claim: &Claim) -> Option<&mut R> {
-        let job = self.job.as_mut().filter(|_| !claim.is_void())?;
+        let job = self.job.as_mut().filter(|job| claim.is_on(&job.token))?;
         Some(&mut job.found)
     }
 
     /// Ends an attack. Returns what it has found, to be decided on at once; nothing where it is void.
     pub fn finish(&mut self, claim: &Claim) -> Option<R> {
-        let job = self.job.take_if(|job| !claim.is_void() && Weak::as_ptr(&claim.0) == Arc::as_ptr(&job.token))?;
+        let job = self.job.take_if(|job| claim.is_on(&job.token))?;
         Some(job.found)
     }
 
@@ -402,12 +306,11 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     /// Decides on the front window: its frames leave as they are by now, unless a later window holds them too. Its report
     /// is given back when they have. Where `judged`, the window is to be judged by then.
     pub fn decide(&mut self, report: R, judged: bool) {
-        let Some(window) = self.front() else { return };
+        let Some(window) = self.cursor.window() else { return };
         self.job = None;
         self.decided += 1;
-        self.nth += 1;
-        self.open.push(Open::new(window, report, judged, self.windowing));
-        self.settle();
+        self.open.push(Open::new(window, report, judged, self.windowing()));
+        self.cursor.advance();
     }
 
     /// The report of the next window whose frames have left, if it is not to be judged, and whether all of them were as
@@ -427,6 +330,11 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
             Item::Event(event) | Item::Barrier(Some(event)) | Item::End(event) => Some(event),
             Item::Frame(_) | Item::Barrier(None) => None,
         })
+    }
+
+    /// Whether something was given out and is not pushed yet.
+    pub fn is_pushing(&self) -> bool {
+        self.pushing
     }
 
     /// Whether nothing is inside, nor on its way out.
@@ -463,7 +371,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         self.job = None;
         self.open = OpenWindows::default();
         self.kept.clear();
-        self.begin_anew();
+        self.cursor.begin(self.head);
         begun
     }
 }
