@@ -266,7 +266,7 @@ impl<'a> Run<'a> {
             Step::Frame => {
                 let number = self.told.arrived.len() as u64;
                 // As the pad's thread waits.
-                while !self.schedule.has_room() {
+                while !self.schedule.has_room(self.time()) {
                     self.told.blocked = true;
                     let next = [self.work.as_ref().map(|work| work.0), self.pushing, self.wake];
                     let next = next.into_iter().flatten().min().expect("no room, and nothing will ever happen");
@@ -288,7 +288,7 @@ impl<'a> Run<'a> {
                 let events = came.iter().filter(|e| **e >= 1000);
                 let expected: Vec<&u64> = self.expected.iter().filter(|e| **e >= 1000).collect();
                 assert_eq!(events.collect::<Vec<_>>(), expected, "an event lost by a flush");
-                assert!(self.schedule.events().next().is_none() && self.schedule.has_room());
+                assert!(self.schedule.events().next().is_none() && self.schedule.has_room(now));
                 assert!(self.work.as_ref().is_none_or(|work| work.1.is_void()), "work that outlives a flush");
                 self.expected = Vec::new();
                 self.told.came.clear();

@@ -13,12 +13,12 @@
  *
  * ## Limits
  *
- * At most a window and a stride of frames wait inside, and a window more on its way out: with the properties' names, about
- * 2 * ((window-size - 1) * frame-step + 1) + stride frames, so a stride of thousands of frames holds thousands of raw frames. The element
- * asks for that many buffers in ALLOCATION, and copies the frames of a pool that has fewer. Frames may lie in their buffers as a
- * GstVideoMeta says, bottom-up included; a layout that reaches out of its buffer, rows shorter than the picture, and planes that share
- * bytes are errors. A GstVideoCropMeta is passed on and otherwise ignored: the attack is on the frame that the caps describe. QoS events go
- * no further upstream, since a decoder that drops late frames would change the windows.
+ * The window under attack and the next one wait inside: with the properties' names, twice (window-size - 1) * frame-step + 1 frames, or
+ * fewer where `stride` is shorter than that. A live stream holds as many frames as arrive within the latency, and a window more for a sink
+ * that waits. The element asks for that many buffers in ALLOCATION, and copies the frames of a pool that has fewer. Frames may lie in their
+ * buffers as a GstVideoMeta says, bottom-up included; a layout that reaches out of its buffer, rows shorter than the picture, and planes
+ * that share bytes are errors. A GstVideoCropMeta is passed on and otherwise ignored: the attack is on the frame that the caps describe.
+ * QoS events go no further upstream, since a decoder that drops late frames would change the windows.
  *
  * Each window is reported by an element message `sparseadv-window` (see it with `gst-launch-1.0 -m`), and as a JSON line in the file
  * `report-location`. At the end of the stream a message `sparseadv-stats` carries the totals of the `stats` property.

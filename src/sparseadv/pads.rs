@@ -33,7 +33,7 @@ impl SparseAdv {
             if state.has_failed() {
                 return Err(gst::FlowError::Error);
             }
-            if state.schedule.has_room() {
+            if state.schedule.has_room(Instant::now()) {
                 break;
             }
             state = self.wait(state);

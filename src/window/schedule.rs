@@ -18,6 +18,9 @@ use super::open::{Open, OpenWindows};
 use super::pace::Pace;
 use super::{Tail, Windowing};
 
+/// How many times faster than its caps say a live source may be.
+const FASTER: usize = 8;
+
 #[derive(Debug)]
 struct Held<F> {
     frame: F,
@@ -102,9 +105,20 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         self.capacity().saturating_add(self.context + 1)
     }
 
-    /// Whether a frame may be pushed. One that is pushed all the same is taken.
-    pub fn has_room(&self) -> bool {
-        self.frames < self.capacity()
+    /// Whether a frame may be pushed at `now`. One that is pushed all the same is taken. A live source that is faster than
+    /// its caps say finds room for as many frames as arrive within the latency.
+    pub fn has_room(&self, now: Instant) -> bool {
+        let capacity = self.capacity();
+        let waits = |pace: Pace| now.saturating_duration_since(self.oldest().unwrap_or(now)) < pace.latency();
+        self.frames < capacity || self.frames < capacity.saturating_mul(FASTER) && self.pace.is_some_and(waits)
+    }
+
+    /// When the first frame in line arrived.
+    fn oldest(&self) -> Option<Instant> {
+        self.line.iter().find_map(|item| match item {
+            Item::Frame(held) => Some(held.arrived),
+            _ => None,
+        })
     }
 
     /// The number of the next frame to come.
@@ -192,7 +206,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         let Some(pace) = self.pace else { return Some(Output::Wait(None)) };
         let leave = pace.leave(first);
         // A live source waits for nobody: more frames came than the caps say.
-        let full = leave.is_some() && !self.has_room();
+        let full = leave.is_some() && !self.has_room(now);
         let cut = pace.cut(first).filter(|_| !self.is_complete());
         if !self.is_complete() && (full || cut.is_some_and(|cut| cut <= now)) {
             self.cursor.bar(self.end());

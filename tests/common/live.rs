@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use gst::ClockTime;
 use gst::prelude::*;
+use gst_base::prelude::*;
 
 use super::models::{Good, ModelFile, good};
 
@@ -52,23 +53,16 @@ pub fn run(frames: u32, rate: u32, caps: Option<&str>, element: &str, disturb: D
         counted.fetch_add(1, Ordering::SeqCst);
         gst::PadProbeReturn::Ok
     });
-    let latency = Arc::new(AtomicU64::new(0));
-    let told = latency.clone();
     let sink = end.static_pad("sink").expect("a pad");
-    sink.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-        if let Some(gst::EventView::Latency(event)) = info.event().map(|event| event.view()) {
-            told.store(event.latency().nseconds(), Ordering::SeqCst);
-        }
-        gst::PadProbeReturn::Ok
-    });
     let late = Arc::new(Mutex::new(Vec::new()));
-    let (noted, clocked) = (late.clone(), pipeline.clone());
+    let (noted, clocked, waiting) = (late.clone(), pipeline.clone(), end.clone());
     sink.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let segment = pad.sticky_event::<gst::event::Segment>(0).expect("a segment");
         let segment = segment.segment().downcast_ref::<ClockTime>().expect("a segment in time");
         let due = segment.to_running_time(info.buffer().and_then(|b| b.pts())).expect("a running time");
         let now = clocked.current_running_time().expect("a running time");
-        let due = due.nseconds() + latency.load(Ordering::SeqCst);
+        let latency = waiting.downcast_ref::<gst_base::BaseSink>().expect("a sink").latency();
+        let due = due.nseconds() + latency.nseconds();
         noted.lock().expect("a list").push((now.nseconds() as f64 - due as f64) / 1e6);
         gst::PadProbeReturn::Ok
     });
