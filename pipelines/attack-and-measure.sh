@@ -80,7 +80,7 @@ launch -q filesrc "$(quoted location "$file")" ! decodebin ! videoconvert ! \
 all=$(attacked_in "$report")
 [ "$(count . "$report")" -eq "$(count . "$after")" ] ||
     die "expected as many windows behind the codec as before, found $(count . "$after") and $(count . "$report"): the codec loses frames"
-# A window that was fooled before the attack has null here: it is in no rate, behind the codec either.
+# A window that was fooled before the attack has null here: no rate counts it.
 left=$(count '"fooled":true' "$after")
 echo "fooled on the bytes pushed: $(fooled_in "$report") of $all windows"
 echo "fooled behind ${encoder[0]}: $left of $all windows"

@@ -56,7 +56,7 @@ part_of() {
     local folder name=${1##*/}
     folder=$(dirname -- "$1")
     [ -d "$folder" ] || die "expected a folder to write $1 to, found none"
-    # With what sparseadv adds to the name of a report it must not get too long for the file system.
+    # sparseadv adds to the name of a report, and the file system bounds its length.
     part=$folder/.$(printf %s "$name" | cut -b -200).part-$$
 }
 
@@ -136,8 +136,8 @@ count() {
     grep -c "$1" "$2" || true
 }
 
-# Of a report of sparseadv: windows that were attacked, and of these the fooled ones. Windows in no rate (already fooled, or never
-# classified) have null for success.
+# Of a report of sparseadv: the attacked windows, and below the fooled ones among them. A window that no rate counts (already fooled, or
+# never classified) has null for success.
 attacked_in() {
     count '"success":\(true\|false\)' "$1"
 }

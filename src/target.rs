@@ -8,7 +8,8 @@ use tch::{Device, Tensor};
 use crate::attack::{Delta, Differentiate, Error, FeatureGradient, Features, Perturbation, Query, Reading, Shape};
 use crate::model::{self, Model};
 use crate::torch;
-use crate::video::observer::{HostView, Observe, observer};
+use crate::video::DeviceView;
+use crate::video::observer::{HostView, Observe};
 use crate::video::view::{Samples, View};
 
 /// A codec, or whatever else a window's frames go through before they are classified.
@@ -44,16 +45,35 @@ pub struct WindowTarget<'a> {
 }
 
 impl<'a> WindowTarget<'a> {
-    /// A window by the samples of its real frames, at least one. A success has to hold in the first reading; where the
-    /// device computes that one, in that of the host, which has the last word, too.
+    /// A window by the samples of its real frames, at least one: observed by the row kernels on the CPU, by tensor
+    /// operations on other devices.
     pub fn new(model: &'a mut Model, view: &'a View, samples: &[Samples]) -> Result<Self, Error> {
-        let device = model.device();
+        match model.device() {
+            Device::Cpu => Self::of(model, view, samples, Box::new(HostView::new(view, samples.to_vec()))),
+            _ => Self::by_tensors(model, view, samples),
+        }
+    }
+
+    /// The same by tensor operations on any device. A success has to hold in the view of the host too, which has the last
+    /// word on the bytes pushed.
+    pub fn by_tensors(model: &'a mut Model, view: &'a View, samples: &[Samples]) -> Result<Self, Error> {
+        let observer = DeviceView::new(view, &[samples], model.device())?;
+        let mut target = Self::of(model, view, samples, Box::new(observer))?;
+        target.confirm_by(view, samples)?;
+        Ok(target)
+    }
+
+    fn of(
+        model: &'a mut Model,
+        view: &'a View,
+        samples: &[Samples],
+        observer: Box<dyn Observe + 'a>,
+    ) -> Result<Self, Error> {
         let [height, width] = view.size();
         let shape =
             Shape { frames: model.metadata().window, real: samples.len(), height, width, classes: model.classes() };
-        let observer = observer(view, samples.to_vec(), device)?;
         let clean = observer.clean()?.f_unsqueeze(0)?;
-        let mut target = Self {
+        Ok(Self {
             model,
             view,
             shape,
@@ -63,11 +83,7 @@ impl<'a> WindowTarget<'a> {
             readings: vec![Reading::Always],
             ways: vec![Way::Own],
             shown: None,
-        };
-        if device != Device::Cpu {
-            target.confirm_by(view, samples)?;
-        }
-        Ok(target)
+        })
     }
 
     /// A success has to hold in the view of another reader of the same frames too.

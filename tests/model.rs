@@ -82,7 +82,7 @@ fn linear_of(features: impl Fn(&Tensor) -> Tensor + 'static, linear: &Tensor) ->
 }
 
 /// Mean absolute weight by step of logit `label`, where the map is [1, channels, steps, 1, 1].
-fn step_weights(linear: &Tensor, channels: i64, steps: i64, label: i64) -> Vec<f64> {
+fn mean_weights(linear: &Tensor, channels: i64, steps: i64, label: i64) -> Vec<f64> {
     let column = linear.select(1, label).reshape([channels, steps]).abs();
     let mean = column.mean_dim(&[0i64][..], false, Kind::Double);
     Vec::<f64>::try_from(mean).unwrap()
@@ -117,7 +117,7 @@ fn equation_3_weighs_each_frame_by_its_own_step() {
     pass(&mut model, &view());
     for label in 0..2 {
         let found = weigh(&mut model, label).unwrap();
-        assert_close(&found, &step_weights(&linear, 3, T as i64, label as i64));
+        assert_close(&found, &mean_weights(&linear, 3, T as i64, label as i64));
     }
 }
 
@@ -134,7 +134,7 @@ fn equation_4_averages_the_steps_that_cover_a_frame() {
     let steps = [vec![0, 1], vec![0, 1, 2], vec![1, 2, 3], vec![2, 3, 4], vec![3, 4]];
     assert_eq!(model.feature_coverage().unwrap().steps(), steps);
     pass(&mut model, &view());
-    let w = step_weights(&linear, 3, T as i64, 1);
+    let w = mean_weights(&linear, 3, T as i64, 1);
     let expected = [
         (w[0] + w[1]) / 2.0,
         (w[0] + w[1] + w[2]) / 3.0,

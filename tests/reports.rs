@@ -269,6 +269,7 @@ fn a_reference_of_no_use_is_said() {
 fn windows_of(element: &str, properties: &str, model: &ModelFile) -> Vec<(u64, u64)> {
     let name = if element == "sparseadv" { "sparseadv max-iterations=0" } else { element };
     let mut harness = Harness::new_parse(&format!("{name} model={} {properties}", model.location()));
+    harness.set_live(false);
     let bus = gst::Bus::new();
     harness.element().expect("an element").set_bus(Some(&bus));
     let info = rgb();
@@ -321,22 +322,29 @@ fn both_elements_have_the_same_windows_at_every_event() {
 }
 
 #[test]
-fn an_offset_counts_anew_after_a_flush() {
+fn an_offset_counts_anew_wherever_windows_do() {
     guarded(60, || {
         let model = good(Good::default());
         let text = format!("clipclassifier offset=3 tail=passthrough model={}", model.location());
         let mut harness = Harness::new_parse(&text);
+        harness.set_live(false);
         let bus = gst::Bus::new();
         harness.element().expect("an element").set_bus(Some(&bus));
         let info = rgb();
         harness.set_src_caps(info.to_caps().expect("caps"));
         let mut starts = Vec::new();
-        for round in 0..2 {
+        for round in 0..4 {
             for k in 0..9 {
                 assert!(harness.push(frame(&info, round * 9 + k)).is_ok());
             }
-            harness.push_event(gst::event::FlushStart::new());
-            harness.push_event(gst::event::FlushStop::new(true));
+            match round {
+                0 => {
+                    harness.push_event(gst::event::FlushStart::new());
+                    harness.push_event(gst::event::FlushStop::new(true));
+                }
+                1 => assert!(harness.push_event(gst::event::StreamStart::new("another"))),
+                _ => {}
+            }
             let segment = gst::FormattedSegment::<gst::ClockTime>::new();
             harness.push_event(gst::event::Segment::new(&segment));
         }
@@ -345,7 +353,7 @@ fn an_offset_counts_anew_after_a_flush() {
                 starts.push(s.get::<u64>("first-frame").expect("a frame"));
             }
         }
-        assert_eq!(starts, [3, 12]);
+        assert_eq!(starts, [3, 12, 21, 30]);
     });
 }
 
@@ -371,12 +379,13 @@ fn overlapping_windows_are_compared_alike_by_metas_and_by_report() {
     guarded(60, || {
         let model = good(Good::default());
         let m = model.location();
-        for stride in [1, 2, 3, 5] {
+        let targeted = "target-label=jump";
+        for (stride, target) in [(1, ""), (2, ""), (3, ""), (5, ""), (2, targeted), (4, targeted)] {
             let report = model.beside("overlap.jsonl");
             let by_metas = model.beside("metas.jsonl");
             let properties = format!("model={m} stride={stride}");
             run(&format!(
-                "videotestsrc pattern=snow num-buffers=30 ! {RGB} ! sparseadv {properties} max-iterations=20 label=run \
+                "videotestsrc pattern=snow num-buffers=30 ! {RGB} ! sparseadv {properties} {target} max-iterations=20 label=run \
                  report-location={report} ! clipclassifier {properties} report-location={by_metas} ! fakesink"
             ));
             let read = |path: &str| -> Vec<Value> {
@@ -388,6 +397,7 @@ fn overlapping_windows_are_compared_alike_by_metas_and_by_report() {
             for (attacked, seen) in attacked.iter().zip(&seen) {
                 assert_eq!(attacked["first_frame"], seen["first_frame"]);
                 assert_eq!(attacked["clean_label"], seen["clean_label"], "{stride}");
+                assert_eq!(attacked["target_label"], seen["target_label"]);
                 assert_eq!(attacked["already_fooled"], seen["already_fooled"]);
                 assert_eq!(attacked["success"], seen["fooled"], "{attacked}\n{seen}");
             }

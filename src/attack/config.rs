@@ -62,8 +62,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults for a goal: the paper's, but for those that README.md gives reasons for ("Defaults that are not the
-    /// paper's").
+    /// The defaults for a goal: the paper's, but for the departures from it ([`crate::attack`]).
     pub fn new(goal: Goal) -> Self {
         Self {
             goal,

@@ -10,7 +10,7 @@ use crate::window::Windowing;
 
 /// What is kept of a frame.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct GatheredFrame {
     pub index: u64,
     pub pts: Option<gst::ClockTime>,
     pub running_time: Option<gst::ClockTime>,
@@ -19,56 +19,51 @@ pub struct Seen {
     pub reference: Option<(usize, Labels)>,
 }
 
-#[derive(Debug, Default)]
+/// The frames since a barrier: the start of the stream, a flush, or an event that no window reaches across.
+#[derive(Debug)]
 pub struct Gather {
-    frames: VecDeque<Seen>,
-    /// What is left of the offset.
-    before: usize,
-    /// Frames to pass before the next window begins.
-    skip: usize,
-    /// How many of `frames` were in a window already.
-    used: usize,
+    windowing: Windowing,
+    /// Frames before the first window.
+    offset: u64,
+    /// Frames since the barrier.
+    count: u64,
+    /// The window that comes next, and those of its frames that have come.
+    next: u64,
+    frames: VecDeque<GatheredFrame>,
 }
 
 impl Gather {
-    /// Windows begin `offset` frames later.
-    pub fn new(offset: usize) -> Self {
-        Self { before: offset, ..Self::default() }
+    pub fn new(windowing: Windowing, offset: u64) -> Self {
+        Self { windowing, offset, count: 0, next: 0, frames: VecDeque::new() }
     }
 
     /// Adds a frame; returns the window it completes, if any: the frames the model sees.
-    pub fn push(&mut self, frame: Seen, windowing: Windowing) -> Option<Vec<Seen>> {
-        if self.before > 0 {
-            self.before -= 1;
-            return None;
-        }
-        if self.skip > 0 {
-            self.skip -= 1;
+    pub fn push(&mut self, frame: GatheredFrame) -> Option<Vec<GatheredFrame>> {
+        self.count += 1;
+        let end = self.count.saturating_sub(self.offset);
+        let window = self.windowing.window(self.next, None)?;
+        if end <= window.start {
             return None;
         }
         self.frames.push_back(frame);
-        if self.frames.len() < windowing.span {
+        if end < window.end {
             return None;
         }
-        let window = self.window(windowing);
-        let gone = windowing.stride.min(self.frames.len());
-        self.frames.drain(..gone);
-        self.skip = windowing.stride - gone;
-        self.used = self.frames.len();
-        Some(window)
+        let whole = self.seen_by_the_model();
+        self.next += 1;
+        self.frames.drain(..self.windowing.stride.min(self.frames.len()));
+        Some(whole)
     }
 
-    /// The frames at the end of a stream that fill no window, if some of them were in none; forgets all.
-    pub fn rest(&mut self, windowing: Windowing) -> Option<Vec<Seen>> {
-        let rest = (self.frames.len() > self.used).then(|| self.window(windowing));
-        self.frames.clear();
-        self.used = 0;
-        self.skip = 0;
+    /// A barrier: all begins anew. Returns the frames before it that fill no window, if some of them were in none.
+    pub fn end(&mut self) -> Option<Vec<GatheredFrame>> {
+        let rest = self.windowing.window(self.next, Some(self.count.saturating_sub(self.offset)));
+        let rest = rest.map(|_| self.seen_by_the_model());
+        *self = Self::new(self.windowing, self.offset);
         rest
     }
 
-    fn window(&self, windowing: Windowing) -> Vec<Seen> {
-        let places = windowing.offsets(self.frames.len());
-        places.map(|k| self.frames[k].clone()).collect()
+    fn seen_by_the_model(&self) -> Vec<GatheredFrame> {
+        self.windowing.offsets(self.frames.len()).map(|k| self.frames[k].clone()).collect()
     }
 }

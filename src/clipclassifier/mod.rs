@@ -8,11 +8,11 @@ use glib::prelude::*;
 mod gather;
 mod imp;
 pub mod meta;
-mod properties;
 mod reference;
 pub mod report;
 mod stats;
 mod windows;
+mod worker;
 
 glib::wrapper! {
     pub struct ClipClassifier(ObjectSubclass<imp::ClipClassifier>) @extends gst_base::BaseTransform, gst::Element, gst::Object;

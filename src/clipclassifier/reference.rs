@@ -9,19 +9,13 @@ use std::path::{Path, PathBuf};
 use crate::element::meta;
 use crate::files;
 use crate::tally::Labels;
+use crate::window::report::WindowReport;
 
-/// From a frame's meta, where nothing between has dropped it: the frame's place in the attacker's window, the labels of
-/// that window before the attack, and what the attack was after.
+/// What a frame's meta says, where nothing between has dropped it: the frame's place in the attacker's window, and that
+/// window's labels.
 pub fn of_meta(buffer: &gst::BufferRef) -> Option<(usize, Labels)> {
-    let meta = gst::meta::CustomMeta::from_buffer(buffer, meta::NAME).ok()?;
-    let number = |name: &str| meta.structure().get::<u32>(name).ok().map(|n| n as usize);
-    let labels = Labels {
-        truth: number("label"),
-        target: number("target-label"),
-        clean: Some(number("clean-label")?),
-        last: None,
-    };
-    Some((number("frame")?, labels))
+    let info = meta::read(buffer)?;
+    info.labels.clean.map(|_| (info.frame as usize, info.labels))
 }
 
 /// A report of sparseadv, finished or still growing.
@@ -33,19 +27,18 @@ pub struct AttackReport {
     file: Option<File>,
     /// What follows the last whole line.
     rest: Vec<u8>,
-    windows: Vec<Line>,
+    windows: Vec<AttackedWindow>,
     unreadable: usize,
 }
 
-#[derive(Debug, serde::Deserialize)]
-struct Line {
+/// What is kept of a window's report.
+#[derive(Debug)]
+struct AttackedWindow {
     first_frame: u64,
     start_time: Option<u64>,
     start_pts: Option<u64>,
     end_pts: Option<u64>,
-    label: Option<usize>,
-    clean_label: Option<usize>,
-    target_label: Option<usize>,
+    labels: Labels,
 }
 
 /// A window to find in the report.
@@ -59,7 +52,12 @@ pub struct Place {
     pub time: Option<u64>,
 }
 
-impl Line {
+impl AttackedWindow {
+    fn of(report: &WindowReport) -> Self {
+        let WindowReport { first_frame, start_time, start_pts, end_pts, .. } = *report;
+        Self { first_frame, start_time, start_pts, end_pts, labels: report.labels() }
+    }
+
     fn holds(&self, time: u64) -> bool {
         let (Some(start), Some(first), Some(end)) = (self.start_time, self.start_pts, self.end_pts) else {
             return false;
@@ -88,7 +86,7 @@ impl AttackReport {
         let whole = whole.map_or(0, |at| at + 1);
         for line in self.rest[..whole].split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
             match serde_json::from_slice(line) {
-                Ok(line) => self.windows.push(line),
+                Ok(report) => self.windows.push(AttackedWindow::of(&report)),
                 Err(_) => self.unreadable += 1,
             }
         }
@@ -102,12 +100,11 @@ impl AttackReport {
         if self.find(place).is_none() {
             self.read()?;
         }
-        Ok(self.find(place).and_then(|line| {
-            Some(Labels { truth: line.label, target: line.target_label, clean: Some(line.clean_label?), last: None })
-        }))
+        let labels = self.find(place).map(|window| window.labels);
+        Ok(labels.filter(|labels| labels.clean.is_some()))
     }
 
-    fn find(&self, place: Place) -> Option<&Line> {
+    fn find(&self, place: Place) -> Option<&AttackedWindow> {
         let Some(first) = place.first_frame else {
             let time = place.time?;
             // After a seek the same times come again: those written last are meant.

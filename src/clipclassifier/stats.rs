@@ -7,7 +7,10 @@ use crate::tally::Tally;
 
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
+    /// Over the classified windows.
     tally: Tally,
+    /// Windows of a live stream that the model had no time for; they are in no rate.
+    unclassified: u64,
     /// Windows with a reference.
     compared: u64,
     probability: f64,
@@ -22,12 +25,24 @@ impl Stats {
         self.seconds += report.seconds;
     }
 
+    /// Counts a window that passes unclassified; returns how many did so far.
+    pub fn skip(&mut self) -> u64 {
+        self.unclassified += 1;
+        self.unclassified
+    }
+
+    /// Windows that were classified.
+    pub fn classified(&self) -> u64 {
+        self.tally.windows
+    }
+
     /// The `stats` property. Rates are left out while there is nothing they would be of. `compared` counts the windows
     /// whose reference was found; of these, `attacked` are in the fooling rate and `already-fooled` in none.
     pub fn structure(&self) -> gst::Structure {
         let tally = &self.tally;
         let mut s = gst::Structure::builder("clipclassifier-stats")
-            .field("windows", tally.windows)
+            .field("windows", tally.windows + self.unclassified)
+            .field("unclassified", self.unclassified)
             .field("labeled", tally.labeled)
             .field("correct", tally.correct)
             .field("compared", self.compared)

@@ -2,121 +2,215 @@
 
 //! From frames to windows, from windows to reports.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use gst::subclass::prelude::*;
 use gst_base::prelude::BaseTransformExtManual;
 
-use super::gather::Seen;
-use super::imp::{CAT, ClipClassifier, Loaded};
+use super::gather::GatheredFrame;
+use super::imp::{CAT, ClipClassifier, Gathering, Results};
 use super::reference::{self, AttackReport, Place};
 use super::report::WindowReport;
+use super::worker::Worker;
 use crate::attack::criterion::{argmax, softmax};
 use crate::element::lock;
 use crate::element::pads::running_time;
 use crate::element::report_file::ReportFile;
+use crate::element::stream::Stream;
+use crate::provenance::Provenance;
 use crate::tally::Labels;
 use crate::video::view::Samples;
 use crate::window::Tail;
 
+/// A window to be classified, in whatever thread.
+pub struct Window {
+    number: u64,
+    /// Those that the model sees; at least one.
+    frames: Vec<GatheredFrame>,
+    stream: Arc<Stream>,
+    from_the_start: bool,
+    provenance: Arc<Provenance>,
+}
+
+impl Gathering {
+    /// The next window, of these frames, where there are caps.
+    fn window(&mut self, frames: Vec<GatheredFrame>) -> Option<Window> {
+        let window = Window {
+            number: self.next_window,
+            frames,
+            stream: self.stream.clone()?,
+            from_the_start: self.from_the_start,
+            provenance: self.provenance.clone(),
+        };
+        self.next_window += 1;
+        Some(window)
+    }
+}
+
 impl ClipClassifier {
     /// Takes a frame; returns the window it completes, if any.
-    pub(super) fn gather(&self, buffer: &mut gst::BufferRef) -> Result<Option<Vec<Seen>>, gst::ErrorMessage> {
-        let mut loaded = lock(&self.loaded);
-        let Some(loaded) = loaded.as_mut() else {
+    pub(super) fn gather(&self, buffer: &gst::BufferRef) -> Result<Option<Window>, gst::ErrorMessage> {
+        let mut gathering = lock(&self.gathering);
+        let Some(gathering) = gathering.as_mut() else {
             return Ok(None);
         };
-        let Some(stream) = &loaded.stream else {
+        let Some(stream) = &gathering.stream else {
             return Err(gst::error_msg!(gst::CoreError::Negotiation, ("Expected caps before frames, found none.")));
         };
         let samples = stream.sample(buffer).map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{error}")))?;
-        let seen = Seen {
-            index: loaded.next_frame,
+        let frame = GatheredFrame {
+            index: gathering.next_frame,
             pts: buffer.pts(),
             running_time: running_time(self.obj().sink_pad(), buffer),
             samples,
             reference: reference::of_meta(buffer),
         };
-        loaded.next_frame += 1;
-        Ok(loaded.gather.push(seen, loaded.windowing))
+        gathering.next_frame += 1;
+        let whole = gathering.gather.push(frame);
+        Ok(whole.and_then(|frames| gathering.window(frames)))
     }
 
-    /// Classifies the frames at the end of a stream that fill no window.
-    pub(super) fn finish_windows(&self) {
-        let rest = {
-            let mut loaded = lock(&self.loaded);
-            let Some(loaded) = loaded.as_mut() else {
-                return;
-            };
-            let rest = loaded.gather.rest(loaded.windowing);
-            rest.filter(|_| loaded.tail == Tail::Pad)
-        };
-        if let Some(window) = rest {
+    /// Ends the window that is being gathered; returns it if it is to be classified as short as it is.
+    fn end_window(&self) -> Option<Window> {
+        let mut gathering = lock(&self.gathering);
+        let gathering = gathering.as_mut()?;
+        let rest = gathering.gather.end().filter(|_| gathering.tail == Tail::Pad)?;
+        gathering.window(rest)
+    }
+
+    /// At an event that no window reaches across.
+    pub(super) fn barrier(&self) {
+        if let Some(window) = self.end_window() {
             // An error is on the bus; the event goes on all the same.
-            let _ = self.classify(&window);
+            let _ = self.judge(window);
         }
     }
 
-    pub(super) fn classify(&self, window: &[Seen]) -> Result<WindowReport, gst::FlowError> {
+    /// At the end of the stream: all that is left is classified, however long it takes.
+    pub(super) fn finish(&self) {
+        self.end_worker();
+        let rest = self.end_window().filter(|_| !self.failed.load(Ordering::SeqCst));
+        if let Some(window) = rest {
+            // An error is on the bus.
+            let _ = self.classify(&window);
+        }
+        self.publish();
+    }
+
+    /// Classifies a window at once, or in a live pipeline beside the stream: then there is no report yet.
+    pub(super) fn judge(&self, window: Window) -> Result<Option<WindowReport>, gst::FlowError> {
+        if !self.live.load(Ordering::SeqCst) {
+            return self.classify(&window).map(Some);
+        }
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(gst::FlowError::Error);
+        }
+        let number = window.number;
+        let taken = self.put_in_line(window).map_err(|error| {
+            gst::element_imp_error!(self, gst::CoreError::Thread, ("Cannot start the worker: {error}"));
+            gst::FlowError::Error
+        })?;
+        if !taken {
+            self.skip(number);
+        }
+        Ok(None)
+    }
+
+    /// Hands a window to the worker, unless another is in line already.
+    fn put_in_line(&self, window: Window) -> io::Result<bool> {
+        let mut worker = lock(&self.worker);
+        let worker = match &mut *worker {
+            Some(worker) => worker,
+            none => none.insert(Worker::start(self.obj().downgrade())?),
+        };
+        Ok(worker.take(window))
+    }
+
+    /// Lets a window pass unclassified.
+    fn skip(&self, number: u64) {
+        let skipped = lock(&self.results).stats.skip();
+        gst::debug!(CAT, imp = self, "Window {number} passes unclassified, the model is busy; {skipped} so far");
+        if skipped == 1 {
+            gst::element_imp_warning!(
+                self,
+                gst::CoreError::Clock,
+                ("A pass of the model takes longer than the stride of this live stream lasts: some windows pass \
+                     unclassified. Use a larger stride, another device or a smaller model.")
+            );
+        }
+    }
+
+    /// What the worker does of a window.
+    pub(super) fn classify_in_line(&self, window: &Window) {
+        // Nobody wants to hear of frames that were flushed, of a stream that is left, or of one more error.
+        let unwanted = [&self.flushing, &self.failed].into_iter().any(|flag| flag.load(Ordering::SeqCst));
+        if !unwanted && self.classify(window).is_err() {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Waits for the windows in line.
+    pub(super) fn end_worker(&self) {
+        let worker = lock(&self.worker).take();
+        if let Some(worker) = worker {
+            worker.end();
+        }
+    }
+
+    pub(super) fn classify(&self, window: &Window) -> Result<WindowReport, gst::FlowError> {
         let report = self.run(window).map_err(|message| {
             self.post_error_message(message);
             gst::FlowError::Error
         })?;
-        lock(&self.stats).add(&report);
         gst::debug!(CAT, imp = self, "{}", report.json());
         self.write(&report);
         self.post(report.structure());
         Ok(report)
     }
 
-    fn run(&self, window: &[Seen]) -> Result<WindowReport, gst::ErrorMessage> {
-        let began = Instant::now();
-        let mut loaded = lock(&self.loaded);
-        let (Some(loaded), Some(first), Some(last)) = (loaded.as_mut(), window.first(), window.last()) else {
-            return Err(gst::error_msg!(gst::CoreError::Failed, ("No model is loaded.")));
-        };
-        let Some(stream) = &loaded.stream else {
-            return Err(gst::error_msg!(gst::CoreError::Failed, ("There are no caps.")));
-        };
+    /// What the model says of a window: the logits, and the name of the label.
+    fn pass(&self, window: &Window) -> Result<(Vec<f32>, String), gst::ErrorMessage> {
         let failed = |e: &dyn std::fmt::Display| gst::error_msg!(gst::LibraryError::Failed, ("{e}"));
+        let mut loaded = lock(&self.loaded);
+        let Some(loaded) = loaded.as_mut() else {
+            return Err(failed(&"No model is loaded."));
+        };
         // Per thread; without it every module's second call takes ten times as long.
         tch::jit::f_set_graph_executor_optimize(false).map_err(|e| failed(&e))?;
-        let samples: Vec<&Samples> = window.iter().map(|seen| &seen.samples).collect();
-        let view = stream.view.observe_window(&samples, loaded.model.metadata().window);
+        let samples: Vec<&Samples> = window.frames.iter().map(|frame| &frame.samples).collect();
+        let view = window.stream.view.observe_window(&samples, loaded.model.metadata().window);
         let logits = loaded.model.classify(&view).map_err(|e| failed(&e))?;
         if logits.iter().any(|z| !z.is_finite()) {
             return Err(failed(&format!(
                 "The model's output is not finite: {logits:?}. Its weights or its metadata (mean, std, range) do not fit this input."
             )));
         }
+        let name = loaded.model.metadata().label_name(argmax(&logits));
+        Ok((logits, name))
+    }
+
+    fn run(&self, window: &Window) -> Result<WindowReport, gst::ErrorMessage> {
+        let began = Instant::now();
+        let (logits, label_name) = self.pass(window)?;
         let label = argmax(&logits);
         let probabilities = softmax(&logits);
-        // By what shows in the middle: windows need not line up.
-        let times = first.running_time.zip(last.running_time);
-        let place = Place {
-            first_frame: loaded.from_the_start.then_some(first.index),
-            span: last.index - first.index + 1,
-            time: times.map(|(a, b)| (a.nseconds() + b.nseconds()) / 2),
-        };
-        let of_report = match &mut loaded.reference {
-            Some(report) => {
-                let found = report.at(place).map_err(|e| unreadable(report, &e))?;
-                loaded.missed += u64::from(found.is_none());
-                found
-            }
-            None => None,
-        };
-        let reference = of_report.or_else(|| by_metas(window));
-        let truth = loaded.true_label.or(reference.and_then(|r| r.truth));
+        let frames = &window.frames;
+        let first = frames.first();
+        let mut results = lock(&self.results);
+        let reference = results.reference_of(window)?.or_else(|| by_metas(frames));
+        let truth = results.true_label.or(reference.and_then(|r| r.truth));
         let labels = Labels { truth, last: Some(label), ..reference.unwrap_or_default() };
         let report = WindowReport {
-            window: loaded.next_window,
-            start_pts: first.pts.map(|t| t.nseconds()),
-            start_time: first.running_time.map(|t| t.nseconds()),
-            first_frame: first.index,
-            frames: window.len(),
+            window: window.number,
+            start_pts: first.and_then(|f| f.pts).map(|t| t.nseconds()),
+            start_time: first.and_then(|f| f.running_time).map(|t| t.nseconds()),
+            first_frame: first.map_or(0, |f| f.index),
+            frames: frames.len(),
             label,
-            label_name: loaded.model.metadata().label_name(label),
+            label_name,
             probability: probabilities[label],
             probabilities,
             true_label: truth,
@@ -126,21 +220,19 @@ impl ClipClassifier {
             already_fooled: labels.already_fooled(),
             fooled: labels.fooled(),
             seconds: began.elapsed().as_secs_f64(),
-            provenance: loaded.provenance.clone(),
+            provenance: window.provenance.clone(),
         };
-        loaded.next_window += 1;
+        results.stats.add(&report);
         Ok(report)
     }
 
     /// At the end of the stream: the report gets its name, and a reference that was of no use is said.
-    pub(super) fn publish(&self) {
-        let mut loaded = lock(&self.loaded);
-        let Some(Loaded { report, reference, next_window, missed, .. }) = loaded.as_mut() else {
-            return;
-        };
-        let published = report.as_mut().map(ReportFile::publish);
-        let complaint = reference.as_ref().and_then(|r| r.complaint(*next_window, *missed));
-        drop(loaded);
+    fn publish(&self) {
+        let mut results = lock(&self.results);
+        let published = results.report.as_mut().map(ReportFile::publish);
+        let (windows, missed) = (results.stats.classified(), results.missed);
+        let complaint = results.reference.as_ref().and_then(|r| r.complaint(windows, missed));
+        drop(results);
         if let Some(Err(error)) = published {
             gst::element_imp_warning!(
                 self,
@@ -155,22 +247,19 @@ impl ClipClassifier {
 
     /// Lets go of the report when the element stops; one that is not whole is kept apart, and said.
     pub(super) fn close_report(&self) {
-        let report = lock(&self.loaded).as_mut().and_then(|l| l.report.take());
+        let report = lock(&self.results).report.take();
         if let Some(text) = report.and_then(ReportFile::abandon) {
             gst::element_imp_warning!(self, gst::ResourceError::Write, ("{text}"));
         }
     }
 
     fn write(&self, report: &WindowReport) {
-        let mut loaded = lock(&self.loaded);
-        let Some(file) = loaded.as_mut().map(|l| &mut l.report) else {
-            return;
-        };
-        let written = file.as_mut().map(|f| f.write(&report.json()));
+        let mut results = lock(&self.results);
+        let written = results.report.as_mut().map(|file| file.write(&report.json()));
         if let Some(Err(error)) = written {
             // Once is enough; a full disk stays full.
-            *file = None;
-            drop(loaded);
+            results.report = None;
+            drop(results);
             gst::element_imp_warning!(
                 self,
                 gst::ResourceError::Write,
@@ -180,19 +269,40 @@ impl ClipClassifier {
     }
 }
 
+impl Results {
+    /// What the attacker's report says of a window.
+    fn reference_of(&mut self, window: &Window) -> Result<Option<Labels>, gst::ErrorMessage> {
+        let (Some(report), Some(first), Some(last)) =
+            (&mut self.reference, window.frames.first(), window.frames.last())
+        else {
+            return Ok(None);
+        };
+        // By what shows in the middle: windows need not line up.
+        let times = first.running_time.zip(last.running_time);
+        let place = Place {
+            first_frame: window.from_the_start.then_some(first.index),
+            span: last.index - first.index + 1,
+            time: times.map(|(a, b)| (a.nseconds() + b.nseconds()) / 2),
+        };
+        let found = report.at(place).map_err(|e| unreadable(report, &e))?;
+        self.missed += u64::from(found.is_none());
+        Ok(found)
+    }
+}
+
 /// The attacker's window that this one is, or lies in. Where windows overlap, the last frames tell of the next one: a
 /// frame at the place that it has here tells of this one.
-fn by_metas(window: &[Seen]) -> Option<Labels> {
+fn by_metas(window: &[GatheredFrame]) -> Option<Labels> {
     let references = window.iter().enumerate();
-    let mut aligned = references.filter_map(|(place, seen)| {
-        let (there, labels) = seen.reference?;
+    let mut aligned = references.filter_map(|(place, frame)| {
+        let (there, labels) = frame.reference?;
         (there == place).then_some(labels)
     });
     let middle = || window[window.len() / 2].reference.map(|(_, labels)| labels);
     aligned.next().or_else(middle)
 }
 
-pub(super) fn unreadable(report: &AttackReport, error: &std::io::Error) -> gst::ErrorMessage {
+pub(super) fn unreadable(report: &AttackReport, error: &io::Error) -> gst::ErrorMessage {
     gst::error_msg!(
         gst::ResourceError::OpenRead,
         (

@@ -44,3 +44,23 @@ pub fn add(buffer: &mut gst::BufferRef, info: &FrameInfo) -> Result<(), glib::Bo
     }
     Ok(())
 }
+
+/// What a frame's meta says; the first one's where several sparseadv have added theirs.
+pub fn read(buffer: &gst::BufferRef) -> Option<FrameInfo> {
+    let meta = gst::meta::CustomMeta::from_buffer(buffer, NAME).ok()?;
+    let structure = meta.structure();
+    let label = |name: &str| structure.get::<u32>(name).ok().map(|label| label as usize);
+    Some(FrameInfo {
+        window: structure.get("window").ok()?,
+        frame: structure.get("frame").ok()?,
+        keyframe: structure.get("keyframe").ok()?,
+        weight: structure.get("weight").ok()?,
+        success: structure.get("success").ok()?,
+        labels: Labels {
+            truth: label("label"),
+            target: label("target-label"),
+            clean: label("clean-label"),
+            last: label("final-label"),
+        },
+    })
+}

@@ -13,6 +13,7 @@ pub(crate) mod model;
 pub(crate) mod pads;
 pub mod planes;
 pub(crate) mod report_file;
+pub mod settings;
 pub(crate) mod stream;
 
 /// A lock that a panic elsewhere does not poison: the data are consistent between statements, and pad functions must

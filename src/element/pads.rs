@@ -17,6 +17,12 @@ pub fn input_uri(pad: &gst::Pad) -> Option<String> {
     pad.peer_query(&mut query).then(|| query.uri())?.map(Into::into)
 }
 
+/// Whether the stream is live, if its source can say by now.
+pub fn is_live(pad: &gst::Pad) -> Option<bool> {
+    let mut query = gst::query::Latency::new();
+    pad.peer_query(&mut query).then(|| query.result().0)
+}
+
 /// Whether frames are wanted again from this event on.
 pub fn begins(event: &gst::Event) -> bool {
     matches!(event.type_(), gst::EventType::Segment | gst::EventType::StreamStart)

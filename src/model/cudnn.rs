@@ -2,22 +2,25 @@
 
 //! cuDNN switched off for as long as one model's pass takes. libtorch has one switch for the whole process.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use once_cell::sync::Lazy;
 use tch::Cuda;
 
-use crate::element::lock;
-
 /// How many passes need it off, and what it was before the first of them.
 static OFF: Lazy<Mutex<(usize, bool)>> = Lazy::new(Mutex::default);
+
+fn off() -> MutexGuard<'static, (usize, bool)> {
+    // A panic elsewhere leaves the count as it was.
+    OFF.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// While one of these exists, cuDNN is off. The last one to go puts it back as it was.
 pub(super) struct WithoutCudnn(());
 
 impl WithoutCudnn {
     pub fn new() -> Self {
-        let mut off = lock(&OFF);
+        let mut off = off();
         if off.0 == 0 {
             off.1 = Cuda::user_enabled_cudnn();
             Cuda::set_user_enabled_cudnn(false);
@@ -29,7 +32,7 @@ impl WithoutCudnn {
 
 impl Drop for WithoutCudnn {
     fn drop(&mut self) {
-        let mut off = lock(&OFF);
+        let mut off = off();
         off.0 -= 1;
         if off.0 == 0 {
             Cuda::set_user_enabled_cudnn(off.1);

@@ -12,7 +12,7 @@ pub enum Error {
     NotTorchScript { path: String, found: Found },
     #[error("The TorchScript archive {path} cannot be loaded: {reason}. {remedy}")]
     Load { path: String, reason: String, remedy: String },
-    #[error("The metadata of {origin} cannot be used: {reason}. See the model contract in README.md.")]
+    #[error("The metadata of {origin} cannot be used: {reason}. See the model contract in examples/README.md.")]
     Metadata { origin: String, reason: String },
     #[error("The model refuses its input {shape}: {reason}. {remedy}")]
     Input { shape: String, reason: String, remedy: String },

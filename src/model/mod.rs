@@ -1,7 +1,26 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The classifier under attack: a TorchScript archive, its metadata, and the passes through it. Knows nothing of
+//! The classifier under attack: a TorchScript archive, its metadata, and the passes through it. It knows nothing of
 //! GStreamer.
+//!
+//! # The model contract
+//!
+//! `forward` takes one float tensor `[B, 3, T, H, W]` or `[B, T, 3, H, W]`. It returns the logits `[B, K]`, or a tuple
+//! of the logits and a feature map. The feature map weighs the keyframes. It is `[B, C, T', H', W']`, `[B, T', C, H',
+//! W']` or `[B, T', D]`, and it must be the very tensor that flows on to the logits.
+//!
+//! [`Metadata`] say what the model expects of its input, and have a default for every field. They lie in the archive's
+//! member `extra/sparseadv.json`, or in a file `MODEL.pt.json` beside the archive, which wins. `examples/README.md` has
+//! the contract with a table of all fields, for people who write models.
+//!
+//! A TorchScript file is a program: loading it runs code that can read and write files. Load only files that are
+//! trusted.
+//!
+//! # What is refused
+//!
+//! When a model is loaded, a few passes probe it. A model that is random, keeps a state from call to call, or returns
+//! something else than the contract says is refused. A model in half precision, or one that writes into its input,
+//! works with a warning or a copy.
 
 pub mod archive;
 pub mod classifier;

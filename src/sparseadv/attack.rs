@@ -48,7 +48,7 @@ impl AttackTask {
             None => self.settings.time_budget.filter(|b| !b.is_zero()).map(Duration::from),
         };
         let stream = &*self.stream;
-        let made = self.settings.survive.as_deref().map(|survive| codecs.of(survive, stream)).transpose()?;
+        let made = self.settings.survive().map(|survive| codecs.of(survive, stream)).transpose()?;
         let survival = |codec| Survival {
             stream,
             codec,

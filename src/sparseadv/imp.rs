@@ -2,27 +2,158 @@
 
 /**
  * SECTION:element-sparseadv
+ * @see_also: clipclassifier
  *
- * sparseadv attacks a video classifier with the video that passes through it: of every window of frames it perturbs a few keyframes, chosen
- * by the classifier's gradient, by as little as makes the classifier give another label. All other frames pass untouched.
+ * `sparseadv` attacks a video classifier with the video that passes through it. It cuts the stream into windows of
+ * frames, as many as the classifier sees at once. In each window it perturbs a few keyframes until the classifier gives
+ * another label. Then it makes the perturbation as small as it can. All other frames leave untouched.
  *
- * ## Example launch line
+ * The element is for testing the robustness of your own models. A TorchScript file is a program and runs as one, so
+ * load only files you trust. The contract that a model must fit is in `examples/README.md`.
+ *
+ * ## Example launch lines
+ *
+ * Attack a file and write a report:
  * |[
- * gst-launch-1.0 filesrc location=a.mp4 ! decodebin ! sparseadv model=c3d.pt ! x264enc ! mp4mux ! filesink location=b.mp4
+ * gst-launch-1.0 filesrc location=a.mp4 ! decodebin ! sparseadv model=c3d.pt report-location=b.jsonl ! x264enc ! \
+ *     mp4mux ! filesink location=b.mp4
  * ]|
+ * Fool the classifier behind the encoder too:
+ * |[
+ * gst-launch-1.0 filesrc location=a.mp4 ! decodebin ! \
+ *     sparseadv model=c3d.pt survive="x264enc pass=qual quantizer=23 ! avdec_h264" ! \
+ *     x264enc pass=qual quantizer=23 ! mp4mux ! filesink location=b.mp4
+ * ]|
+ *
+ * ## Formats
+ *
+ * The element takes raw 8-bit video of 16x16 pixels and more, and gives it back in the same format. It takes YUV in
+ * 4:2:0, 4:2:2 and 4:4:4, packed RGB with and without alpha, and gray. `gst-inspect-1.0` lists the formats. The caps
+ * say the matrix (BT.601, BT.709 and others) and the range (limited or full). Frames are never converted: only samples
+ * of keyframes change, within the part of the picture that the model sees. Alpha is left alone.
+ *
+ * No converter is needed in front of the element or behind it. A converter behind it takes part of the perturbation
+ * away.
+ *
+ * ## Windows
+ *
+ * A window has `window-size` frames, `frame-step` stream frames apart. The next window begins `stride` frames later.
+ * Where a property is 0, the model's metadata decide; a `stride` of 0 lays windows side by side. End of stream, a caps
+ * change, a new segment and a discontinuity end a window early. With `tail=pad` a window that is not full is attacked
+ * all the same: the model sees its last frame repeated. With `tail=passthrough` its frames leave clean.
+ *
+ * With a `stride` smaller than the window, windows overlap. The perturbation of a frame carries over into the next
+ * window, and stays as it is where it fools that window too. A later window may change frames that an earlier one
+ * stands on. So an overlapping window is classified once more when its last frame has left, and it is reported then.
+ * Keyframes and sizes in its report are those of its own attack. Its `success` and its final label are of the frames
+ * that left, in the first of the readings.
+ *
+ * ## What counts as a success
+ *
+ * A window is fooled when the model's label is not the true one, or is the target's if `target-label` is set. Without
+ * the property `label`, the model's own label of the clean window takes the place of the true one. The label is that of
+ * the bytes that are pushed, rounded to 8 bits and read back as a decoder would. The wrong label must lead by
+ * `confidence`, since other decoders round otherwise. The same must hold when subsampled chroma is interpolated instead
+ * of repeated. When the frames leave, the rendered bytes are read back once more and compared with what was judged.
+ *
+ * A window is already fooled when the model is wrong about it before the attack, or gives the target. Such a window is
+ * not attacked, and no rate counts it.
+ *
+ * ## Keyframes
+ *
+ * `keyframes` says which frames are perturbed:
+ *
+ * * `gradient`: the frames with the largest weights, until they reach the share `boundary` of the sum of all weights.
+ *   The weights come from the model's gradient: by its feature map where it has one, else by its input.
+ *   `gradient:features`, `gradient:net`, `gradient:input` and `gradient:loss` are variants.
+ * * `fixed` (the peer SA): the first frames. `ifd`: the frames that differ most from the one before. `heuristic`: the
+ *   frames whose removal lowers the label's probability most. `random`: by `seed`. Each takes a number, such as
+ *   `ifd:4`.
+ * * `all`, or frame numbers such as `0,5,7`.
+ *
+ * With `grow-after`, more frames become keyframes while the attack has no success. A selection by gradient weighs the
+ * frames anew where the attack stands; another one goes on in its own order.
+ *
+ * ## Live pipelines
+ *
+ * The element answers the LATENCY query with the time that a window takes to gather, plus the time budget. In a live
+ * pipeline the budget is by default the time until the next window is due. At its deadline a window leaves with the
+ * best perturbation found so far, or clean if there is none. It is counted as an overrun. A window whose frames come
+ * late is not waited for: it is attacked short. No frame is dropped or late for it, even if one pass of the model takes
+ * longer than that. An attack that the deadline cut short reports the calls of the model up to its best. A window that
+ * had to leave before the model saw it is counted as unclassified.
+ *
+ * `enabled=false` lets frames pass at once, and may be switched while playing.
+ *
+ * A live sink that waits longer than this element's latency needs a `queue` in front of it, as `pipelines/camera.sh`
+ * has.
+ *
+ * ## Behind a codec
+ *
+ * An encoder takes part of a small perturbation away. With `survive` the codec runs inside the attack. Every iteration
+ * sends the window through the bin and asks the model about what comes back. The gradient passes straight through. A
+ * success is then one behind the codec, and the attack shrinks towards the smallest perturbation that survives. Several
+ * bins with `|` between them must all be survived. A rescaler is such a bin too, and stands for another program's
+ * resize.
+ *
+ * An encoder predicts from frames it has coded before, so some frames before the window go through the codec with it.
+ * The loop still encodes each window by itself, while a file is encoded as a whole. What holds in the loop mostly holds
+ * in the file, and not always. `confidence` is larger by default with `survive` for this reason. An attack that
+ * survives need not fool the undamaged stream.
+ *
+ * A bin is one chain of elements. Demuxers and `decodebin` make their pads while they run, and cannot be in it. A bin
+ * is an error if it misses an element, does not link, loses frames, changes their size, or stalls for half a minute.
+ * With overlapping windows, the last look at a window is at the pushed bytes, not behind the codecs. An encoder that
+ * does not repeat itself, such as x264enc with its macroblock tree, makes results differ from run to run.
+ *
+ * ## Reports
+ *
+ * Each window is reported by an element message `sparseadv-window`, which `gst-launch-1.0 -m` shows, and by a JSON line
+ * in the file `report-location`. A line has:
+ *
+ * * the window: its number, first frame, number of frames, timestamps and running time;
+ * * the labels: the true one, the target, the model's before and after the attack, with names and probabilities;
+ * * the verdict: `success` (absent for a window that no rate counts), `already_fooled`, `overrun`, and `zero_gradient`.
+ *   The last marks a window whose gradient was zero throughout. That the attack failed on it is no robustness;
+ * * the cost: `queries`, `forwards`, `backwards`, `codec_runs`, `iterations`, and the queries and iterations up to the
+ *   first success. A query is a forward pass of the model, with or without its backward, or a further backward;
+ * * the keyframes, the weights of all frames, and the sizes of the perturbation in gray levels. `map` is the mean over
+ *   all frames as the model sees what was pushed. `map_keyframes` is over the keyframes, `map_float` before rendering;
+ * * the provenance: model and its SHA-256, input, properties that are not at their defaults, versions, and the version
+ *   of the line's format.
+ *
+ * The report grows as `FILE.part`, and takes its name when the stream has ended well. After an error or an early stop
+ * it is kept as `FILE.incomplete`, and an older `FILE` stays. A report replaces nothing but an older report.
+ *
+ * The property `stats` has the totals, and the message `sparseadv-stats` carries them at the end of the stream. Among
+ * them are the paper's four metrics: `fooling-rate`, `mean-queries`, `map` and `sparse-rate`, the share of frames left
+ * clean. Means are over fooled windows. Rates are absent while there is nothing to count. `labels` says whose labels
+ * the rates are of: `ground-truth`, `model` or `mixed`. `clean-accuracy` and `robust-accuracy` are the shares of
+ * windows that the model gets right before and after the attack.
+ *
+ * Each frame carries the custom meta `GstSparseAdvMeta`: window, place in it, keyframe or not, weight, verdict, labels.
+ *
+ * ## Frames and events
+ *
+ * As many frames leave as come in, with their timestamps, flags and metas. Clean frames leave as the same memory. QoS
+ * events go no further upstream: a decoder would drop late frames by them, and the windows would change. Frames lie in
+ * system memory, with any strides that a GstVideoMeta may say, bottom-up included. A layout that reaches out of its
+ * buffer, rows shorter than the picture, and planes that share bytes are errors.
  *
  * ## Limits
  *
- * The window under attack and the next one wait inside: with the properties' names, twice (window-size - 1) * frame-step + 1 frames, or
- * fewer where `stride` is shorter than that. A live stream holds as many frames as arrive within the latency, and a window more for a sink
- * that waits. The element asks for that many buffers in ALLOCATION, and copies the frames of a pool that has fewer. Frames may lie in their
- * buffers as a GstVideoMeta says, bottom-up included; a layout that reaches out of its buffer, rows shorter than the picture, and planes
- * that share bytes are errors. A GstVideoCropMeta is passed on and otherwise ignored: the attack is on the frame that the caps describe.
- * QoS events go no further upstream, since a decoder that drops late frames would change the windows.
+ * * At most two windows of frames wait inside. In a live pipeline as many wait as arrive within the latency, and a
+ *   window more. A large window of large frames takes much memory. The element asks for as many buffers in ALLOCATION,
+ *   and copies the frames of a pool that has fewer.
+ * * A GstVideoCropMeta is passed on and otherwise ignored: the attack is on the frame that the caps describe.
+ *   Interlaced frames are treated as progressive.
+ * * Behind an element that negotiates by itself (`capsfilter`, `identity`, `videorate`), refused caps get that
+ *   element's own message.
+ * * The model must be differentiable. A model that is random, or keeps a state from call to call, is refused.
  *
- * Each window is reported by an element message `sparseadv-window` (see it with `gst-launch-1.0 -m`), and as a JSON line in the file
- * `report-location`. At the end of the stream a message `sparseadv-stats` carries the totals of the `stats` property.
+ * Since: 0.1
  */
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -30,17 +161,19 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::properties;
 use super::settings::Settings;
 use super::state::State;
 use super::stats::Stats;
 use super::survive::Codecs;
+use crate::attack::{Loss, Objective, Selection, optimizer};
 use crate::element::bell::Bell;
 use crate::element::format;
 use crate::element::lock;
 use crate::element::report_file::ReportFile;
+use crate::element::settings::{AUTO, Shared, get, set, with_stats};
 use crate::model::{self, Metadata, Model};
 use crate::provenance::settings_of;
+use crate::window::Tail;
 
 pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new("sparseadv", gst::DebugColorFlags::empty(), Some("Sparse adversarial attack"))
@@ -53,11 +186,103 @@ pub(super) struct Loaded {
     pub codecs: Codecs,
 }
 
+#[derive(glib::Properties)]
+#[properties(wrapper_type = super::SparseAdv)]
 pub struct SparseAdv {
     pub(super) sinkpad: gst::Pad,
     pub(super) srcpad: gst::Pad,
-    /// Swapped whole where a property changes.
-    settings: Mutex<Arc<Settings>>,
+    #[property(name = "model", type = Option<PathBuf>, get = get!(common.model), set = set!(common.model),
+        mutable_ready, nick = "Model",
+        blurb = "TorchScript classifier to attack. It is a program and runs as one: load only files you trust")]
+    #[property(name = "device", type = Option<String>, default = Some(AUTO), set = set!(common.device), mutable_ready,
+        get = |this: &Self| this.settings.snapshot().common.device.clone().or(Some(AUTO.into())),
+        nick = "Device", blurb = "Device the model runs on: auto, cpu, cuda or cuda:N")]
+    #[property(name = "window-size", type = u32, maximum = 1024, mutable_ready,
+        get = get!(common.window_size), set = set!(common.window_size),
+        nick = "Window size", blurb = "Frames the model sees at once (0 = the model's own, 16 if it does not say)")]
+    #[property(name = "stride", type = u32, maximum = 65536, mutable_ready,
+        get = get!(common.stride), set = set!(common.stride), nick = "Stride",
+        blurb = "Frames from one window to the next (0 = window-size * frame-step: windows side by side)")]
+    #[property(name = "frame-step", type = u32, maximum = 256, mutable_ready,
+        get = get!(common.frame_step), set = set!(common.frame_step), nick = "Frame step",
+        blurb = "Frames of the stream from one frame of a window to the next (0 = the model's own, 1 if it does not \
+            say)")]
+    #[property(name = "keyframes", type = Option<String>, set = set!(keyframes), mutable_ready,
+        get = |this: &Self| this.settings.snapshot().keyframes.clone().or(Some(Selection::default().to_string())),
+        default = Some(Selection::default().to_string().as_str()), nick = "Keyframes",
+        blurb = "Which frames to perturb: gradient, gradient:features, gradient:net, gradient:input, gradient:loss, \
+            fixed[:N], ifd[:N], heuristic[:N], random[:N], all, or frame numbers such as 0,5,7")]
+    #[property(name = "boundary", type = f64, minimum = 0.0, maximum = 1.0, mutable_ready,
+        get = get!(boundary), set = set!(boundary), nick = "Boundary",
+        blurb = "Share of the gradient's weight that the keyframes reach together (0 = 0.3 untargeted, 0.4 targeted)")]
+    #[property(name = "max-iterations", type = i32, minimum = -1, default = -1, mutable_playing,
+        get = get!(max_iterations), set = set!(max_iterations), nick = "Maximum iterations",
+        blurb = "Updates of a window's perturbation at the most (-1 = 500 untargeted, 1000 targeted)")]
+    #[property(name = "patience", type = u32, default = Settings::default().attack.patience, mutable_playing,
+        get = get!(attack.patience), set = set!(attack.patience), nick = "Patience",
+        blurb = "The attack of a fooled window ends after this many iterations without a smaller success (0 = use all \
+            iterations)")]
+    #[property(name = "stop-early", type = bool, default = Settings::default().attack.stop_early, mutable_playing,
+        get = get!(attack.stop_early), set = set!(attack.stop_early), nick = "Stop early",
+        blurb = "Take the first success: fewest calls of the model, larger perturbation")]
+    #[property(name = "grow-after", type = u32, default = Settings::default().attack.grow_after, mutable_playing,
+        get = get!(attack.grow_after), set = set!(attack.grow_after), nick = "Grow after",
+        blurb = "Iterations without success after which more frames become keyframes (0 = never)")]
+    #[property(name = "grow-by", type = u32, minimum = 1, default = Settings::default().attack.grow_by, mutable_playing,
+        get = get!(attack.grow_by), set = set!(attack.grow_by), nick = "Grow by",
+        blurb = "Frames that become keyframes then: those of the next largest weight. A selection by gradient weighs \
+            the frames anew")]
+    #[property(name = "time-budget", type = Option<gst::ClockTime>, default = u64::MAX, mutable_playing,
+        get = get!(time_budget), set = set!(time_budget), nick = "Time budget",
+        blurb = "Time for a window's attack in ns; at its end the window leaves with the best result so far (0 = no \
+            limit, -1 = automatic: what keeps up with a live stream, no limit elsewhere)")]
+    #[property(name = "learning-rate", type = f32, default = Settings::default().attack.learning_rate, mutable_playing,
+        minimum = 1e-6, maximum = 255.0, get = get!(attack.learning_rate), set = set!(attack.learning_rate),
+        nick = "Learning rate", blurb = "Step of the optimizer in gray levels")]
+    #[property(name = "learning-rate-decay", type = f32, default = Settings::default().attack.learning_rate_decay,
+        minimum = 0.01, maximum = 1.0, mutable_playing,
+        get = get!(attack.learning_rate_decay), set = set!(attack.learning_rate_decay), nick = "Learning rate decay",
+        blurb = "Factor of the step each time a fooled window gets its label back (1 = constant)")]
+    #[property(name = "optimizer", type = optimizer::Kind, default, mutable_playing,
+        get = get!(attack.optimizer), set = set!(attack.optimizer),
+        nick = "Optimizer", blurb = "How the perturbation is updated")]
+    #[property(name = "objective", type = Objective, default, mutable_playing,
+        get = get!(attack.objective), set = set!(attack.objective), nick = "Objective",
+        blurb = "What is descended: the two-stage loss, or SA's sum of class term and norm for comparison")]
+    #[property(name = "loss", type = Loss, default, mutable_playing,
+        get = get!(attack.loss), set = set!(attack.loss),
+        nick = "Loss", blurb = "The class term, which is descended while the label holds")]
+    #[property(name = "epsilon", type = f32, default = Settings::default().attack.epsilon, mutable_playing,
+        minimum = 0.0, maximum = 255.0, get = get!(attack.epsilon), set = set!(attack.epsilon), nick = "Epsilon",
+        blurb = "Bound on the perturbation of any value of the model's view in gray levels (0 = none)")]
+    #[property(name = "confidence", type = f32, default = -1.0, minimum = -1.0, maximum = 1000.0, mutable_playing,
+        get = get!(confidence), set = set!(confidence), nick = "Confidence",
+        blurb = "Margin that counts as success: the logit of the wrong (or target) label leads by this much. A margin \
+            outlasts the rounding of other decoders, a larger one what an encoder of the whole file does (-1 = 0.5, or \
+            2 with survive)")]
+    #[property(name = "survive", type = Option<String>, mutable_ready, get = get!(survive), set = set!(survive),
+        nick = "Survive",
+        blurb = "Bins that take and give raw video, such as \"x264enc ! avdec_h264\", with | between: the attack \
+            succeeds when the window is fooled behind each of them")]
+    #[property(name = "label", type = Option<String>, get = get!(common.label), set = set!(common.label), mutable_ready,
+        nick = "Label",
+        blurb = "True label by name or index, which all rates are against; windows that the model gets wrong before \
+            the attack are left alone (unset = the model's own label of the clean window)")]
+    #[property(name = "target-label", type = Option<String>, get = get!(target_label), set = set!(target_label),
+        mutable_ready, nick = "Target label",
+        blurb = "Label by name or index that the model shall give, beside the true label or without it (unset = \
+            untargeted)")]
+    #[property(name = "seed", type = u64, default = Settings::default().attack.seed, mutable_ready,
+        get = get!(attack.seed), set = set!(attack.seed),
+        nick = "Seed", blurb = "Seed of keyframes=random, the only chance in an attack")]
+    #[property(name = "tail", type = Tail, default, get = get!(common.tail), set = set!(common.tail), mutable_ready,
+        nick = "Tail", blurb = "What becomes of frames at the end of a stream that fill no window")]
+    #[property(name = "enabled", type = bool, default = true, get = get!(enabled), set = set!(enabled), mutable_playing,
+        nick = "Enabled", blurb = "Attack; pass frames through at once when false")]
+    #[property(name = "report-location", type = Option<PathBuf>, mutable_ready,
+        get = get!(common.report_location), set = set!(common.report_location),
+        nick = "Report location", blurb = "File that gets one JSON line a window; an older one is replaced")]
+    settings: Shared<Settings>,
     state: Mutex<State>,
     /// For threads that wait in the middle of something, and for those that have nothing to do.
     changed: Condvar,
@@ -74,8 +299,9 @@ impl SparseAdv {
         lock(&self.state)
     }
 
+    /// The settings in force. They stay as they are for whoever holds them.
     pub(super) fn settings(&self) -> Arc<Settings> {
-        lock(&self.settings).clone()
+        self.settings.snapshot()
     }
 
     /// The metadata of the model in use.
@@ -87,8 +313,9 @@ impl SparseAdv {
     fn settings_changed(&self) {
         // What a window is reported with is what was in force when it was decided.
         let told = settings_of(&*self.obj());
-        let settings = self.settings();
         let mut state = self.state();
+        // Read under the lock: of two changes at a time the later one counts.
+        let settings = self.settings();
         state.provenance_mut().settings = told;
         // Frames shall not wait for an attack that nobody wants any more.
         state.apply(&settings);
@@ -165,7 +392,7 @@ impl ObjectSubclass for SparseAdv {
         Self {
             sinkpad,
             srcpad,
-            settings: Mutex::default(),
+            settings: Shared::default(),
             state: Mutex::new(State::stopped(Stats::default())),
             changed: Condvar::new(),
             bell: Arc::default(),
@@ -177,9 +404,23 @@ impl ObjectSubclass for SparseAdv {
     }
 }
 
+#[glib::derived_properties]
 impl ObjectImpl for SparseAdv {
     fn properties() -> &'static [glib::ParamSpec] {
-        &properties::PROPERTIES
+        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
+            with_stats(
+                SparseAdv::derived_properties(),
+                "Fooling rate, mean queries, mean absolute perturbation, sparse rate and counts so far",
+            )
+        });
+        &PROPERTIES
+    }
+
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "stats" => self.state().stats.structure().to_value(),
+            _ => self.derived_property(id, pspec),
+        }
     }
 
     fn constructed(&self) {
@@ -194,16 +435,9 @@ impl ObjectImpl for SparseAdv {
         self.stop_worker();
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        properties::set(Arc::make_mut(&mut lock(&self.settings)), pspec.name(), value);
+    fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        self.derived_set_property(id, value, pspec);
         self.settings_changed();
-    }
-
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "stats" => self.state().stats.structure().to_value(),
-            name => properties::get(&lock(&self.settings), name),
-        }
     }
 }
 

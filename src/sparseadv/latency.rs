@@ -55,8 +55,8 @@ impl SparseAdv {
             return false;
         }
         let (live, min, max) = upstream.result();
-        let settings = self.settings();
         let mut state = self.state();
+        let settings = self.settings();
         state.latency.live = Some(live);
         state.apply(&settings);
         let (own, holds) = state.own_latency(&settings);
@@ -70,8 +70,8 @@ impl SparseAdv {
     pub(super) fn ask_whether_live(&self) {
         let mut query = gst::query::Latency::new();
         if self.sinkpad.peer_query(&mut query) {
-            let settings = self.settings();
             let mut state = self.state();
+            let settings = self.settings();
             state.latency.live = Some(query.result().0);
             state.apply(&settings);
         }
@@ -79,8 +79,8 @@ impl SparseAdv {
 
     /// Has the pipeline ask again where the latency is no longer what it was told.
     pub(super) fn tell_latency(&self) {
-        let settings = self.settings();
         let mut state = self.state();
+        let settings = self.settings();
         let (own, _) = state.own_latency(&settings);
         if state.incoming().is_none() || !state.latency.tell(own) {
             return;
@@ -93,8 +93,8 @@ impl SparseAdv {
 
     /// Notes how long an attack took where nothing bounds it.
     pub(super) fn note_duration(&self, duration: Duration) {
-        let settings = self.settings();
         let mut state = self.state();
+        let settings = self.settings();
         if state.latency.note(duration) {
             state.apply(&settings);
             drop(state);

@@ -24,7 +24,7 @@ impl SparseAdv {
     pub(super) fn prepare(&self) -> Result<Option<Plan>, gst::ErrorMessage> {
         let settings = self.settings();
         let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
-        let options = settings.model_options().map_err(wrong)?;
+        let options = settings.common.model_options().map_err(wrong)?;
         let mut loaded = lock(&self.loaded);
         if loaded.as_ref().is_none_or(|l| l.options != options) {
             *loaded = None;
@@ -57,13 +57,13 @@ impl SparseAdv {
                 config.selection
             )));
         }
-        if let Some(survive) = &settings.survive {
+        if let Some(survive) = settings.survive() {
             codec::check(survive).map_err(wrong)?;
         }
         let (path, sha256) = (&loaded.options.path, loaded.model.sha256());
         let provenance = Provenance::of(&*self.obj(), path, sha256);
-        let plan =
-            Plan { windowing: settings.windowing(metadata), goal: config.goal, provenance: Arc::new(provenance) };
+        let windowing = settings.common.windowing(metadata);
+        let plan = Plan { windowing, goal: config.goal, provenance: Arc::new(provenance) };
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
         Ok(Some(plan))
     }
@@ -73,7 +73,7 @@ impl SparseAdv {
         let mut report = lock(&self.report);
         // The one of the last stream is still locked.
         *report = None;
-        if let (Some(path), Some(model)) = (&settings.report_location, &settings.model) {
+        if let (Some(path), Some(model)) = (&settings.common.report_location, &settings.common.model) {
             *report = Some(ReportFile::open(&*self.obj(), path, model, &[])?);
         }
         Ok(())

@@ -11,7 +11,6 @@ mod imp;
 mod latency;
 mod lifecycle;
 mod pads;
-pub(crate) mod properties;
 mod queries;
 pub(crate) mod settings;
 mod state;

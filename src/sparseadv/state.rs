@@ -74,9 +74,9 @@ impl State {
     }
 
     pub fn started(plan: Plan, settings: &Settings) -> Self {
-        let context = if settings.survive.is_some() { survive::CONTEXT } else { 0 };
+        let context = if settings.survive().is_some() { survive::CONTEXT } else { 0 };
         let mut state = Self {
-            schedule: Schedule::new(plan.windowing, settings.tail, context),
+            schedule: Schedule::new(plan.windowing, settings.common.tail, context),
             downstream: Downstream::default(),
             latency: Latency::default(),
             stats: Stats::default(),

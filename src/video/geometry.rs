@@ -25,7 +25,45 @@ pub enum Chroma {
     Interpolated,
 }
 
-/// One axis of one component: which of its samples the view touches, and how a perturbation reaches them.
+/// One axis of the way from a frame to the view: `size` pixels are resized to `resized`, and of these the view keeps
+/// `crop` from `start` on.
+#[derive(Clone, Copy, Debug)]
+pub struct Resize {
+    pub size: usize,
+    pub resized: usize,
+    pub start: usize,
+    pub crop: usize,
+}
+
+impl Resize {
+    pub fn centered(size: usize, resized: usize, crop: usize) -> Self {
+        Self { size, resized, start: crop_offset(resized, crop), crop }
+    }
+
+    /// The view's rows or columns from the frame's pixels.
+    pub fn taps(self, antialias: bool) -> Taps {
+        Taps::resize(self.size, self.resized, self.start..self.start + self.crop, antialias)
+    }
+
+    /// The number of a component's samples.
+    fn samples(self, shift: u32) -> usize {
+        (self.size + (1 << shift) - 1) >> shift
+    }
+
+    /// Interpolation of a perturbation of the view at the sample positions `sites` of a component, at the center of the
+    /// pixels each covers.
+    fn render(self, sites: impl IntoIterator<Item = usize>, shift: u32) -> Taps {
+        let step = self.resized as f64 / self.size as f64;
+        let covered = f64::from(1u32 << shift);
+        let positions = sites.into_iter().map(|s| {
+            let center = s as f64 * covered + covered / 2.0;
+            center * step - 0.5 - self.start as f64
+        });
+        Taps::hat(self.crop, positions, step * covered)
+    }
+}
+
+/// One axis of one component: some of its samples, and how a perturbation reaches them.
 #[derive(Clone, Debug)]
 pub struct Axis {
     /// Sample positions in the component.
@@ -37,15 +75,13 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// `first` is the position of the first sample in pixels, where chroma is interpolated.
-    pub fn touched(
-        pixels: &[usize],
-        shift: u32,
-        first: Option<f64>,
-        size: usize,
-        (resized, start, crop): (usize, usize, usize),
-    ) -> Self {
-        let last = ((size + (1 << shift) - 1) >> shift) - 1;
+    /// The samples that `pixels` are made of. `first` is the position of the first sample in pixels, where chroma is
+    /// interpolated.
+    pub fn touched(resize: Resize, shift: u32, pixels: &[usize], first: Option<f64>) -> Self {
+        if shift == 0 {
+            return Self::repeated(resize, shift, pixels);
+        }
+        let last = resize.samples(shift) - 1;
         let of_pixel = |p: &usize| match first {
             None => vec![(p >> shift, 1.0)],
             Some(first) => {
@@ -56,37 +92,27 @@ impl Axis {
                 if weight > 0.0 { vec![(low, 1.0 - weight), ((low + 1).min(last), weight)] } else { vec![(low, 1.0)] }
             }
         };
-        let (sites, upsample) = if shift == 0 {
-            (pixels.to_vec(), None)
-        } else {
-            let (sites, taps) = Taps::from_rows(pixels.iter().map(of_pixel)).compact();
-            (sites, Some(taps))
-        };
-        Self { render: render_taps(&sites, shift, size, resized, start, crop), sites, upsample }
+        let (sites, upsample) = Taps::from_rows(pixels.iter().map(of_pixel)).compact();
+        Self { render: resize.render(sites.iter().copied(), shift), sites, upsample: Some(upsample) }
     }
 
     /// The same where every pixel gets its sample for itself, repeated where pixels share one: more samples to compute,
     /// but in the pixels' own order, which costs less than to bring them there.
-    pub fn repeated(pixels: &[usize], shift: u32, size: usize, (resized, start, crop): (usize, usize, usize)) -> Self {
+    pub fn repeated(resize: Resize, shift: u32, pixels: &[usize]) -> Self {
         let sites: Vec<usize> = pixels.iter().map(|p| p >> shift).collect();
-        Self { render: render_taps(&sites, shift, size, resized, start, crop), sites, upsample: None }
+        Self { render: resize.render(sites.iter().copied(), shift), sites, upsample: None }
+    }
+
+    /// All samples that a perturbation reaches.
+    pub fn reached(resize: Resize, shift: u32) -> Self {
+        let all = resize.render(0..resize.samples(shift), shift);
+        let sites: Vec<usize> = (0..all.outputs()).filter(|site| !all.row(*site).0.is_empty()).collect();
+        Self { render: resize.render(sites.iter().copied(), shift), sites, upsample: None }
     }
 }
 
-/// Interpolation of a perturbation of the view at the sample positions `sites` of a component, at the center of the
-/// pixels each covers.
-pub fn render_taps(sites: &[usize], shift: u32, size: usize, resized: usize, start: usize, crop: usize) -> Taps {
-    let step = resized as f64 / size as f64;
-    let covered = f64::from(1u32 << shift);
-    let positions = sites.iter().map(|s| {
-        let center = *s as f64 * covered + covered / 2.0;
-        center * step - 0.5 - start as f64
-    });
-    Taps::hat(crop, positions, step * covered)
-}
-
 /// torchvision's `center_crop`.
-pub fn crop_offset(resized: usize, crop: usize) -> usize {
+fn crop_offset(resized: usize, crop: usize) -> usize {
     // Python's round: halves go to the even neighbor.
     let twice = resized - crop;
     let half = twice / 2;

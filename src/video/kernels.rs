@@ -13,7 +13,7 @@ fn round_gray(x: f32) -> f32 {
 /// A sample plus its perturbation as the stream can hold it, and whether it followed the perturbation or was clipped. A
 /// sample outside the nominal range may stay where it was, but goes no further out.
 #[inline]
-pub fn quantize(base: f32, change: f32, lo: f32, hi: f32) -> (f32, bool) {
+pub fn quantize(base: f32, change: f32, (lo, hi): (f32, f32)) -> (f32, bool) {
     let value = base + change;
     let clipped = value.max(lo.min(base)).min(hi.max(base));
     (round_gray(clipped), clipped == value)
@@ -21,9 +21,9 @@ pub fn quantize(base: f32, change: f32, lo: f32, hi: f32) -> (f32, bool) {
 
 /// [`quantize`] of each of `values`, which are the changes of `base` and become the samples; `free` is 1 where nothing
 /// was clipped, else 0.
-pub fn quantize_all(values: &mut [f32], base: &[u8], free: &mut [u8], (lo, hi): (f32, f32)) {
+pub fn quantize_all(values: &mut [f32], base: &[u8], free: &mut [u8], range: (f32, f32)) {
     for ((v, b), f) in values.iter_mut().zip(base).zip(free) {
-        let (value, follows) = quantize(f32::from(*b), *v, lo, hi);
+        let (value, follows) = quantize(f32::from(*b), *v, range);
         *v = value;
         *f = u8::from(follows);
     }

@@ -47,12 +47,6 @@ impl FrameLayout {
     pub fn is_subsampled(&self) -> bool {
         self.components.iter().any(|c| c.shift_x + c.shift_y > 0)
     }
-
-    /// Packed RGB without padding, as tests and tools use it.
-    pub fn rgb(width: usize, height: usize) -> Self {
-        let component = |offset| Component { plane: 0, offset, pixel_stride: 3, shift_x: 0, shift_y: 0 };
-        Self { width, height, components: (0..3).map(component).collect(), color: Color::Rgb }
-    }
 }
 
 /// The rows of a frame's planes, wherever they lie: bottom-up, in one piece of memory or in several.

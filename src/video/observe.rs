@@ -27,12 +27,13 @@ pub struct Scratch {
     /// Three rows, one a color, for each row it holds.
     colors: Ring,
     row: [Vec<f32>; 3],
-    nothing: Vec<f32>,
+    zeros: Vec<f32>,
 }
 
 #[derive(Debug, Default)]
 struct ComponentScratch {
-    /// The perturbation in the component's own unit, or its gradient, at the view's resolution.
+    /// The perturbation in the component's own unit, or its gradient, at the view's resolution; empty where there is
+    /// none.
     mixed: Vec<f32>,
     /// Rows of samples, or of their gradients.
     samples: Ring,
@@ -105,7 +106,7 @@ impl View {
         scratch: &mut Scratch,
         out: &mut [f32],
     ) {
-        let [height, width] = self.geometry.crop;
+        let [height, width] = self.size;
         let (rows, cols) = self.touched;
         for (c, axes) in self.components.iter().enumerate() {
             let scratch = &mut scratch.components[c];
@@ -114,14 +115,15 @@ impl View {
             scratch.upsampled.resize(cols, 0.0);
             scratch.short.resize(width, 0.0);
             tape.free[c].resize(samples.0[c].len(), 1);
-            if let Some(delta) = delta {
-                self.mix(c, delta, &mut scratch.mixed);
+            match delta {
+                Some(delta) => self.mix(c, delta, &mut scratch.mixed),
+                None => scratch.mixed.clear(),
             }
         }
         for inside in &mut tape.inside {
             inside.resize(rows * cols, 1);
         }
-        scratch.nothing.resize(cols, 0.0);
+        scratch.zeros.resize(cols, 0.0);
         scratch.colors.reset(3 * cols, self.live_rows.0);
         let blended = &mut scratch.row[0];
         blended.resize(cols, 0.0);
@@ -132,14 +134,12 @@ impl View {
                     continue;
                 };
                 // Rows of the components a frame has, of zeros for the others.
-                let mut lines = [&scratch.nothing[..]; 3];
+                let mut lines = [&scratch.zeros[..]; 3];
                 for (c, scratch) in scratch.components.iter_mut().enumerate() {
                     let Some(axes) = self.components.get(c) else {
                         break;
                     };
-                    let range = (self.matrix.lo[c], self.matrix.hi[c]);
-                    let (base, free) = (&samples.0[c], &mut tape.free[c]);
-                    lines[c] = axes.pixel_row(y, base, free, range, delta.is_some(), scratch);
+                    lines[c] = axes.pixel_row(y, &samples.0[c], &mut tape.free[c], scratch);
                 }
                 for (k, out) in colors.chunks_exact_mut(cols).enumerate() {
                     let (m, offset) = (self.matrix.to_rgb[k], self.matrix.offset);
@@ -159,7 +159,7 @@ impl View {
     /// The gradient with respect to the perturbation from the one with respect to the view, written to `grad_delta`.
     /// Rounding counts as the identity (straight-through), clipping as what it is.
     pub fn backward(&self, tape: &Tape, scratch: &mut Scratch, grad_view: &[f32], grad_delta: &mut [f32]) {
-        let [height, width] = self.geometry.crop;
+        let [height, width] = self.size;
         let (rows, cols) = self.touched;
         for (c, scratch) in scratch.components.iter_mut().enumerate() {
             scratch.mixed.clear();
@@ -216,16 +216,8 @@ impl ComponentAxes {
         }
     }
 
-    /// A component's values at row `y` of the touched pixels.
-    fn pixel_row<'s>(
-        &self,
-        y: usize,
-        base: &[u8],
-        free: &mut [u8],
-        range: (f32, f32),
-        perturbed: bool,
-        scratch: &'s mut ComponentScratch,
-    ) -> &'s [f32] {
+    /// A component's values at row `y` of the touched pixels; `base` and `free` are all of its samples and tape.
+    fn pixel_row<'s>(&self, y: usize, base: &[u8], free: &mut [u8], scratch: &'s mut ComponentScratch) -> &'s [f32] {
         let width = scratch.short.len();
         let cols = self.cols.sites.len();
         let own = [y as u32];
@@ -235,15 +227,15 @@ impl ComponentAxes {
             let Some(samples) = scratch.samples.claim(site) else {
                 continue;
             };
-            if perturbed {
+            if scratch.mixed.is_empty() {
+                samples.fill(0.0);
+            } else {
                 let mixed = |i| &scratch.mixed[i * width..][..width];
                 self.rows.render.blend(site, mixed, &mut scratch.short);
                 self.cols.render.gather(&scratch.short, samples);
-            } else {
-                samples.fill(0.0);
             }
             let at = site * cols..(site + 1) * cols;
-            kernels::quantize_all(samples, &base[at.clone()], &mut free[at], range);
+            kernels::quantize_all(samples, &base[at.clone()], &mut free[at], self.range);
         }
         let samples = match (sites, &self.rows.upsample) {
             (_, Some(taps)) if sites.len() > 1 => {

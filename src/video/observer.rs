@@ -5,6 +5,7 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::device::DeviceView;
 use super::observe::{Scratch, Tape};
 use super::view::{Samples, View};
 use crate::torch;
@@ -20,10 +21,19 @@ pub trait Observe {
     fn backward(&mut self, frames: &[usize], grad_view: &Tensor) -> Result<Tensor, TchError>;
 }
 
-/// The observer for a device.
-pub fn observer<'a>(view: &'a View, samples: Vec<Samples>, device: Device) -> Result<Box<dyn Observe + 'a>, TchError> {
-    let _ = device;
-    Ok(Box::new(HostView::new(view, samples)))
+impl Observe for DeviceView {
+    fn clean(&self) -> Result<Tensor, TchError> {
+        DeviceView::clean(self)?.f_select(0, 0)
+    }
+
+    fn observe(&mut self, frames: &[usize], delta: &Tensor) -> Result<Tensor, TchError> {
+        // No frames are no work, and none that could be stacked.
+        if frames.is_empty() { Ok(delta.shallow_clone()) } else { DeviceView::observe(self, frames, delta) }
+    }
+
+    fn backward(&mut self, frames: &[usize], grad_view: &Tensor) -> Result<Tensor, TchError> {
+        if frames.is_empty() { Ok(grad_view.shallow_clone()) } else { DeviceView::backward(self, grad_view) }
+    }
 }
 
 /// By the row kernels. Frames go one after the other: a second thread would compete with libtorch's, which go on spinning

@@ -201,6 +201,11 @@ impl Taps {
         (&self.index[range.clone()], &self.weight[range])
     }
 
+    /// Whether each output is the input at its own position, of `inputs`.
+    pub fn is_identity(&self, inputs: usize) -> bool {
+        self.outputs() == inputs && (0..inputs).all(|i| self.row(i) == (&[i as u32][..], &[1.0][..]))
+    }
+
     /// Every source position in use, ascending, and the same taps counting in that list.
     pub fn compact(self) -> (Vec<usize>, Self) {
         let mut used: Vec<usize> = self.index.iter().map(|i| *i as usize).collect();
@@ -228,9 +233,9 @@ impl Taps {
     }
 
     fn renumbered(mut self, used: Vec<usize>) -> (Vec<usize>, Self) {
-        let place: HashMap<usize, u32> = used.iter().copied().zip(0..).collect();
+        let rank: HashMap<usize, u32> = used.iter().copied().zip(0..).collect();
         for i in &mut self.index {
-            *i = place[&(*i as usize)];
+            *i = rank[&(*i as usize)];
         }
         self.runs = Runs::of(&self);
         (used, self)
@@ -280,14 +285,4 @@ fn triangle(center: f64, support: f64, lo: f64, hi: f64) -> Vec<(usize, f32)> {
         x += 1.0;
     }
     weights.into_iter().map(|(i, w)| (i, (w / sum) as f32)).collect()
-}
-
-/// Resamples a plane of rows of `width` samples: rows first, then columns. `scratch` is reused between calls.
-pub fn resample(plane: &[f32], width: usize, rows: &Taps, cols: &Taps, scratch: &mut Vec<f32>, out: &mut [f32]) {
-    scratch.resize(width, 0.0);
-    let out_rows = out.chunks_exact_mut(cols.outputs().max(1));
-    for (y, out_row) in out_rows.enumerate().take(rows.outputs()) {
-        rows.blend(y, |i| &plane[i * width..][..width], scratch);
-        cols.gather(scratch, out_row);
-    }
 }

@@ -18,7 +18,7 @@ pub struct Cut {
     pub pad: bool,
 }
 
-/// The frames of each window of an undisturbed stream of `n` frames, as the README tells.
+/// The frames of each window of an undisturbed stream of `n` frames, as the manual of `sparseadv` tells.
 pub fn windows(n: usize, cut: Cut) -> Vec<Vec<usize>> {
     let Cut { window, step, .. } = cut;
     let span = (window - 1) * step + 1;

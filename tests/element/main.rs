@@ -12,5 +12,6 @@ mod events;
 mod formats;
 mod frames;
 mod keyframes;
+mod properties;
 mod random;
 mod report;

@@ -2,12 +2,14 @@
 
 //! Observing and rendering against per-pixel references.
 
-#[path = "../common/chance.rs"]
-mod chance;
+#[path = "../common/mod.rs"]
+mod common;
+mod device;
 mod reference;
 
+use common::chance;
 use gstsparseadv::video::observe::{Scratch, Tape};
-use gstsparseadv::video::{Chroma, FrameLayout, Geometry, View};
+use gstsparseadv::video::{Chroma, Geometry, View};
 use proptest::prelude::*;
 use reference::*;
 
@@ -182,7 +184,7 @@ fn blue_on_the_edge_between_two_roundings() {
 #[test]
 fn rgb_of_the_views_own_size_is_the_papers_case() {
     let mut byte = noise(5);
-    let frame = Frame::new(FrameLayout::rgb(24, 20), 0, &mut byte);
+    let frame = Frame::new(layout(0, 24, 20), 0, &mut byte);
     let g = Geometry { resized: [20, 24], crop: [20, 24], antialias: false };
     let view = View::new(&frame.layout, g, Chroma::Repeated);
     let delta = perturbation(&view, 3.0, &mut byte);

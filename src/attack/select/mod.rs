@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Which frames to perturb. A selection is a type of its own in a file of its own, and a row of [`REGISTRY`].
+//! Which frames to perturb. A selection is a type of its own in a file of its own, and a row of `REGISTRY`.
 
 mod baselines;
 mod gradient;

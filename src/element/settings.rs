@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What both elements are asked: a model, the windows it sees, and a report. How an element keeps its settings.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+
+use super::lock;
+use super::model::find_label;
+use crate::model::{self, Metadata};
+use crate::window::{Tail, Windowing};
+
+/// The settings of an element. Whoever works by them holds a snapshot, which stays as it is when a property is set.
+#[derive(Debug, Default)]
+pub struct Shared<T>(Mutex<Arc<T>>);
+
+impl<T: Clone> Shared<T> {
+    pub fn snapshot(&self) -> Arc<T> {
+        lock(&self.0).clone()
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut T)) {
+        change(Arc::make_mut(&mut lock(&self.0)));
+    }
+}
+
+/// Getter of a property: the named field of the element's `settings`.
+macro_rules! get {
+    ($($field:ident).+) => { |this: &Self| this.settings.snapshot().$($field).+.clone() };
+}
+
+/// Setter of a property: the named field of the element's `settings`.
+macro_rules! set {
+    ($($field:ident).+) => { |this: &Self, value| this.settings.change(|settings| settings.$($field).+ = value) };
+}
+
+pub(crate) use {get, set};
+
+/// An element's properties and its `stats`, whose type `GstStructure` is none that `glib::Properties` can derive.
+pub fn with_stats(derived: &[glib::ParamSpec], blurb: &str) -> Vec<glib::ParamSpec> {
+    let stats = glib::ParamSpecBoxed::builder::<gst::Structure>("stats");
+    let stats = stats.nick("Statistics").blurb(blurb).read_only().build();
+    derived.iter().cloned().chain([stats]).collect()
+}
+
+/// The settings that both elements have. Zero or an absent value stands for "by the model".
+#[derive(Clone, Debug, Default)]
+pub struct Common {
+    pub model: Option<PathBuf>,
+    /// Absent: [`AUTO`].
+    pub device: Option<String>,
+    pub window_size: u32,
+    pub stride: u32,
+    pub frame_step: u32,
+    pub tail: Tail,
+    pub label: Option<String>,
+    pub report_location: Option<PathBuf>,
+}
+
+/// The device that a model runs on where none is named.
+pub const AUTO: &str = "auto";
+
+impl Common {
+    /// What to load, or which property is wrong.
+    pub fn model_options(&self) -> Result<model::Options, String> {
+        let path = self.model.clone().ok_or(
+            "Expected the path of a TorchScript classifier in the model property, found none. Set model=FILE.pt.",
+        )?;
+        let device = self.device.as_deref().unwrap_or(AUTO);
+        Ok(model::Options {
+            path,
+            device: device.parse().map_err(|e: model::Error| e.to_string())?,
+            window: (self.window_size > 0).then_some(self.window_size as usize),
+        })
+    }
+
+    /// Sizes of the windows for a model.
+    pub fn windowing(&self, metadata: &Metadata) -> Windowing {
+        let frames = metadata.window;
+        let step = match self.frame_step {
+            0 => metadata.frame_step,
+            n => n as usize,
+        };
+        let stride = match self.stride {
+            0 => frames * step,
+            n => n as usize,
+        };
+        Windowing { frames, step, span: (frames - 1) * step + 1, stride }
+    }
+
+    /// The true label, where it is given, as an index of the model's `classes`.
+    pub fn true_label(&self, metadata: &Metadata, classes: usize) -> Result<Option<usize>, String> {
+        self.label.as_deref().map(|text| find_label("label", text, metadata, classes)).transpose()
+    }
+}

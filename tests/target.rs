@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A window of a stream as an attack's target: what the model is shown, by either observer, and what comes back.
+
+mod common;
+
+use common::models::{SIDE, load, traced, weights};
+use gstsparseadv::attack::criterion::argmax;
+use gstsparseadv::attack::{
+    Config, Delta, Differentiate, Error, Goal, Outcome, Perturbation, Query, Reading, run, select,
+};
+use gstsparseadv::model::Model;
+use gstsparseadv::target::{Transport, WindowTarget};
+use gstsparseadv::torch;
+use gstsparseadv::video::view::Samples;
+use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, View};
+use serde_json::json;
+use tch::{Device, Tensor};
+
+const T: usize = 5;
+const LEN: usize = 3 * SIDE * SIDE;
+const SIZE: [usize; 2] = [30, 40];
+
+fn model(btchw: bool) -> Model {
+    let n = (T * LEN) as i64;
+    let linear = weights(3, &[n, 4], 0.02);
+    let file = traced(T, btchw, move |x| vec![x.flatten(1, -1).matmul(&linear).tanh() * 3.0]);
+    let layout = if btchw { "BTCHW" } else { "BCTHW" };
+    let channels = if btchw { "BGR" } else { "RGB" };
+    let metadata = json!({
+        "window": T, "layout": layout, "channels": channels, "resize": [SIDE + 2, SIDE + 4], "crop": [SIDE, SIDE],
+        "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.75, 1.5],
+    });
+    load(&file.with_metadata(&metadata.to_string()))
+}
+
+fn i420() -> FrameLayout {
+    let component = |plane, shift| Component { plane, offset: 0, pixel_stride: 1, shift_x: shift, shift_y: shift };
+    FrameLayout {
+        width: SIZE[1],
+        height: SIZE[0],
+        components: vec![component(0, 0), component(1, 1), component(2, 1)],
+        color: Color::Yuv { kr: 0.299, kb: 0.114, full_range: false },
+    }
+}
+
+fn view(model: &Model, chroma: Chroma) -> View {
+    View::new(&i420(), model.metadata().geometry(SIZE[0], SIZE[1]), chroma)
+}
+
+fn samples(view: &View, frames: usize) -> Vec<Samples> {
+    let frame = |k: usize| {
+        let plane = |of: usize, width: usize, height: usize| -> Vec<u8> {
+            (0..width * height).map(|i| 40 + ((i * (of + 3) + k * 29 + i / width * 7) % 170) as u8).collect()
+        };
+        [(plane(0, 40, 30), 40), (plane(1, 20, 15), 20), (plane(2, 20, 15), 20)]
+    };
+    let frames = (0..frames).map(|k| {
+        let planes = frame(k);
+        view.sample(&planes.iter().map(|(data, stride)| (data.as_slice(), *stride)).collect::<Vec<_>>())
+    });
+    frames.collect()
+}
+
+fn delta(frames: &[usize], seed: u64) -> Delta {
+    let shape = [1, frames.len() as i64, 3, SIDE as i64, SIDE as i64];
+    Delta { frames: frames.to_vec(), values: weights(seed, &shape, 25.0) }
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    torch::download(tensor).unwrap()
+}
+
+/// The view of a whole window, worked out apart from the target: each frame observed by itself, the last one repeated.
+fn expected(view: &View, samples: &[Samples], delta: &Delta) -> Vec<f32> {
+    use gstsparseadv::video::observe::{Scratch, Tape};
+    let changes = values(&delta.values);
+    let mut window = vec![0.0; T * LEN];
+    for (place, out) in window.chunks_exact_mut(LEN).enumerate() {
+        let frame = place.min(samples.len() - 1);
+        let change = delta.frames.iter().position(|k| *k == frame).map(|i| &changes[i * LEN..][..LEN]);
+        let (tape, scratch) = (&mut Tape::default(), &mut Scratch::default());
+        view.observe_perturbed(&samples[frame], change, tape, scratch, out);
+    }
+    window
+}
+
+#[test]
+fn the_model_is_shown_each_perturbation_and_nothing_of_the_ones_before() {
+    for (btchw, real) in [(false, T), (true, T), (false, 3), (true, 1)] {
+        for tensors in [false, true] {
+            let (mut shown, mut judge) = (model(btchw), model(btchw));
+            let (first, second) = (view(&shown, Chroma::Repeated), view(&shown, Chroma::Interpolated));
+            let (near, far) = (samples(&first, real), samples(&second, real));
+            let make = if tensors { WindowTarget::by_tensors } else { WindowTarget::new };
+            let mut target = make(&mut shown, &first, &near).unwrap();
+            target.confirm_by(&second, &far).unwrap();
+            let last = target.readings().len() - 1;
+            let mut sets = vec![vec![0], vec![0], vec![]];
+            sets.extend([[real - 1, 0].to_vec(), (0..real).rev().collect()]);
+            sets.iter_mut().for_each(|set| set.dedup());
+            for (n, frames) in sets.iter().enumerate() {
+                // Back and forth between the readings: each has clean frames of its own.
+                for (reading, view, samples) in [(0, &first, &near), (last, &second, &far), (0, &first, &near)] {
+                    let delta = delta(frames, n as u64);
+                    let _ = target.observe(&delta).unwrap();
+                    let found = values(&target.logits(&delta, reading).unwrap());
+                    let expected = judge.classify(&expected(view, samples, &delta)).unwrap();
+                    assert_eq!(found, expected, "{btchw} {real} {tensors} {frames:?} {reading}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_perturbations_is_as_many_passes() {
+    let mut model = model(false);
+    let view = view(&model, Chroma::Repeated);
+    let samples = samples(&view, 4);
+    for tensors in [false, true] {
+        let make = if tensors { WindowTarget::by_tensors } else { WindowTarget::new };
+        let mut target = make(&mut model, &view, &samples).unwrap();
+        let deltas = [1, 2, 3].map(|seed| delta(&[3, 1], seed));
+        let grad_logits = [0.5f32, -1.0, 2.0, 0.25];
+        let mut alone = Vec::new();
+        for delta in &deltas {
+            let _ = target.observe(delta).unwrap();
+            let logits = values(&target.logits(delta, 0).unwrap());
+            let row = torch::upload(&grad_logits, &[1, 4], Device::Cpu).unwrap();
+            let by_view = target.backward(&row, &[3, 1]).unwrap();
+            alone.push((logits, values(&target.pull(delta, 0, &by_view).unwrap())));
+        }
+        let all = Tensor::cat(&deltas.each_ref().map(|d| d.values.shallow_clone()), 0);
+        let all = Delta { frames: vec![3, 1], values: all };
+        let _ = target.observe(&all).unwrap();
+        let logits = values(&target.logits(&all, 0).unwrap());
+        let rows = torch::upload(&grad_logits.repeat(3), &[3, 4], Device::Cpu).unwrap();
+        let by_view = target.backward(&rows, &[3, 1]).unwrap();
+        let gradient = values(&target.pull(&all, 0, &by_view).unwrap());
+        for (i, (of_logits, of_gradient)) in alone.iter().enumerate() {
+            // Products of other sizes may sum in another order: some hundred roundings of numbers up to three.
+            let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
+            assert!(close(&logits[i * 4..][..4], of_logits), "{logits:?} {of_logits:?}");
+            assert!(close(&gradient[i * 2 * LEN..][..2 * LEN], of_gradient));
+        }
+        // And back to one.
+        let _ = target.observe(&deltas[0]).unwrap();
+        assert_eq!(values(&target.logits(&deltas[0], 0).unwrap()), alone[0].0);
+    }
+}
+
+/// A codec that takes every perturbation away.
+struct Erasing<'a>(&'a View, &'a [Samples]);
+
+impl Transport for Erasing<'_> {
+    fn transmit(&self, perturbation: &Perturbation) -> Result<Vec<Samples>, Error> {
+        let _ = perturbation;
+        Ok(samples(self.0, self.1.len()))
+    }
+}
+
+fn attack(target: &mut WindowTarget) -> Outcome {
+    let config = Config { selection: select::Fixed(Some(2)).into(), ..Config::new(Goal::new(None, None)) };
+    run(target, &config, &Vec::new(), &|| false, &mut |_| {}).unwrap()
+}
+
+/// What a GPU runs, on the CPU. The view is the same to the bit, the gradient up to rounding.
+#[test]
+fn tensor_operations_attack_as_the_row_kernels_do() {
+    let mut model = model(true);
+    let view = view(&model, Chroma::Repeated);
+    let samples = samples(&view, T);
+    let rows = attack(&mut WindowTarget::new(&mut model, &view, &samples).unwrap());
+    let tensors = attack(&mut WindowTarget::by_tensors(&mut model, &view, &samples).unwrap());
+    assert!(rows.success && tensors.success);
+    assert_eq!((rows.clean_label, rows.final_label), (tensors.clean_label, tensors.final_label));
+    assert_eq!(rows.keyframes, tensors.keyframes);
+    let apart = (rows.size.map - tensors.size.map).abs();
+    assert!(apart < 0.05 * rows.size.map, "{:?} {:?}", rows.size, tensors.size);
+    // The host has the last word on what the tensors found.
+    let mut last = expected(&view, &samples, &delta(&[], 0));
+    for (k, change) in &tensors.perturbation {
+        use gstsparseadv::video::observe::{Scratch, Tape};
+        let out = &mut last[k * LEN..][..LEN];
+        view.observe_perturbed(&samples[*k], Some(change), &mut Tape::default(), &mut Scratch::default(), out);
+    }
+    assert_eq!(argmax(&model.classify(&last).unwrap()), tensors.final_label);
+}
+
+#[test]
+fn behind_transports_nothing_else_is_asked() {
+    let mut model = model(false);
+    let view = view(&model, Chroma::Repeated);
+    let samples = samples(&view, T);
+    let erasing = Erasing(&view, &samples);
+    let mut target = WindowTarget::new(&mut model, &view, &samples).unwrap();
+    target.behind([&erasing as &dyn Transport, &erasing].into_iter());
+    assert_eq!(target.readings(), [Reading::Transport; 2]);
+    // A codec that gives back the clean window is never survived, and each iteration asks behind both.
+    let config = Config { max_iterations: 3, grow_after: 0, ..Config::new(Goal::new(None, None)) };
+    let outcome = run(&mut target, &config, &Vec::new(), &|| false, &mut |_| {}).unwrap();
+    assert!(!outcome.success);
+    assert_eq!(outcome.calls.codec_runs, 2 * (1 + 3));
+}
