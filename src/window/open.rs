@@ -99,8 +99,9 @@ impl<R, S: Clone> OpenWindows<R, S> {
     }
 
     fn next(&mut self, judged: bool) -> Option<Open<R, S>> {
-        let free = self.judging.is_none();
-        self.windows.pop_front_if(|window| free && window.has_left && window.judged == judged)
+        let first = self.windows.front().filter(|_| self.judging.is_none())?;
+        let wanted = first.has_left && first.judged == judged;
+        if wanted { self.windows.pop_front() } else { None }
     }
 
     /// The judgment is done and told. Returns whether anybody wanted it.

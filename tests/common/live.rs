@@ -55,15 +55,13 @@ pub fn run(frames: u32, rate: u32, caps: Option<&str>, element: &str, disturb: D
     });
     let sink = end.static_pad("sink").expect("a pad");
     let late = Arc::new(Mutex::new(Vec::new()));
-    let (noted, clocked, waiting) = (late.clone(), pipeline.clone(), end.clone());
+    let (noted, clocked) = (late.clone(), pipeline.clone());
     sink.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let segment = pad.sticky_event::<gst::event::Segment>(0).expect("a segment");
         let segment = segment.segment().downcast_ref::<ClockTime>().expect("a segment in time");
         let due = segment.to_running_time(info.buffer().and_then(|b| b.pts())).expect("a running time");
         let now = clocked.current_running_time().expect("a running time");
-        let latency = waiting.downcast_ref::<gst_base::BaseSink>().expect("a sink").latency();
-        let due = due.nseconds() + latency.nseconds();
-        noted.lock().expect("a list").push((now.nseconds() as f64 - due as f64) / 1e6);
+        noted.lock().expect("a list").push(now.nseconds() as f64 - due.nseconds() as f64);
         gst::PadProbeReturn::Ok
     });
     let bus = pipeline.bus().expect("a bus");
@@ -87,10 +85,12 @@ pub fn run(frames: u32, rate: u32, caps: Option<&str>, element: &str, disturb: D
         query.result().1
     };
     let promised = own("src").saturating_sub(own("sink")).into();
+    // The first frame comes before the sink is told of it.
+    let waited = end.downcast_ref::<gst_base::BaseSink>().expect("a sink").latency();
     let dropped = end.property::<gst::Structure>("stats").get::<u64>("dropped").expect("a count");
     assert!(pipeline.set_state(gst::State::Null).is_ok());
     let late = late.lock().expect("a list");
-    let latest = late.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let latest = (late.iter().copied().fold(f64::NEG_INFINITY, f64::max) - waited.nseconds() as f64) / 1e6;
     Figures { sent: sent.load(Ordering::SeqCst) as usize, came: late.len(), dropped, latest, promised, messages }
 }
 
