@@ -12,10 +12,7 @@ use crate::element::stream::Stream;
 use crate::model::Model;
 use crate::target::{Transport, WindowTarget};
 use crate::video::view::{Samples, View};
-
-/// Share of a deadline's time that an attack may plan with; the rest is for rendering and for being wrong about a
-/// pass's time.
-const PLANNED: f64 = 0.85;
+use crate::window::pace::PLAN_SHARE;
 
 /// A window to be attacked.
 pub(super) struct AttackTask {
@@ -47,7 +44,7 @@ impl AttackTask {
         // One seed, and other frames in every window.
         config.seed = config.seed.wrapping_add(self.window);
         config.time_budget = match self.deadline {
-            Some(deadline) => Some(deadline.saturating_duration_since(Instant::now()).mul_f64(PLANNED)),
+            Some(deadline) => Some(deadline.saturating_duration_since(Instant::now()).mul_f64(PLAN_SHARE)),
             None => self.settings.time_budget.filter(|b| !b.is_zero()).map(Duration::from),
         };
         let stream = &*self.stream;

@@ -154,7 +154,6 @@
  * Since: 0.1
  */
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -164,6 +163,7 @@ use once_cell::sync::Lazy;
 
 use super::settings::Settings;
 use super::state::State;
+use super::stats::Stats;
 use super::survive::Codecs;
 use crate::attack::{Loss, Objective, Selection, optimizer};
 use crate::element::bell::Bell;
@@ -287,7 +287,6 @@ pub struct SparseAdv {
     /// For threads that wait in the middle of something, and for those that have nothing to do.
     changed: Condvar,
     pub(super) bell: Arc<Bell>,
-    pub(super) epoch: AtomicU64,
     /// Here between READY and PAUSED, with the worker while it runs.
     pub(super) loaded: Mutex<Option<Loaded>>,
     pub(super) worker: Mutex<Option<JoinHandle<Option<Loaded>>>>,
@@ -308,6 +307,22 @@ impl SparseAdv {
     /// The metadata of the model in use.
     pub(super) fn metadata(&self) -> Option<Arc<Metadata>> {
         lock(&self.model_metadata).clone()
+    }
+
+    /// Takes over what a property has changed.
+    fn settings_changed(&self) {
+        // What a window is reported with is what was in force when it was decided.
+        let told = settings_of(&*self.obj());
+        let mut state = self.state();
+        // Read under the lock: of two changes at a time the later one counts.
+        let settings = self.settings();
+        state.provenance_mut().settings = told;
+        // Frames shall not wait for an attack that nobody wants any more.
+        state.apply(&settings);
+        drop(state);
+        gst::debug!(CAT, imp = self, "Enabled {}, time budget {:?}", settings.enabled, settings.time_budget);
+        self.tell();
+        self.tell_latency();
     }
 
     /// Tells every thread of a change of the state.
@@ -378,10 +393,9 @@ impl ObjectSubclass for SparseAdv {
             sinkpad,
             srcpad,
             settings: Shared::default(),
-            state: Mutex::new(State::new()),
+            state: Mutex::new(State::stopped(Stats::default())),
             changed: Condvar::new(),
             bell: Arc::default(),
-            epoch: AtomicU64::new(0),
             loaded: Mutex::new(None),
             worker: Mutex::new(None),
             model_metadata: Mutex::new(None),
@@ -423,24 +437,7 @@ impl ObjectImpl for SparseAdv {
 
     fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         self.derived_set_property(id, value, pspec);
-        // What a window is reported with is what was in force when it was decided.
-        if self.state().working {
-            let settings = settings_of(&*self.obj());
-            Arc::make_mut(&mut self.state().provenance).settings = settings;
-        }
-        if matches!(pspec.name(), "enabled" | "time-budget") {
-            // Locked: not between a thread's look at the settings and its going to sleep.
-            let mut state = self.state();
-            // Frames shall not wait for an attack that nobody wants any more; a release under way is none, and must not
-            // be void.
-            if !self.settings().enabled && !state.releasing {
-                self.epoch.fetch_add(1, Ordering::SeqCst);
-                state.job = None;
-            }
-            drop(state);
-            self.tell();
-            self.tell_latency();
-        }
+        self.settings_changed();
     }
 }
 
@@ -469,7 +466,7 @@ impl ElementImpl for SparseAdv {
             format::forget_refused_caps(self.obj().upcast_ref());
         }
         let prepared = match transition {
-            gst::StateChange::NullToReady => self.prepare().and_then(|()| self.open_report()),
+            gst::StateChange::NullToReady => self.prepare().and_then(|_| self.open_report()),
             // Anew, as the totals are, and where the property says by now.
             gst::StateChange::ReadyToPaused => self.open_report().and_then(|()| self.start_worker()),
             _ => Ok(()),
@@ -480,7 +477,7 @@ impl ElementImpl for SparseAdv {
         }
         if transition == gst::StateChange::PausedToReady {
             // Before the pads are deactivated, which waits for their threads.
-            self.state().working = false;
+            self.state().stop_working();
             self.stop_flow();
         }
         let result = self.parent_change_state(transition);

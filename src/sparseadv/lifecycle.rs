@@ -9,7 +9,7 @@ use std::time::Instant;
 use gst::subclass::prelude::*;
 
 use super::imp::{CAT, Loaded, SparseAdv};
-use super::state::State;
+use super::state::{Plan, State};
 use super::survive::Codecs;
 use super::worker;
 use crate::element::codec;
@@ -19,8 +19,9 @@ use crate::element::report_file::ReportFile;
 use crate::provenance::Provenance;
 
 impl SparseAdv {
-    /// Loads the model and checks every setting against it.
-    pub(super) fn prepare(&self) -> Result<(), gst::ErrorMessage> {
+    /// Loads the model and checks every setting against it. Returns what holds for a stream; nothing while the model is
+    /// with a worker.
+    pub(super) fn prepare(&self) -> Result<Option<Plan>, gst::ErrorMessage> {
         let settings = self.settings();
         let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
         let options = settings.common.model_options().map_err(wrong)?;
@@ -45,7 +46,7 @@ impl SparseAdv {
             *loaded = Some(Loaded { model, options, codecs: Codecs::default() });
         }
         let Some(loaded) = loaded.as_ref() else {
-            return Ok(());
+            return Ok(None);
         };
         let metadata = loaded.model.metadata();
         let config = settings.attack_config(metadata, loaded.model.classes()).map_err(wrong)?;
@@ -61,13 +62,10 @@ impl SparseAdv {
         }
         let (path, sha256) = (&loaded.options.path, loaded.model.sha256());
         let provenance = Provenance::of(&*self.obj(), path, sha256);
-        let mut state = self.state();
-        state.windowing = settings.common.windowing(metadata);
-        state.goal = config.goal;
-        state.provenance = Arc::new(provenance);
-        drop(state);
+        let windowing = settings.common.windowing(metadata);
+        let plan = Plan { windowing, goal: config.goal, provenance: Arc::new(provenance) };
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
-        Ok(())
+        Ok(Some(plan))
     }
 
     pub(super) fn open_report(&self) -> Result<(), gst::ErrorMessage> {
@@ -84,7 +82,7 @@ impl SparseAdv {
     /// Gives the report its name at the end of the stream.
     pub(super) fn publish_report(&self) {
         // What an attack that failed has left is not whole.
-        if self.state().failed {
+        if self.state().has_failed() {
             return;
         }
         let published = lock(&self.report).as_mut().map(ReportFile::publish);
@@ -106,19 +104,12 @@ impl SparseAdv {
     }
 
     pub(super) fn start_worker(&self) -> Result<(), gst::ErrorMessage> {
-        self.prepare()?;
-        let Some(loaded) = lock(&self.loaded).take() else {
+        let plan = self.prepare()?;
+        let loaded = lock(&self.loaded).take();
+        let Some((plan, loaded)) = plan.zip(loaded) else {
             return Ok(());
         };
-        let mut state = self.state();
-        *state = State {
-            windowing: state.windowing,
-            goal: state.goal,
-            provenance: state.provenance.clone(),
-            working: true,
-            ..State::new()
-        };
-        drop(state);
+        *self.state() = State::started(plan, &self.settings());
         let (this, bell) = (self.obj().downgrade(), self.bell.clone());
         let thread = std::thread::Builder::new()
             .name("sparseadv".into())
@@ -130,7 +121,7 @@ impl SparseAdv {
 
     /// Ends the worker and gets the model back. A thread inside libtorch at the process's exit would crash it.
     pub(super) fn stop_worker(&self) {
-        self.state().working = false;
+        self.state().stop_working();
         self.stop_flow();
         let worker = lock(&self.worker).take();
         // It ends by itself where it is the one that lets go of the element.
@@ -142,6 +133,6 @@ impl SparseAdv {
         self.flush();
         let mut state = self.state();
         // The totals stay readable after the pipeline has stopped.
-        *state = State { stats: std::mem::take(&mut state.stats), windowing: state.windowing, ..State::new() };
+        *state = State::stopped(std::mem::take(&mut state.stats));
     }
 }

@@ -6,17 +6,17 @@
 use glib::prelude::*;
 
 mod attack;
-pub(crate) mod imp;
+mod downstream;
+mod imp;
 mod latency;
-pub(crate) mod lifecycle;
-pub(crate) mod pads;
-pub(crate) mod queries;
-pub(crate) mod queue;
+mod lifecycle;
+mod pads;
+mod queries;
 pub(crate) mod settings;
 mod state;
 mod stats;
 mod survive;
-pub(crate) mod window;
+mod window;
 mod worker;
 
 glib::wrapper! {

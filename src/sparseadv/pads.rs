@@ -2,44 +2,38 @@
 
 //! The pads: the sink pad's thread queues, the source pad's task pushes.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::imp::{CAT, SparseAdv};
-use super::queue::{Frame, Item, Output};
+use super::state::{Frame, State};
 use crate::element::lock;
 use crate::element::pads::{begins, ends_window, input_uri, running_time};
 use crate::element::planes;
 use crate::element::stream::Stream;
+use crate::window::schedule::{Item, Output};
 
 /// There is nothing to do, for so long at the most.
 struct Idle(Option<std::time::Duration>);
 
 impl SparseAdv {
     pub(super) fn sink_chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        // A live frame's time counts from here, also where it has to wait for room.
+        let arrived = Instant::now();
         let mut state = self.state();
-        let Some(stream) = state.incoming.clone() else {
-            state.flow?;
+        let Some(stream) = state.incoming() else {
+            state.downstream.flow()?;
             return Err(gst::FlowError::NotNegotiated);
         };
-        // The worker needs one window, the next may gather meanwhile.
-        let capacity = state.windowing.span + state.windowing.stride;
         loop {
-            if state.flow == Err(gst::FlowError::NotLinked) {
-                state.told_not_linked = true;
-            }
-            state.flow?;
-            if state.ended {
-                return Err(gst::FlowError::Eos);
-            }
-            if state.failed {
+            state.downstream.hear()?;
+            if state.has_failed() {
                 return Err(gst::FlowError::Error);
             }
-            if state.queue.waiting_frames() < capacity {
+            if state.schedule.has_room(Instant::now()) {
                 break;
             }
             state = self.wait(state);
@@ -49,23 +43,14 @@ impl SparseAdv {
             gst::element_imp_error!(self, gst::StreamError::Format, ("{error}"));
             return Err(gst::FlowError::Error);
         }
-        let buffer = planes::own(buffer, capacity);
-        if buffer.flags().contains(gst::BufferFlags::DISCONT) || std::mem::take(&mut state.relinked) {
-            state.queue.push(Item::Drain);
+        let buffer = planes::own(buffer, state.schedule.held());
+        if buffer.flags().contains(gst::BufferFlags::DISCONT) || state.downstream.take_relinked() {
+            state.schedule.push(Item::Barrier(None), arrived);
         }
         let running_time = running_time(&self.sinkpad, &buffer);
-        let index = state.next_frame;
-        state.next_frame += 1;
         state.stats.frame_in();
-        state.queue.push(Item::Frame(Frame {
-            buffer,
-            index,
-            arrived: Instant::now(),
-            running_time,
-            seen: false,
-            delta: None,
-            info: None,
-        }));
+        let frame = Frame { buffer, stream, running_time, delta: None, info: None };
+        state.schedule.push(Item::Frame(frame), arrived);
         drop(state);
         self.tell();
         Ok(gst::FlowSuccess::Ok)
@@ -85,24 +70,20 @@ impl SparseAdv {
             EventView::FlushStop(_) => {
                 self.flush();
                 let result = self.srcpad.push_event(event);
-                self.state().flow = Ok(gst::FlowSuccess::Ok);
+                self.state().downstream.resume();
                 self.start_task().is_ok() && result
             }
             EventView::Caps(caps) => {
                 // On the way down nothing is wrong with any caps.
-                if self.state().flow == Err(gst::FlowError::Flushing) {
+                if self.state().downstream.is_flushing() {
                     return Err(gst::FlowError::Flushing);
                 }
-                if self.knows(caps.caps()) {
-                    self.note_input().ok_or(gst::FlowError::NotNegotiated)?;
-                    return self.enqueue(Item::Event(event, false));
-                }
-                let stream = self.new_caps(caps.caps());
-                let stream = stream.ok_or(gst::FlowError::NotNegotiated)?;
-                return self.enqueue(Item::Caps(event, stream));
+                let known = self.new_caps(caps.caps()).ok_or(gst::FlowError::NotNegotiated)?;
+                return self.enqueue(if known { Item::Event(event) } else { Item::Barrier(Some(event)) });
             }
-            _ if ends_window(event.type_()) => return self.enqueue(Item::Event(event, true)),
-            _ if event.is_serialized() => return self.enqueue(Item::Event(event, false)),
+            EventView::Eos(_) => return self.enqueue(Item::End(event)),
+            _ if ends_window(event.type_()) => return self.enqueue(Item::Barrier(Some(event))),
+            _ if event.is_serialized() => return self.enqueue(Item::Event(event)),
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
         };
         match passed {
@@ -111,32 +92,20 @@ impl SparseAdv {
         }
     }
 
-    /// Whether frames come with these caps already: the same caps once more begin nothing.
-    fn knows(&self, caps: &gst::CapsRef) -> bool {
-        let info = gst_video::VideoInfo::from_caps(caps).ok();
-        let state = self.state();
-        let incoming = state.incoming.as_ref();
-        info.is_some_and(|info| incoming.is_some_and(|stream| stream.info == info))
-    }
-
     /// Takes an item into the line. While downstream refuses frames, events wait there as in a `queue`: upstream hears
     /// of it by frames, and a refused event would be an error to every other branch of a tee.
-    fn enqueue(&self, item: Item) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn enqueue(&self, item: Item<Frame, gst::Event>) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut state = self.state();
-        if let Item::Event(event, _) = &item {
-            if begins(event) {
-                state.ended = false;
-            }
+        if state.downstream.is_flushing() {
+            return Err(gst::FlowError::Flushing);
         }
-        let eos = matches!(&item, Item::Event(e, _) if e.type_() == gst::EventType::Eos);
-        let mut unheard = None;
-        match state.flow {
-            Err(gst::FlowError::Flushing) => return Err(gst::FlowError::Flushing),
-            // Upstream learns of an error by its next buffer, but after EOS there is none.
-            Err(error) if eos && !state.failed => unheard = Some(error).filter(|_| !state.told_not_linked),
-            _ => {}
+        if matches!(&item, Item::Barrier(Some(event)) if begins(event)) {
+            state.downstream.begin();
         }
-        state.queue.push(item);
+        // Upstream learns of an error by its next buffer, but after EOS there is none.
+        let last = matches!(&item, Item::End(_)) && !state.has_failed();
+        let unheard = state.downstream.unheard().filter(|_| last);
+        state.schedule.push(item, Instant::now());
         drop(state);
         self.tell();
         self.tell_unheard(unheard)?;
@@ -173,17 +142,21 @@ impl SparseAdv {
         false
     }
 
-    /// The stream that caps describe; posts an error for caps that cannot be used.
-    fn new_caps(&self, caps: &gst::CapsRef) -> Option<Arc<Stream>> {
+    /// Takes over caps, and posts an error for those that cannot be used. Returns whether frames come with them already:
+    /// the same caps once more begin nothing.
+    fn new_caps(&self, caps: &gst::CapsRef) -> Option<bool> {
         let metadata = self.metadata()?;
         // The probe on the pad has told of caps that cannot be used.
         let info = gst_video::VideoInfo::from_caps(caps).ok()?;
-        let stream = Arc::new(Stream::new(info, &metadata));
         self.note_input()?;
-        self.state().incoming = Some(stream.clone());
+        if self.state().knows(&info) {
+            return Some(true);
+        }
+        let stream = Arc::new(Stream::new(info, &metadata));
+        self.state().set_incoming(stream);
         self.ask_whether_live();
         self.tell_latency();
-        Some(stream)
+        Some(false)
     }
 
     /// Notes where the stream comes from. An error where the report would take its place.
@@ -196,37 +169,31 @@ impl SparseAdv {
             return None;
         }
         drop(report);
-        Arc::make_mut(&mut self.state().provenance).input = input;
+        self.state().provenance_mut().input = input;
         Some(())
     }
 
     /// Makes every thread let go of what it waits for or works on.
     pub(super) fn stop_flow(&self) {
         let mut state = self.state();
-        state.flow = Err(gst::FlowError::Flushing);
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        state.downstream.set_flushing();
+        state.schedule.cancel();
         drop(state);
         self.tell();
     }
 
-    /// Drops what is queued.
+    /// Drops what is inside.
     pub(super) fn flush(&self) {
         let mut state = self.state();
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-        let (sticky, stream) = state.queue.flush();
-        if stream.is_some() {
-            state.stream = stream;
-        }
-        state.ended = false;
-        state.skip = 0;
-        state.job = None;
-        state.open.clear();
-        state.released.clear();
-        state.context.clear();
+        let events = state.schedule.flush();
+        state.downstream.begin();
         drop(state);
-        for event in sticky {
+        gst::debug!(CAT, imp = self, "Flushed");
+        for event in events {
             // Upstream will not send these again.
-            let _ = self.srcpad.store_sticky_event(&event);
+            if event.is_sticky() && !matches!(event.type_(), gst::EventType::Eos | gst::EventType::Segment) {
+                let _ = self.srcpad.store_sticky_event(&event);
+            }
         }
     }
 
@@ -245,7 +212,7 @@ impl SparseAdv {
 
     pub(super) fn src_activate(&self, pad: &gst::Pad, active: bool) -> Result<(), gst::LoggableError> {
         if active {
-            self.state().flow = Ok(gst::FlowSuccess::Ok);
+            self.state().downstream.resume();
             self.start_task()
         } else {
             self.stop_flow();
@@ -253,82 +220,82 @@ impl SparseAdv {
         }
     }
 
-    /// One round of the source pad's task: pushes what is ready, or lets go of a window whose deadline has passed.
-    /// Where there is nothing to do, returns for how long at the most.
+    /// One round of the source pad's task: pushes what may leave, or lets go of a window whose deadline has passed. Where
+    /// there is nothing to do, returns for how long at the most.
     fn src_task(&self) -> Option<Idle> {
+        // Windows that another thread has judged may have held these up.
+        self.publish_closed();
         let mut state = self.state();
-        if state.flow.is_err() {
+        if state.downstream.flow().is_err() {
             drop(state);
             let _ = self.srcpad.pause_task();
             return None;
         }
-        if let Some(output) = state.queue.pop_ready() {
-            state.pushing = true;
-            state.caps_under_way = matches!(&output, Output::Event(e) if e.type_() == gst::EventType::Caps);
-            drop(state);
-            self.tell();
-            self.push(output);
-            return None;
-        }
-        let Some(deadline) = self.deadline(&state) else {
-            return Some(Idle(None));
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            self.release_expired(state);
-            return None;
-        }
-        Some(Idle(Some(left)))
-    }
-
-    fn push(&self, output: Output) {
-        let result = match output {
-            Output::Frame(buffer) => {
+        let now = Instant::now();
+        match state.schedule.next_output(now) {
+            Output::Frame { frame, sampled } => {
+                drop(state);
+                let buffer = self.leave(frame, sampled);
+                self.tell();
                 let result = self.srcpad.push(buffer);
+                let mut state = self.state();
                 if result.is_ok() {
-                    self.state().stats.frame_out();
+                    state.stats.frame_out();
                 }
-                result
+                self.pushed(state, result.map(|_| ()));
             }
             Output::Event(event) => {
-                if event.type_() == gst::EventType::Eos {
-                    let stats = self.state().stats.structure();
-                    gst::info!(CAT, imp = self, "{stats}");
-                    self.publish_report();
-                    self.post(stats);
+                if event.type_() == gst::EventType::Caps {
+                    state.downstream.push_caps();
                 }
-                gst::log!(CAT, imp = self, "Pushing {event:?}");
-                let is_caps = event.type_() == gst::EventType::Caps;
-                let taken = self.srcpad.push_event(event);
-                if is_caps {
-                    let mut state = self.state();
-                    state.caps_under_way = false;
-                    state.caps_refused = !taken;
-                }
-                Ok(gst::FlowSuccess::Ok)
+                drop(state);
+                self.push_event(event);
+                self.pushed(self.state(), Ok(()));
             }
-        };
-        let mut state = self.state();
-        state.pushing = false;
-        // Upstream learns of an error by its next buffer; behind EOS there is none.
+            Output::Due(found) => self.expire(state, found),
+            Output::Cut => {
+                drop(state);
+                gst::debug!(CAT, imp = self, "A window waits for no more frames");
+                self.tell();
+            }
+            Output::Wait(until) => return Some(Idle(until.map(|until| until.saturating_duration_since(now)))),
+        }
+        None
+    }
+
+    fn push_event(&self, event: gst::Event) {
+        if event.type_() == gst::EventType::Eos {
+            let stats = self.state().stats.structure();
+            gst::info!(CAT, imp = self, "{stats}");
+            self.publish_report();
+            self.post(stats);
+        }
+        gst::log!(CAT, imp = self, "Pushing {event:?}");
+        let is_caps = event.type_() == gst::EventType::Caps;
+        let taken = self.srcpad.push_event(event);
+        if is_caps {
+            self.state().downstream.caps_pushed(taken);
+        }
+    }
+
+    /// Takes over what downstream has answered.
+    fn pushed(&self, mut state: MutexGuard<State>, result: Result<(), gst::FlowError>) {
+        state.schedule.pushed();
         let mut unheard = None;
         if let Err(error) = result {
             gst::debug!(CAT, imp = self, "Downstream returned {error:?}");
-            if state.flow.is_ok() {
-                self.epoch.fetch_add(1, Ordering::SeqCst);
+            if state.downstream.flow().is_ok() {
                 if error == gst::FlowError::Eos {
                     // No more frames, but EOS, a new segment and a new stream still pass.
-                    state.ended = !state.queue.drop_frames();
-                    state.skip = 0;
-                    state.job = None;
-                    state.open.clear();
-                    state.released.clear();
-                    state.context.clear();
+                    if !state.schedule.drop_frames(begins) {
+                        state.downstream.end();
+                    }
                 } else {
-                    state.flow = Err(error);
-                    let fatal = error != gst::FlowError::Flushing;
-                    state.told_not_linked = false;
-                    unheard = Some(error).filter(|_| fatal && state.queue.holds_eos());
+                    state.schedule.cancel();
+                    state.downstream.fail(error);
+                    // Upstream learns of an error by its next buffer; behind EOS there is none.
+                    let last = state.schedule.events().any(|event| event.type_() == gst::EventType::Eos);
+                    unheard = state.downstream.unheard().filter(|_| last);
                 }
             }
         }
@@ -343,15 +310,7 @@ impl SparseAdv {
             // A decoder would leave out frames, and the windows would be of others than the file's.
             gst::EventType::Qos => return true,
             gst::EventType::Reconfigure => {
-                let mut state = self.state();
-                let unlinked = state.flow == Err(gst::FlowError::NotLinked);
-                if unlinked {
-                    state.flow = Ok(gst::FlowSuccess::Ok);
-                    state.told_not_linked = false;
-                    // Upstream's frames were refused meanwhile.
-                    state.relinked = true;
-                }
-                drop(state);
+                let unlinked = self.state().downstream.relink();
                 if unlinked {
                     self.tell();
                     if let Err(error) = self.start_task() {

@@ -2,12 +2,14 @@
 
 //! Queries: those in line with the frames wait for these, and whoever allocates frames hears how many are held.
 
+use std::time::Instant;
+
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::imp::SparseAdv;
-use super::queue::Item;
 use crate::element::format;
+use crate::window::schedule::Item;
 
 impl SparseAdv {
     pub(super) fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
@@ -27,10 +29,10 @@ impl SparseAdv {
     /// ends here, since its frames cannot come before the query is answered.
     fn let_all_leave(&self) -> bool {
         let mut state = self.state();
-        state.queue.push(Item::Drain);
+        state.schedule.push(Item::Barrier(None), Instant::now());
         self.tell();
-        while state.flow.is_ok() {
-            if state.queue.is_empty() && !state.pushing && !state.releasing {
+        while state.downstream.flow().is_ok() {
+            if state.schedule.is_idle() {
                 return true;
             }
             state = self.wait(state);
@@ -45,16 +47,17 @@ impl SparseAdv {
         let mut state = self.state();
         // Downstream has to have the caps first. A live source cannot wait for a window that is under attack before
         // them.
-        while state.flow.is_ok() && state.live != Some(true) {
-            let under_way = state.queue.holds_caps() || state.releasing || state.caps_under_way;
-            if !under_way && (!state.pushing || reached()) {
+        while state.downstream.flow().is_ok() && !state.latency.is_live() {
+            let is_caps = |event: &gst::Event| event.type_() == gst::EventType::Caps;
+            let under_way = state.downstream.caps_under_way() || state.schedule.events().any(is_caps);
+            if !under_way && (!state.schedule.is_pushing() || reached()) {
                 break;
             }
             state = self.wait(state);
         }
-        let flows = state.flow.is_ok();
-        let held = (state.windowing.span + state.windowing.stride) as u32;
-        let refused = state.caps_refused || state.caps_under_way;
+        let flows = state.downstream.flow().is_ok();
+        let held = u32::try_from(state.schedule.held()).unwrap_or(u32::MAX);
+        let refused = !state.downstream.took_caps();
         drop(state);
         if !flows {
             return false;

@@ -2,100 +2,170 @@
 
 //! What the element's threads share.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::queue::Queue;
+use super::downstream::Downstream;
+use super::latency::Latency;
+use super::settings::Settings;
 use super::stats::Stats;
-use super::window::{Job, OpenWindow};
-use crate::attack::Goal;
+use super::survive;
+use crate::attack::{Goal, Perturbation};
+use crate::element::meta::FrameInfo;
 use crate::element::stream::Stream;
 use crate::provenance::Provenance;
 use crate::video::view::Samples;
 use crate::window::Windowing;
+use crate::window::pace::Pace;
+use crate::window::report::WindowReport;
+use crate::window::schedule;
 
-/// What the threads share. `epoch` names the state of the queue's front: a result that was computed for an older one is
-/// void.
-pub struct State {
-    pub flow: Result<gst::FlowSuccess, gst::FlowError>,
-    /// The worker shall go on.
-    pub working: bool,
-    pub queue: Queue,
-    /// Frames are on their way from the waiting to the ready part, outside the lock.
-    pub releasing: bool,
-    /// The source pad's task is pushing.
-    pub pushing: bool,
-    /// Downstream is being told of caps, or did not take the last ones. It must not be asked what it would allocate for
-    /// them: x264enc crashes.
-    pub caps_under_way: bool,
-    pub caps_refused: bool,
-    /// Downstream wants no more frames before a new segment or stream.
-    pub ended: bool,
-    /// Upstream has been told that nothing is linked behind.
-    pub told_not_linked: bool,
-    /// Linked again: the next frame does not follow on the last.
-    pub relinked: bool,
-    /// The attack failed for good: frames pass, and upstream is told.
-    pub failed: bool,
-    /// A window without a gradient was met, and that was said.
-    pub zero_gradient: bool,
-    /// The format of the frames at the front of the queue, and of those that arrive.
-    pub stream: Option<Arc<Stream>>,
-    pub incoming: Option<Arc<Stream>>,
-    /// Frames between windows that still have to pass.
-    pub skip: usize,
-    pub next_window: u64,
-    pub next_frame: u64,
-    pub live: Option<bool>,
+/// A frame inside.
+#[derive(Clone)]
+pub(super) struct Frame {
+    pub buffer: gst::Buffer,
+    pub stream: Arc<Stream>,
+    pub running_time: Option<gst::ClockTime>,
+    /// The perturbation decided on so far.
+    pub delta: Option<Arc<Vec<f32>>>,
+    pub info: Option<FrameInfo>,
+}
+
+/// What is known of a window, and what is to be done to its frames.
+pub(super) struct Decision {
+    pub report: WindowReport,
+    pub perturbation: Perturbation,
+    pub stream: Arc<Stream>,
+    pub began: Instant,
+}
+
+pub(super) type Schedule = schedule::Schedule<Frame, gst::Event, Decision, Arc<Samples>>;
+
+/// What holds for a whole stream, by the properties and the model.
+#[derive(Clone)]
+pub(super) struct Plan {
     pub windowing: Windowing,
-    /// The window under attack.
-    pub job: Option<Job>,
-    /// Overlapping windows that have not left whole, and what the model sees of the frames that left.
-    pub open: VecDeque<OpenWindow>,
-    pub released: VecDeque<(u64, Samples)>,
-    /// The last frames that left, where a codec is to be survived: an encoder remembers them.
-    pub context: VecDeque<gst::Buffer>,
-    pub stats: Stats,
-    /// What the attack is after, by the properties; they cannot change while the element runs.
     pub goal: Goal,
-    /// What this stream's reports are the results of.
     pub provenance: Arc<Provenance>,
-    /// The latency last told, and the longest attack in a live pipeline without a budget.
-    pub told_latency: Option<gst::ClockTime>,
-    pub slowest: gst::ClockTime,
+}
+
+pub(super) struct State {
+    pub schedule: Schedule,
+    pub downstream: Downstream,
+    pub latency: Latency,
+    pub stats: Stats,
+    plan: Plan,
+    /// The worker shall go on.
+    working: bool,
+    /// The attack failed for good: frames pass, and upstream is told.
+    failed: bool,
+    /// A window without a gradient was met, and that was said.
+    told_zero_gradient: bool,
+    /// The format of the frames that arrive.
+    incoming: Option<Arc<Stream>>,
 }
 
 impl State {
-    pub fn new() -> Self {
-        Self {
-            flow: Err(gst::FlowError::Flushing),
-            working: false,
-            queue: Queue::default(),
-            releasing: false,
-            pushing: false,
-            caps_under_way: false,
-            caps_refused: false,
-            ended: false,
-            told_not_linked: false,
-            relinked: false,
-            failed: false,
-            zero_gradient: false,
-            stream: None,
-            incoming: None,
-            skip: 0,
-            next_window: 0,
-            next_frame: 0,
-            live: None,
-            windowing: Windowing { frames: 1, step: 1, span: 1, stride: 1 },
-            job: None,
-            open: VecDeque::new(),
-            released: VecDeque::new(),
-            context: VecDeque::new(),
+    /// Before the element starts, and after it has stopped.
+    pub fn stopped(stats: Stats) -> Self {
+        let windowing = Windowing { frames: 1, step: 1, span: 1, stride: 1 };
+        let plan = Plan { windowing, goal: Goal::new(None, None), provenance: Arc::default() };
+        Self { stats, working: false, ..Self::started(plan, &Settings::default()) }
+    }
+
+    pub fn started(plan: Plan, settings: &Settings) -> Self {
+        let context = if settings.survive().is_some() { survive::CONTEXT } else { 0 };
+        let mut state = Self {
+            schedule: Schedule::new(plan.windowing, settings.common.tail, context),
+            downstream: Downstream::default(),
+            latency: Latency::default(),
             stats: Stats::default(),
-            goal: Goal::new(None, None),
-            provenance: Arc::default(),
-            told_latency: None,
-            slowest: gst::ClockTime::ZERO,
-        }
+            plan,
+            working: true,
+            failed: false,
+            told_zero_gradient: false,
+            incoming: None,
+        };
+        state.apply(settings);
+        state
+    }
+
+    pub fn is_working(&self) -> bool {
+        self.working
+    }
+
+    pub fn stop_working(&mut self) {
+        self.working = false;
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// From now on frames pass.
+    pub fn fail(&mut self) {
+        self.failed = true;
+        self.schedule.set_passing(true);
+    }
+
+    pub fn incoming(&self) -> Option<Arc<Stream>> {
+        self.incoming.clone()
+    }
+
+    /// Whether frames come with these caps already: the same caps once more begin nothing.
+    pub fn knows(&self, info: &gst_video::VideoInfo) -> bool {
+        self.incoming.as_ref().is_some_and(|stream| stream.info == *info)
+    }
+
+    pub fn set_incoming(&mut self, stream: Arc<Stream>) {
+        self.incoming = Some(stream);
+    }
+
+    /// What this stream's reports are the results of.
+    pub fn provenance_mut(&mut self) -> &mut Provenance {
+        Arc::make_mut(&mut self.plan.provenance)
+    }
+
+    /// Whether a window without a gradient is news.
+    pub fn note_zero_gradient(&mut self, found: bool) -> bool {
+        let news = found && !self.told_zero_gradient;
+        self.told_zero_gradient |= found;
+        news
+    }
+
+    /// Nothing is known of the front window yet: it leaves clean.
+    pub fn undecided(&self, stream: Arc<Stream>) -> Decision {
+        let windowing = self.plan.windowing;
+        let frames = windowing.offsets(self.schedule.window_frames().count()).count();
+        let Plan { goal, provenance, .. } = self.plan.clone();
+        let report = WindowReport::clean(self.schedule.window(), frames, goal, provenance);
+        Decision { report, perturbation: Perturbation::default(), stream, began: Instant::now() }
+    }
+
+    /// Takes over what settings, caps or the pipeline have changed.
+    pub fn apply(&mut self, settings: &Settings) {
+        let pace = self.pace(settings);
+        self.schedule.set_pace(pace.filter(|_| self.latency.is_live()));
+        self.schedule.set_passing(!settings.enabled || self.failed);
+    }
+
+    /// The times of the stream's windows.
+    fn pace(&self, settings: &Settings) -> Option<Pace> {
+        let frame = self.incoming.as_ref()?.frame_duration;
+        let budget = settings.budget(self.latency.is_live(), frame, self.plan.windowing);
+        Some(Pace::new(self.plan.windowing, frame.into(), budget, self.latency.slowest()))
+    }
+
+    /// The latency the element adds, and how long the frames last that it can hold. A disabled element keeps the latency
+    /// it has told: a sink that waits less would be late for frames on their way.
+    pub fn own_latency(&self, settings: &Settings) -> (gst::ClockTime, gst::ClockTime) {
+        let time = |duration| gst::ClockTime::try_from(duration).unwrap_or(gst::ClockTime::MAX);
+        let pace = self.pace(settings);
+        let own = match (pace, settings.enabled) {
+            (Some(pace), true) => time(pace.latency()),
+            (Some(_), false) => self.latency.told().unwrap_or(gst::ClockTime::ZERO),
+            (None, _) => gst::ClockTime::ZERO,
+        };
+        (own, pace.map_or(own, |pace| own.max(time(pace.lasting(self.schedule.capacity())))))
     }
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The worker thread: takes windows from the front of the queue, attacks them, and decides on their frames.
+//! The worker thread: attacks windows, and judges those whose frames may have changed since.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
@@ -10,30 +9,26 @@ use gst::subclass::prelude::*;
 
 use super::attack::{AttackTask, judge};
 use super::imp::{CAT, Loaded, SparseAdv};
-use super::queue::{Item, Output};
-use super::state::State;
-use super::window::{Decision, Job, OpenWindow};
+use super::state::{Decision, Frame, State};
 use crate::attack::criterion::{argmax, softmax};
-use crate::attack::{self, Progress};
+use crate::attack::{self, Outcome, Progress};
 use crate::element::bell::Bell;
-use crate::element::stream::Stream;
 use crate::model::Model;
 use crate::video::view::Samples;
-use crate::window::Tail;
-use crate::window::report::WindowReport;
+use crate::window::schedule::{Claim, Task};
 
-/// A window to be attacked.
-struct Task {
-    epoch: u64,
-    /// Stream frames in the window.
-    frames: usize,
-    attack: AttackTask,
+/// What the attack of a window needs of the frames.
+struct Attack {
+    claim: Claim,
+    task: AttackTask,
+    /// The last frames before the window, whether they have left or not.
+    context: Vec<Frame>,
 }
 
 enum Work {
-    Attack(Box<Task>),
+    Attack(Box<Attack>),
     /// A window whose last frame has left, with what the model sees of its frames.
-    Judge(Box<OpenWindow>, Vec<Samples>, Arc<Stream>),
+    Judge(Claim, Box<Decision>, Vec<Arc<Samples>>),
     Wait,
     Stop,
 }
@@ -69,8 +64,8 @@ impl SparseAdv {
     /// One round of the worker. Returns whether there was anything to do, and nothing when it is to end.
     fn work(&self, loaded: &mut Loaded) -> Option<bool> {
         match self.next_work() {
-            Work::Attack(task) => self.attack(loaded, *task),
-            Work::Judge(window, samples, stream) => self.judge(&mut loaded.model, *window, &samples, &stream),
+            Work::Attack(attack) => self.attack(loaded, *attack),
+            Work::Judge(claim, window, samples) => self.judge(&mut loaded.model, &claim, *window, samples),
             Work::Wait => return Some(false),
             Work::Stop => return None,
         }
@@ -79,10 +74,7 @@ impl SparseAdv {
 
     /// The pipeline must hear of a panic instead of waiting for ever.
     fn tell_panic(&self) {
-        let mut state = self.state();
-        state.flow = Err(gst::FlowError::Error);
-        state.releasing = false;
-        drop(state);
+        self.state().downstream.fail(gst::FlowError::Error);
         self.tell();
         gst::element_imp_error!(
             self,
@@ -92,183 +84,101 @@ impl SparseAdv {
     }
 
     fn next_work(&self) -> Work {
-        loop {
-            let mut state = self.state();
-            if !state.working {
-                return Work::Stop;
-            }
-            if state.flow.is_err() || state.releasing {
-                return Work::Wait;
-            }
-            if let Some(work) = self.judgment(&mut state) {
-                return work;
-            }
-            if let Some(work) = self.look(state) {
-                return work;
-            }
-        }
-    }
-
-    /// The next overlapping window that has left whole.
-    fn judgment(&self, state: &mut State) -> Option<Work> {
-        let last = *state.open.front()?.indices.last()?;
-        let newest = state.released.back()?.0;
-        let stream = state.stream.clone()?;
-        if newest < last {
-            return None;
-        }
-        let window = state.open.pop_front()?;
-        let wanted = |index: &u64| {
-            let found = state.released.iter().find(|(i, _)| i == index);
-            found.map(|(_, samples)| samples.clone())
-        };
-        let samples: Vec<Samples> = window.indices.iter().filter_map(wanted).collect();
-        Some(Work::Judge(Box::new(window), samples, stream))
-    }
-
-    /// Deals with the front of the queue. Nothing where something moved, and there may be more.
-    fn look(&self, mut state: MutexGuard<State>) -> Option<Work> {
-        let settings = self.settings();
-        match state.queue.pop_event() {
-            Some(item) => {
-                if !matches!(item, Item::Event(_, false)) {
-                    // Windows start anew behind a barrier.
-                    state.skip = 0;
-                }
-                if let Item::Caps(_, stream) = &item {
-                    state.stream = Some(stream.clone());
-                    state.released.clear();
-                    state.context.clear();
-                }
-                if let Item::Event(event, _) | Item::Caps(event, _) = item {
-                    state.queue.push_ready(Output::Event(event));
-                }
-                drop(state);
-                self.tell();
-                return None;
-            }
-            None if state.queue.waiting_frames() == 0 => return Some(Work::Wait),
-            None => {}
-        }
-        let windowing = state.windowing;
-        // What is ready to leave and does not must not pile up.
-        if state.queue.ready_frames() > windowing.span {
-            return Some(Work::Wait);
-        }
-        let front = state.queue.front(windowing.span);
-        if !settings.enabled || state.failed || state.skip > 0 {
-            let frames = if settings.enabled && !state.failed { front.frames.min(state.skip) } else { front.frames };
-            state.skip = state.skip.saturating_sub(frames);
-            self.release(state, frames);
-            return None;
-        }
-        let full = front.frames == windowing.span;
-        if !full && !front.barrier {
-            return Some(Work::Wait);
-        }
-        if !full && (settings.common.tail == Tail::Passthrough || front.fresh == 0) {
-            self.release(state, front.frames);
-            return None;
-        }
-        let Some(stream) = state.stream.clone() else {
-            return Some(Work::Wait);
-        };
-        let places: Vec<usize> = windowing.offsets(front.frames).collect();
-        let mut buffers = Vec::with_capacity(front.frames);
-        let mut start = Vec::new();
-        for (place, frame) in state.queue.frames_mut().take(front.frames).enumerate() {
-            buffers.push(frame.buffer.clone());
-            if let Ok(k) = places.binary_search(&place) {
-                if let Some(delta) = &frame.delta {
-                    start.push((k, delta.to_vec()));
-                }
-            }
-        }
-        let deadline = self.deadline(&state);
-        state.job = Some(Job { window: state.next_window, began: Instant::now(), clean_label: None, best: None });
-        let task = Task {
-            epoch: self.epoch.load(Ordering::SeqCst),
-            frames: front.frames,
-            attack: AttackTask {
-                window: state.next_window,
-                stream,
-                buffers,
-                offsets: places,
-                context: state.context.iter().cloned().collect(),
-                start,
-                settings,
-                deadline,
-            },
-        };
-        Some(Work::Attack(Box::new(task)))
-    }
-
-    fn attack(&self, loaded: &mut Loaded, task: Task) {
-        let Loaded { model, codecs, .. } = loaded;
-        let canceled = || self.epoch.load(Ordering::SeqCst) != task.epoch;
-        let mut progress = |news: Progress| {
-            let mut state = self.state();
-            // Not that of a window that took this one's place.
-            if canceled() {
-                return;
-            }
-            if let Some(job) = &mut state.job {
-                match news {
-                    Progress::CleanLabel(label) => job.clean_label = Some(label),
-                    Progress::Improved(best, calls) => job.best = Some((best.clone(), calls)),
-                }
-            }
-        };
-        let result = task.attack.run(model, codecs, &canceled, &mut progress);
         let mut state = self.state();
-        if self.epoch.load(Ordering::SeqCst) != task.epoch {
-            return;
+        if !state.is_working() {
+            return Work::Stop;
         }
-        let real = task.attack.offsets.len();
-        let mut report = WindowReport::clean(state.next_window, real, state.goal, state.provenance.clone());
-        match result {
-            Ok(outcome) => {
-                let news = outcome.zero_gradient && !state.zero_gradient;
-                state.zero_gradient |= outcome.zero_gradient;
-                report.set_outcome(&outcome);
-                let decision = Decision { report, perturbation: outcome.perturbation };
-                self.decide(state, task.frames, decision);
-                self.note_duration(outcome.duration);
-                if news {
-                    gst::element_imp_warning!(
-                        self,
-                        gst::LibraryError::Failed,
-                        (
-                            "The model gives no gradient for window {}: every one the attack took is zero, so it could not move. That is no \
-                             robustness; such windows say zero_gradient in the report. Take saturating or rounding operations (a softmax, a \
-                             threshold) out of the model.",
-                            task.attack.window
-                        )
-                    );
-                }
+        if state.downstream.flow().is_err() {
+            return Work::Wait;
+        }
+        match state.schedule.next_task() {
+            Some(Task::Attack) => self.begin(state).map_or(Work::Wait, |attack| Work::Attack(Box::new(attack))),
+            Some(Task::Judge { claim, report, samples }) => Work::Judge(claim, Box::new(report), samples),
+            None => Work::Wait,
+        }
+    }
+
+    /// Begins the attack of the front window.
+    fn begin(&self, mut state: MutexGuard<State>) -> Option<Attack> {
+        let schedule = &state.schedule;
+        let stream = schedule.window_frames().next()?.1.stream.clone();
+        let (buffers, deltas): (Vec<_>, Vec<_>) =
+            schedule.window_frames().map(|(_, frame)| (frame.buffer.clone(), frame.delta.clone())).unzip();
+        let offsets: Vec<usize> = schedule.windowing().offsets(buffers.len()).collect();
+        let start = offsets.iter().enumerate().filter_map(|(k, place)| Some((k, deltas[*place].as_ref()?.to_vec())));
+        let start = start.collect();
+        let context = schedule.context_frames().filter(|frame| Arc::ptr_eq(&frame.stream, &stream)).cloned().collect();
+        let (window, deadline) = (schedule.window(), schedule.deadline());
+        let undecided = state.undecided(stream.clone());
+        let claim = state.schedule.begin(undecided);
+        drop(state);
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        gst::debug!(CAT, imp = self, "Window {window} of {} frames is attacked, time left {left:?}", buffers.len());
+        let settings = self.settings();
+        let task = AttackTask { window, stream, buffers, offsets, context: Vec::new(), start, settings, deadline };
+        Some(Attack { claim, task, context })
+    }
+
+    fn attack(&self, loaded: &mut Loaded, attack: Attack) {
+        let Loaded { model, codecs, .. } = loaded;
+        let Attack { claim, mut task, context } = attack;
+        task.context = context.into_iter().map(rendered).collect();
+        let mut progress = |news: Progress| {
+            if let Progress::Improved(_, calls) = &news {
+                gst::debug!(CAT, imp = self, "Window {} has a smaller success: {calls:?}", task.window);
             }
-            Err(attack::Error::Canceled) => {}
+            if let Some(decision) = self.state().schedule.found(&claim) {
+                decision.improve(news);
+            }
+        };
+        let result = task.run(model, codecs, &|| claim.is_void(), &mut progress);
+        match result {
+            Ok(outcome) => self.finish_attack(&claim, &task, outcome),
+            Err(attack::Error::Canceled) => gst::debug!(CAT, imp = self, "Window {} is given up", task.window),
+            Err(error) if claim.is_void() => gst::debug!(CAT, imp = self, "Of no use any more: {error}"),
             Err(error) => {
-                drop(state);
                 // Told before upstream hears of it, or its own error would be the first on the bus.
                 gst::element_imp_error!(self, gst::LibraryError::Failed, ("{error}"));
                 // The frames are not lost for it: they pass.
-                let mut state = self.state();
-                state.failed = true;
-                state.job = None;
-                drop(state);
+                self.state().fail();
                 self.tell();
             }
+        }
+    }
+
+    fn finish_attack(&self, claim: &Claim, task: &AttackTask, outcome: Outcome) {
+        let mut state = self.state();
+        if state.schedule.finish(claim).is_none() {
+            return;
+        }
+        let news = state.note_zero_gradient(outcome.zero_gradient);
+        let mut decision = state.undecided(task.stream.clone());
+        decision.report.set_outcome(&outcome);
+        decision.perturbation = outcome.perturbation;
+        self.decide(state, decision);
+        self.note_duration(outcome.duration);
+        if news {
+            gst::element_imp_warning!(
+                self,
+                gst::LibraryError::Failed,
+                (
+                    "The model gives no gradient for window {}: every one the attack took is zero, so it could not move. That is no \
+                     robustness; such windows say zero_gradient in the report. Take saturating or rounding operations (a softmax, a \
+                     threshold) out of the model.",
+                    task.window
+                )
+            );
         }
     }
 
     /// Classifies an overlapping window as its frames really left, and reports it.
-    fn judge(&self, model: &mut Model, window: OpenWindow, samples: &[Samples], stream: &Stream) {
-        let OpenWindow { mut report, .. } = window;
+    fn judge(&self, model: &mut Model, claim: &Claim, window: Decision, samples: Vec<Arc<Samples>>) {
+        let Decision { mut report, stream, .. } = window;
+        let samples: Vec<Samples> = samples.into_iter().map(Arc::unwrap_or_clone).collect();
         let complete = samples.len() == report.frames && !samples.is_empty();
         report.calls.queries += 1;
         report.calls.forwards += 1;
-        match judge(model, stream, samples) {
+        match judge(model, &stream, &samples) {
             Ok(logits) if complete => {
                 report.final_label = Some(argmax(&logits));
                 report.success = report.labels().fooled();
@@ -277,6 +187,20 @@ impl SparseAdv {
             }
             _ => report.success = report.success.map(|_| false),
         }
-        self.publish(report);
+        if !claim.is_void() {
+            self.publish(report);
+        }
+        self.state().schedule.judged(claim);
+        self.tell();
+    }
+}
+
+/// A frame's buffer as it leaves.
+fn rendered(frame: Frame) -> gst::Buffer {
+    let Frame { buffer, stream, delta, .. } = frame;
+    let mut changed = buffer.clone();
+    match delta.map(|delta| stream.render(changed.make_mut(), &delta)) {
+        Some(Ok(_)) => changed,
+        Some(Err(_)) | None => buffer,
     }
 }

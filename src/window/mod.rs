@@ -4,7 +4,12 @@
 
 use std::ops::Range;
 
+mod action;
+mod cursor;
+mod open;
+pub mod pace;
 pub mod report;
+pub mod schedule;
 
 /// What becomes of frames at the end of a stream that fill no window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
@@ -77,13 +82,13 @@ mod tests {
     fn windows_are_a_stride_apart_and_the_rest_is_one_short_window() {
         assert_eq!(windows(4, 1, 4, 10), [0..4, 4..8, 8..10]);
         assert_eq!(windows(4, 1, 4, 8), [0..4, 4..8]);
-        assert_eq!(windows(4, 1, 4, 3), [0..3]);
+        assert_eq!(windows(4, 1, 4, 3), [0..3; 1]);
         // Overlapping: no frame of the last three is in no window.
         assert_eq!(windows(4, 1, 1, 6), [0..4, 1..5, 2..6]);
         assert_eq!(windows(4, 1, 2, 7), [0..4, 2..6, 4..7]);
         // Frames between windows are in none.
         assert_eq!(windows(4, 1, 6, 9), [0..4, 6..9]);
-        assert_eq!(windows(4, 1, 6, 6), [0..4]);
+        assert_eq!(windows(4, 1, 6, 6), [0..4; 1]);
         assert_eq!(windows(2, 3, 6, 12), [0..4, 6..10]);
         assert_eq!(windows(2, 3, 6, 0), []);
     }

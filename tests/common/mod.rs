@@ -7,6 +7,7 @@
 
 pub mod chance;
 pub mod frames;
+pub mod live;
 pub mod models;
 pub mod oracle;
 pub mod pipeline;

@@ -41,6 +41,17 @@ pub fn windows(n: usize, cut: Cut) -> Vec<Vec<usize>> {
     all
 }
 
+/// The same of a stream of sections between which no window reaches, each of so many frames.
+pub fn windows_of_sections(sections: &[usize], cut: Cut) -> Vec<Vec<usize>> {
+    let mut start = 0;
+    let mut all = Vec::new();
+    for n in sections {
+        all.extend(windows(*n, cut).into_iter().map(|window| window.into_iter().map(|i| start + i).collect()));
+        start += n;
+    }
+    all
+}
+
 /// What the meta of a frame says; `None` for a frame in no window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
