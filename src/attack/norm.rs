@@ -12,7 +12,7 @@ const FRAME: [i64; 3] = [2, 3, 4];
 
 /// `||delta_k||_2` of each frame k, in the values' own unit.
 pub fn frame_norms(delta: &Tensor) -> Result<Vec<f64>, TchError> {
-    torch::download_f64(&delta.f_norm_scalaropt_dim_dtype(2.0, &FRAME, false, Kind::Double)?)
+    torch::download_f64(&delta.f_norm_scalaropt_dim_dtype(2.0, FRAME, false, Kind::Double)?)
 }
 
 /// Each frame multiplied by its own factor.

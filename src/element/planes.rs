@@ -267,10 +267,8 @@ pub fn own(buffer: gst::Buffer, held: usize) -> gst::Buffer {
     let bound = pool.and_then(|pool| Some(pool.config().params()?.3));
     // Some more are on their way in and out.
     let scarce = bound.is_some_and(|bound| bound > 0 && (bound as usize) < held + 4);
-    if scarce {
-        if let Ok(copy) = buffer.copy_deep() {
-            return copy;
-        }
+    if scarce && let Ok(copy) = buffer.copy_deep() {
+        return copy;
     }
     buffer
 }
