@@ -12,7 +12,8 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 
 use common::frames::{frame, rgb};
-use common::models::{CLASSES, Good, ModelFile, SIDE, good, plain_metadata, slow, traced, weights};
+use common::live::slow_model;
+use common::models::{CLASSES, Good, ModelFile, SIDE, good, plain_metadata, traced, weights};
 use common::oracle::number;
 use common::{guarded, wait_until};
 
@@ -84,7 +85,7 @@ fn warnings(messages: &[gst::Message]) -> Vec<String> {
 #[test]
 fn no_frame_waits_for_a_model_far_too_slow_and_the_skipped_windows_are_counted() {
     guarded(90, || {
-        let model = slow(Duration::from_secs(1));
+        let model = slow_model(Duration::from_secs(1));
         let mut clips = Clips::new(&model, "", true);
         // Ten windows in the time of none.
         clips.feed(0..10 * WINDOW + 1);
@@ -149,7 +150,7 @@ fn a_model_that_keeps_up_says_the_same_of_a_live_stream_as_of_a_file() {
 #[test]
 fn stopping_waits_for_one_pass_at_the_most() {
     guarded(60, || {
-        let model = slow(Duration::from_secs(2));
+        let model = slow_model(Duration::from_secs(2));
         let mut clips = Clips::new(&model, "", true);
         clips.feed(0..WINDOW);
         // The first is in work by then.

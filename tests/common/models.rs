@@ -5,7 +5,6 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tch::{CModule, Kind, Tensor};
@@ -90,19 +89,6 @@ pub fn good(variant: Good) -> ModelFile {
         true => file.with_sidecar(&metadata.to_string()),
         false => file.with_metadata(&metadata.to_string()),
     }
-}
-
-/// The good model, with passes that take about this long.
-pub fn slow(pass: Duration) -> ModelFile {
-    super::init();
-    let variant = |ballast| Good { ballast, features: false, ..Good::default() };
-    let model = good(variant(20));
-    let black = [vec![0; 3 * SIDE * SIDE]];
-    model.logits(&black);
-    let began = Instant::now();
-    model.logits(&black);
-    let once = began.elapsed().as_secs_f64() / 20.0;
-    good(variant((pass.as_secs_f64() / once) as usize + 1))
 }
 
 /// Traces `net` at the input of a window of `SIDE` x `SIDE` frames and saves it, without metadata.
