@@ -3,7 +3,10 @@
 //! Gathers frames to windows.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use crate::element::stream::Stream;
+use crate::provenance::Provenance;
 use crate::tally::Labels;
 use crate::video::view::Samples;
 use crate::window::Windowing;
@@ -30,6 +33,16 @@ pub struct Gather {
     /// The window that comes next, and those of its frames that have come.
     next: u64,
     frames: VecDeque<GatheredFrame>,
+}
+
+/// A window to be classified, in whatever thread.
+pub struct Window {
+    pub number: u64,
+    /// Those that the model sees; at least one.
+    pub frames: Vec<GatheredFrame>,
+    pub stream: Arc<Stream>,
+    pub from_the_start: bool,
+    pub provenance: Arc<Provenance>,
 }
 
 impl Gather {

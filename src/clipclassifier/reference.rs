@@ -133,3 +133,14 @@ impl AttackReport {
         }
     }
 }
+
+/// What an element says of a report that it cannot read.
+pub fn unreadable(report: &AttackReport, error: &io::Error) -> gst::ErrorMessage {
+    gst::error_msg!(
+        gst::ResourceError::OpenRead,
+        (
+            "Expected the report of a sparseadv as reference-location, but {} cannot be read: {error}. Check the path.",
+            report.path().display()
+        )
+    )
+}

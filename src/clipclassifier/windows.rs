@@ -3,36 +3,23 @@
 //! From frames to windows, from windows to reports.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use gst::subclass::prelude::*;
 use gst_base::prelude::BaseTransformExtManual;
 
-use super::gather::GatheredFrame;
+use super::gather::{GatheredFrame, Window};
 use super::imp::{CAT, ClipClassifier, Gathering, Results};
-use super::reference::{self, AttackReport, Place};
+use super::reference::{self, Place, unreadable};
 use super::report::WindowReport;
 use super::worker::Worker;
 use crate::attack::criterion::{argmax, softmax};
 use crate::element::lock;
 use crate::element::pads::running_time;
-use crate::element::stream::Stream;
-use crate::provenance::Provenance;
 use crate::tally::Labels;
 use crate::video::view::Samples;
 use crate::window::Tail;
-
-/// A window to be classified, in whatever thread.
-pub struct Window {
-    number: u64,
-    /// Those that the model sees; at least one.
-    frames: Vec<GatheredFrame>,
-    stream: Arc<Stream>,
-    from_the_start: bool,
-    provenance: Arc<Provenance>,
-}
 
 impl Gathering {
     /// The next window, of these frames, where there are caps.
@@ -272,14 +259,4 @@ fn by_metas(window: &[GatheredFrame]) -> Option<Labels> {
     });
     let middle = || window[window.len() / 2].reference.map(|(_, labels)| labels);
     aligned.next().or_else(middle)
-}
-
-pub(super) fn unreadable(report: &AttackReport, error: &io::Error) -> gst::ErrorMessage {
-    gst::error_msg!(
-        gst::ResourceError::OpenRead,
-        (
-            "Expected the report of a sparseadv as reference-location, but {} cannot be read: {error}. Check the path.",
-            report.path().display()
-        )
-    )
 }

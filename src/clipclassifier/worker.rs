@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use gst::subclass::prelude::*;
 
 use super::ClipClassifier;
-use super::windows::Window;
+use super::gather::Window;
 
 #[derive(Debug)]
 pub struct Worker {

@@ -5,9 +5,9 @@
 use tch::Kind;
 
 use super::archive::{Archive, sidecar_path};
-use super::classifier::Options;
 use super::metadata::{Metadata, Resize};
 use super::module::Module;
+use super::options::Options;
 use super::probe::Probed;
 use super::{Origin, libtorch};
 
