@@ -87,7 +87,7 @@ def markdown(head: list[Any], rows: list[list[Any]]) -> str:
 
 def command_line(argv: list[str] | None) -> str:
     """The command to make a measurement again, without the places of this machine."""
-    local = ("--plugins", "--work", "--timeout", "--json")
+    local = ("--plugins", "--work", "--out", "--timeout", "--json")
     program, words = Path(sys.argv[0]).resolve(), iter(sys.argv[1:] if argv is None else argv)
     kept: list[str] = []
     for word in words:

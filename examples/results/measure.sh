@@ -80,7 +80,7 @@ check() { # NAME ARGUMENTS...
 
 judge() {
     check 1-embedded --models examples/data --data examples/data --groups figures --windows 8
-    check 2-native --models MODELS --data WEIZMANN --windows 10
+    check 2-native --models MODELS --data WEIZMANN --windows 6
     check 3-rgb --models MODELS --data WEIZMANN --windows 10 --encoder rgb
     check 4-hd --models MODELS --data WEIZMANN --windows 10 --size 1280x720
 }
