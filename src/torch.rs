@@ -31,10 +31,15 @@ pub fn downloaded() -> u64 {
     DOWNLOADED.get()
 }
 
+/// Counts numbers of an attack that came to the host another way: read where they lay, on the CPU.
+pub fn note_download(values: usize) {
+    DOWNLOADED.set(DOWNLOADED.get() + values as u64);
+}
+
 /// The values of a tensor of any kind and device. The only way in which an attack's tensors become numbers of the host.
 pub fn download(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
     let mut values = vec![0.0; tensor.numel()];
-    DOWNLOADED.set(DOWNLOADED.get() + values.len() as u64);
+    note_download(values.len());
     host(&tensor.f_detach()?, Kind::Float)?.f_copy_data(&mut values, tensor.numel())?;
     Ok(values)
 }
@@ -42,7 +47,7 @@ pub fn download(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
 /// The same in double precision.
 pub fn download_f64(tensor: &Tensor) -> Result<Vec<f64>, TchError> {
     let mut values = vec![0.0; tensor.numel()];
-    DOWNLOADED.set(DOWNLOADED.get() + values.len() as u64);
+    note_download(values.len());
     host(&tensor.f_detach()?, Kind::Double)?.f_copy_data(&mut values, tensor.numel())?;
     Ok(values)
 }

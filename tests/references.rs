@@ -2,8 +2,8 @@
 
 //! The numerical parts against figures that PyTorch and NumPy made (tests/python/make_references.py).
 
+use gstsparseadv::attack::adam::Adam;
 use gstsparseadv::attack::norm;
-use gstsparseadv::attack::optimizer::{Kind, Optimizer};
 use gstsparseadv::attack::select::{count_to_boundary, descending, frame_weights, normalized, step_weights};
 use gstsparseadv::model::features::Coverage;
 use gstsparseadv::model::metadata::FeatureWindow;
@@ -96,14 +96,37 @@ fn l21_and_its_gradient() {
 fn adam_steps() {
     let references = references();
     for run in references["adam"]["runs"].as_array().unwrap() {
-        let mut parameters = frames(&floats(&run["initial"]), 1);
         let lr = run["lr"].as_f64().unwrap() as f32;
-        let mut adam = Optimizer::new(Kind::Adam);
+        let (mut rows, mut tensors) = (Adam::default(), Adam::default());
+        let mut by_rows = frames(&floats(&run["initial"]), 1);
+        let mut by_tensors = by_rows.shallow_clone();
         let gradients = run["gradients"].as_array().unwrap();
         for (gradient, after) in gradients.iter().zip(run["after_each_step"].as_array().unwrap()) {
-            parameters = adam.descend(lr, &parameters, &frames(&floats(gradient), 1)).unwrap();
-            assert_close(widen(values(&parameters)), &numbers(after));
+            let gradient = frames(&floats(gradient), 1);
+            by_rows = rows.by_rows(lr, &by_rows, &gradient).unwrap();
+            by_tensors = tensors.by_tensors(lr, &by_tensors, &gradient).unwrap();
+            assert_close(widen(values(&by_rows)), &numbers(after));
+            assert_close(widen(values(&by_tensors)), &numbers(after));
         }
+    }
+}
+
+/// Frames that join later count their steps from there.
+#[test]
+fn adam_by_rows_and_by_tensors_agree_where_frames_join() {
+    let wave = |n: usize, of: f32| (0..n).map(|i| (i as f32 * of).sin()).collect::<Vec<f32>>();
+    let (mut rows, mut tensors) = (Adam::default(), Adam::default());
+    let mut both = [frames(&wave(24, 0.3), 2), frames(&wave(24, 0.3), 2)];
+    for step in 0..6 {
+        if step == 3 {
+            both = both.map(|held| Tensor::cat(&[held, frames(&[0.0; 12], 1)], 1));
+        }
+        let count = both[0].size()[1] as usize;
+        let gradient = frames(&wave(12 * count, 0.1 + step as f32), count);
+        let [by_rows, by_tensors] = &both;
+        let by_rows = rows.by_rows(0.5, by_rows, &gradient).unwrap();
+        both = [by_rows, tensors.by_tensors(0.5, by_tensors, &gradient).unwrap()];
+        assert_close(widen(values(&both[0])), &widen(values(&both[1])).collect::<Vec<_>>());
     }
 }
 

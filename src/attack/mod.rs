@@ -69,6 +69,7 @@
 //!   on, unless the metadata say so. A layer whose time axis has collapsed is not used: a warning says so, and the
 //!   input gradient weighs the frames.
 
+pub mod adam;
 pub mod calls;
 pub mod config;
 pub mod criterion;

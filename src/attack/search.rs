@@ -70,6 +70,15 @@ struct Search<'a, 'b> {
     look: Look,
 }
 
+/// A step of the parameters.
+struct Step {
+    gradient: Tensor,
+    /// The first frames, as many as these, stay: an earlier window stands on them, and to change them would undo it.
+    fixed: usize,
+    learning_rate: f32,
+    iteration: u32,
+}
+
 /// Counts of iterations since something happened.
 #[derive(Default)]
 struct Since {
@@ -134,13 +143,14 @@ pub(super) fn search(
         let gradient = match (config.objective, two_stage.stage(fooled, &mut learning_rate, config.learning_rate_decay))
         {
             (Objective::WeightedSum, _) => {
-                let class = search.class_gradient(found.iterations)?;
+                let class = search.class_gradient()?;
                 weighted_sum::add_norm(&search.delta.values, &class)?
             }
             (Objective::TwoStage, Stage::Norm) => norm::l21_gradient(&search.delta.values)?,
-            (Objective::TwoStage, Stage::Class) => search.class_gradient(found.iterations)?,
+            (Objective::TwoStage, Stage::Class) => search.class_gradient()?,
         };
-        search.step(gradient, carried.len(), learning_rate, &mut optimizer)?;
+        let step = Step { gradient, fixed: carried.len(), learning_rate, iteration: found.iterations };
+        search.step(step, &mut optimizer)?;
     }
     found.best = search.settle(successes)?;
     Ok(found)
@@ -291,7 +301,7 @@ impl<'a, 'b> Search<'a, 'b> {
     }
 
     /// The same by the perturbation.
-    fn class_gradient(&mut self, iteration: u32) -> Result<Tensor, Error> {
+    fn class_gradient(&mut self) -> Result<Tensor, Error> {
         let last = self.shape.real - 1;
         let mut shown: Vec<usize> = self.delta.frames.clone();
         let repeated = shown.iter().position(|k| *k == last).filter(|_| self.shape.frames > self.shape.real);
@@ -311,18 +321,12 @@ impl<'a, 'b> Search<'a, 'b> {
                 Tensor::f_cat(&[part(0, place)?, sum, part(place + 1, frames)?], 1)?
             }
         };
-        let gradient = self.problem.target.pull(&self.delta, self.look.reading, &by_view)?;
-        // Not finite as soon as any of them is not.
-        if norm::frame_norms(&gradient)?.iter().all(|norm| norm.is_finite()) {
-            Ok(gradient)
-        } else {
-            Err(Error::GradientNotFinite { iteration })
-        }
+        self.problem.target.pull(&self.delta, self.look.reading, &by_view)
     }
 
-    /// Moves the parameters, and looks at what has become of the window. The first `fixed` frames stay: an earlier window
-    /// stands on them, and to change them would undo it.
-    fn step(&mut self, gradient: Tensor, fixed: usize, lr: f32, optimizer: &mut Optimizer) -> Result<(), Error> {
+    /// Moves the parameters, and looks at what has become of the window.
+    fn step(&mut self, step: Step, optimizer: &mut Optimizer) -> Result<(), Error> {
+        let Step { gradient, fixed, learning_rate, iteration } = step;
         let config = self.problem.config;
         let mut gradient = self.support.pull(gradient)?;
         if fixed > 0 && self.support.frames().len() > fixed {
@@ -330,10 +334,16 @@ impl<'a, 'b> Search<'a, 'b> {
             let zeros = gradient.f_narrow(1, 0, fixed as i64)?.f_zeros_like()?;
             gradient = Tensor::f_cat(&[zeros, rest], 1)?;
         }
-        if config.optimizer == Kind::Adam && config.objective == Objective::TwoStage {
-            gradient = optimizer::unit_rms(gradient)?;
+        let norms = norm::frame_norms(&gradient)?;
+        // Not finite as soon as any value is not.
+        if !norms.iter().all(|norm| norm.is_finite()) {
+            return Err(Error::GradientNotFinite { iteration });
         }
-        self.parameters = optimizer::clamp(optimizer.descend(lr, &self.parameters, &gradient)?, config.epsilon)?;
+        if config.optimizer == Kind::Adam && config.objective == Objective::TwoStage {
+            gradient = optimizer::unit_rms(gradient, &norms)?;
+        }
+        let stepped = optimizer.descend(learning_rate, &self.parameters, &gradient)?;
+        self.parameters = optimizer::clamp(stepped, config.epsilon)?;
         self.observe()?;
         self.look()
     }

@@ -51,6 +51,7 @@ struct Ring {
 }
 
 impl Ring {
+    #[inline(always)]
     fn reset(&mut self, width: usize, rows: usize) {
         self.width = width;
         self.values.resize(width * rows.max(1), 0.0);
@@ -58,15 +59,18 @@ impl Ring {
         self.held.resize(rows.max(1), usize::MAX);
     }
 
+    #[inline(always)]
     fn row(&self, row: usize) -> &[f32] {
         &self.values[row % self.held.len() * self.width..][..self.width]
     }
 
+    #[inline(always)]
     fn row_mut(&mut self, row: usize) -> &mut [f32] {
         &mut self.values[row % self.held.len() * self.width..][..self.width]
     }
 
     /// Room for a row that is not held yet, to be filled.
+    #[inline(always)]
     fn claim(&mut self, row: usize) -> Option<&mut [f32]> {
         let slot = row % self.held.len();
         if self.held[slot] == row {
@@ -99,6 +103,18 @@ impl View {
     /// The view of a frame after `delta`, `[3, height, width]` in gray levels, is rendered into its planes, and on
     /// `tape` what [`View::backward`] needs.
     pub fn observe_perturbed(
+        &self,
+        samples: &Samples,
+        delta: Option<&[f32]>,
+        tape: &mut Tape,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) {
+        kernels::wide!(self.observe_rows_of(samples, delta, tape, scratch, out))
+    }
+
+    #[inline(always)]
+    fn observe_rows_of(
         &self,
         samples: &Samples,
         delta: Option<&[f32]>,
@@ -159,6 +175,11 @@ impl View {
     /// The gradient with respect to the perturbation from the one with respect to the view, written to `grad_delta`.
     /// Rounding counts as the identity (straight-through), clipping as what it is.
     pub fn backward(&self, tape: &Tape, scratch: &mut Scratch, grad_view: &[f32], grad_delta: &mut [f32]) {
+        kernels::wide!(self.backward_rows_of(tape, scratch, grad_view, grad_delta))
+    }
+
+    #[inline(always)]
+    fn backward_rows_of(&self, tape: &Tape, scratch: &mut Scratch, grad_view: &[f32], grad_delta: &mut [f32]) {
         let [height, width] = self.size;
         let (rows, cols) = self.touched;
         for (c, scratch) in scratch.components.iter_mut().enumerate() {
@@ -217,6 +238,7 @@ impl ComponentAxes {
     }
 
     /// A component's values at row `y` of the touched pixels; `base` and `free` are all of its samples and tape.
+    #[inline(always)]
     fn pixel_row<'s>(&self, y: usize, base: &[u8], free: &mut [u8], scratch: &'s mut ComponentScratch) -> &'s [f32] {
         let width = scratch.short.len();
         let cols = self.cols.sites.len();
@@ -255,6 +277,7 @@ impl ComponentAxes {
 
     /// Adds to `scratch.mixed` what row `y` of the pixels' gradient, in `scratch.upsampled`, makes of it. Rows have to
     /// come in order.
+    #[inline(always)]
     fn pixel_row_adjoint(&self, y: usize, free: &[u8], width: usize, scratch: &mut ComponentScratch) {
         let own = [y as u32];
         let (sites, weights) = self.sites(y, &own);

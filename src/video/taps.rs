@@ -84,7 +84,7 @@ impl Taps {
     }
 
     /// Resamples one row of samples.
-    #[inline]
+    #[inline(always)]
     pub fn gather(&self, from: &[f32], out: &mut [f32]) {
         let Some(Runs { runs, weight }) = &self.runs else {
             for (x, o) in out.iter_mut().enumerate() {
@@ -108,7 +108,7 @@ impl Taps {
     }
 
     /// The adjoint of [`Taps::gather`], added to `out`.
-    #[inline]
+    #[inline(always)]
     pub fn scatter(&self, grad: &[f32], out: &mut [f32]) {
         let Some(Runs { runs, weight }) = &self.runs else {
             for (x, g) in grad.iter().enumerate() {
@@ -130,7 +130,7 @@ impl Taps {
     }
 
     /// The weighted sum of rows of a plane that makes output row `y` of it.
-    #[inline]
+    #[inline(always)]
     pub fn blend<'p>(&self, y: usize, row: impl Fn(usize) -> &'p [f32], out: &mut [f32]) {
         match self.row(y) {
             ([], _) => out.fill(0.0),
@@ -195,7 +195,7 @@ impl Taps {
     }
 
     /// The source positions and weights of output `i`.
-    #[inline]
+    #[inline(always)]
     pub fn row(&self, i: usize) -> (&[u32], &[f32]) {
         let range = self.starts[i] as usize..self.starts[i + 1] as usize;
         (&self.index[range.clone()], &self.weight[range])

@@ -137,6 +137,7 @@ impl View {
     }
 
     /// The perturbation in a component's own unit, at the view's resolution.
+    #[inline(always)]
     pub(super) fn mix(&self, component: usize, delta: &[f32], mixed: &mut Vec<f32>) {
         let size = self.size[0] * self.size[1];
         let (r, rest) = delta.split_at(size);
