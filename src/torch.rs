@@ -56,6 +56,11 @@ fn host(tensor: &Tensor, kind: Kind) -> Result<Tensor, TchError> {
     tensor.f_to_device(Device::Cpu)?.f_to_kind(kind)?.f_contiguous()
 }
 
+/// Whether a tensor lies in the memory of the host, where loops over rows are the fastest.
+pub fn is_on_host(tensor: &Tensor) -> bool {
+    tensor.device() == Device::Cpu
+}
+
 /// The values of a contiguous tensor of floats in the host's memory, without a copy.
 pub fn slice(tensor: &Tensor) -> Result<&[f32], TchError> {
     check(tensor)?;

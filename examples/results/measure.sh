@@ -48,7 +48,7 @@ paper() {
 }
 
 variants() {
-    reproduce weizmann-variants --only-groups shahar --goals untargeted --only-variants --variant keyframes=gradient:signed \
+    reproduce weizmann-variants --only-groups shahar --goals untargeted --only-variants --variant keyframes=gradient:net \
         --variant keyframes=gradient:input --variant keyframes=gradient:loss --variant boundary=0.5 --variant learning-rate=1 \
         --variant "learning-rate=2 learning-rate-decay=0.7" --variant grow-after=5 --variant loss=margin
     "$python" examples/python/results.py $out --take weizmann-variants --name variants

@@ -3,7 +3,7 @@
 //! The L2,1 norm of a perturbation: the sum over frames of each frame's Euclidean norm (Wei et al., AAAI 2019, Eq. 2).
 //! Perturbations are `[1, frames, 3, height, width]`. Sums are in double precision.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::torch;
 
@@ -13,7 +13,7 @@ const FRAME: [i64; 3] = [2, 3, 4];
 /// `||delta_k||_2` of each frame k, in the values' own unit.
 pub fn frame_norms(delta: &Tensor) -> Result<Vec<f64>, TchError> {
     let frames = delta.size()[1] as usize;
-    if delta.device() != Device::Cpu || delta.numel() == 0 {
+    if !torch::is_on_host(delta) || delta.numel() == 0 {
         return torch::download_f64(&delta.f_norm_scalaropt_dim_dtype(2.0, FRAME, false, Kind::Double)?);
     }
     torch::note_download(frames);

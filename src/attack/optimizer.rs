@@ -3,10 +3,11 @@
 //! First-order steps on a perturbation, `[1, frames, 3, height, width]`. Each frame has a state of its own, since frames
 //! may join.
 
-use tch::{Device, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::adam::Adam;
 use super::norm;
+use crate::torch;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstSparseAdvOptimizer")]
@@ -39,7 +40,7 @@ impl Optimizer {
     /// joined at the end.
     pub fn descend(&mut self, lr: f32, values: &Tensor, gradient: &Tensor) -> Result<Tensor, TchError> {
         match self.kind {
-            Kind::Adam if gradient.device() == Device::Cpu => self.adam.by_rows(lr, values, gradient),
+            Kind::Adam if torch::is_on_host(gradient) => self.adam.by_rows(lr, values, gradient),
             Kind::Adam => self.adam.by_tensors(lr, values, gradient),
             // The sign of zero is zero.
             Kind::Sign => values.f_sub(&gradient.f_sign()?.f_mul_scalar(f64::from(lr))?),
