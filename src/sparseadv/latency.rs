@@ -9,45 +9,6 @@ use gst::subclass::prelude::*;
 
 use super::imp::{CAT, SparseAdv};
 
-/// What is known of the pipeline's time.
-#[derive(Default)]
-pub(super) struct Latency {
-    live: Option<bool>,
-    /// The own latency last told.
-    told: Option<gst::ClockTime>,
-    /// The longest attack in a live pipeline without a budget.
-    slowest: Duration,
-}
-
-impl Latency {
-    pub fn is_live(&self) -> bool {
-        self.live == Some(true)
-    }
-
-    pub fn told(&self) -> Option<gst::ClockTime> {
-        self.told
-    }
-
-    pub fn slowest(&self) -> Duration {
-        self.slowest
-    }
-
-    /// Notes what is told now. Returns whether it is news.
-    fn tell(&mut self, own: gst::ClockTime) -> bool {
-        self.told.replace(own) != Some(own)
-    }
-
-    /// Notes how long an attack took. Returns whether that is news. A tenth of slack, or every window would make the
-    /// pipeline reconfigure.
-    fn note(&mut self, duration: Duration) -> bool {
-        let longer = self.is_live() && duration > self.slowest + self.slowest / 10;
-        if longer {
-            self.slowest = duration;
-        }
-        longer
-    }
-}
-
 impl SparseAdv {
     pub(super) fn answer_latency(&self, query: &mut gst::query::Latency) -> bool {
         let mut upstream = gst::query::Latency::new();
@@ -57,7 +18,7 @@ impl SparseAdv {
         let (live, min, max) = upstream.result();
         let mut state = self.state();
         let settings = self.settings();
-        state.latency.live = Some(live);
+        state.latency.set_live(live);
         state.apply(&settings);
         let (own, holds) = state.own_latency(&settings);
         state.latency.tell(own);
@@ -72,7 +33,7 @@ impl SparseAdv {
         if self.sinkpad.peer_query(&mut query) {
             let mut state = self.state();
             let settings = self.settings();
-            state.latency.live = Some(query.result().0);
+            state.latency.set_live(query.result().0);
             state.apply(&settings);
         }
     }

@@ -16,6 +16,7 @@ pub(crate) mod settings;
 mod state;
 mod stats;
 mod survive;
+mod timing;
 mod window;
 mod worker;
 

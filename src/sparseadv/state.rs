@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::downstream::Downstream;
-use super::latency::Latency;
 use super::settings::Settings;
 use super::stats::Stats;
 use super::survive;
+use super::timing::Latency;
 use crate::attack::{Goal, Perturbation};
 use crate::element::meta::FrameInfo;
 use crate::element::stream::Stream;
