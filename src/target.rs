@@ -95,10 +95,13 @@ impl<'a> WindowTarget<'a> {
         Ok(())
     }
 
-    /// A success has to hold behind each of these, and nowhere else.
+    /// A success has to hold behind each of these, and nowhere else. None of them changes nothing.
     pub fn behind(&mut self, transports: impl Iterator<Item = &'a dyn Transport>) {
-        self.ways = transports.map(Way::Transport).collect();
-        self.readings = vec![Reading::Transport; self.ways.len()];
+        let ways: Vec<Way> = transports.map(Way::Transport).collect();
+        if !ways.is_empty() {
+            self.readings = vec![Reading::Transport; ways.len()];
+            self.ways = ways;
+        }
     }
 
     /// Shows the model the clean frames of a reading, and perturbed ones in their place.
@@ -121,6 +124,21 @@ impl<'a> WindowTarget<'a> {
         self.put(frames, views)?;
         if batch == 1 {
             self.shown = Some((reading, frames.to_vec()));
+        }
+        Ok(())
+    }
+
+    /// Shows the model the clean window with some frames in the places of others.
+    fn show_moved(&mut self, frames: &[usize]) -> Result<(), Error> {
+        let moved: Vec<usize> = (0..frames.len()).filter(|k| frames[*k] != *k).collect();
+        let from: Vec<usize> = moved.iter().map(|k| frames[*k]).collect();
+        let views = self.clean.f_index_select(1, &torch::index(&from, self.device())?)?;
+        // Those that repeat the last frame stay clean: what is removed is one frame.
+        self.shown = None;
+        self.show(0, &[], &views)?;
+        if !moved.is_empty() {
+            self.model.show(&moved, &views)?;
+            self.shown = None;
         }
         Ok(())
     }
@@ -149,6 +167,12 @@ impl<'a> WindowTarget<'a> {
             }
             done => Ok(done?),
         }
+    }
+}
+
+impl Drop for WindowTarget<'_> {
+    fn drop(&mut self) {
+        self.model.forget();
     }
 }
 
@@ -190,18 +214,13 @@ impl Query for WindowTarget<'_> {
     }
 
     fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
-        let moved: Vec<usize> = (0..frames.len()).filter(|k| frames[*k] != *k).collect();
-        let from: Vec<usize> = moved.iter().map(|k| frames[*k]).collect();
-        let views = self.clean.f_index_select(1, &torch::index(&from, self.device())?)?;
-        // Those that repeat the last frame stay clean: what is removed is one frame.
-        self.shown = None;
-        self.show(0, &[], &views)?;
-        if !moved.is_empty() {
-            self.model.show(&moved, &views)?;
-            self.shown = None;
-        }
+        self.show_moved(frames)?;
         match self.model.forward(true) {
-            Err(model::Error::WritesInput) => self.logits_of(frames),
+            Err(model::Error::WritesInput) => {
+                // From now on it gets a copy.
+                self.show_moved(frames)?;
+                Ok(self.model.forward(true)?)
+            }
             done => Ok(done?),
         }
     }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-/// A tensor of `values` on a device. The only way in which numbers of the host become a tensor of an attack.
+/// A tensor of `values` on a device.
 pub fn upload(values: &[f32], shape: &[i64], device: Device) -> Result<Tensor, TchError> {
     Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device)
 }
@@ -36,7 +36,7 @@ pub fn note_download(values: usize) {
     DOWNLOADED.set(DOWNLOADED.get() + values as u64);
 }
 
-/// The values of a tensor of any kind and device. The only way in which an attack's tensors become numbers of the host.
+/// The values of a tensor of any kind and device, counted by [`downloaded`].
 pub fn download(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
     let mut values = vec![0.0; tensor.numel()];
     note_download(values.len());
@@ -62,23 +62,29 @@ pub fn is_on_host(tensor: &Tensor) -> bool {
 }
 
 /// The values of a contiguous tensor of floats in the host's memory, without a copy.
-pub fn slice(tensor: &Tensor) -> Result<&[f32], TchError> {
+pub(crate) fn slice(tensor: &Tensor) -> Result<&[f32], TchError> {
     check(tensor)?;
-    // SAFETY: the memory is the host's, holds `numel` floats one after the other, and lives as long as the tensor.
-    // Tensors that share it are written to only through `slice_mut`, whose caller owns the only one.
+    if tensor.numel() == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: the memory is the host's, holds `numel` floats one after the other, and lives as long as the tensor. No
+    // caller writes to a tensor that shares it while the slice is in use.
     Ok(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) })
 }
 
 /// The same, to write to. The tensor must share its memory with no other that is read meanwhile.
-pub fn slice_mut(tensor: &mut Tensor) -> Result<&mut [f32], TchError> {
+pub(crate) fn slice_mut(tensor: &mut Tensor) -> Result<&mut [f32], TchError> {
     check(tensor)?;
+    if tensor.numel() == 0 {
+        return Ok(&mut []);
+    }
     // SAFETY: as above; the tensor is borrowed exclusively.
     Ok(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) })
 }
 
 fn check(tensor: &Tensor) -> Result<(), TchError> {
     let found = (tensor.device(), tensor.f_kind()?, tensor.is_contiguous());
-    if found == (Device::Cpu, Kind::Float, true) && tensor.numel() > 0 {
+    if found == (Device::Cpu, Kind::Float, true) {
         return Ok(());
     }
     Err(TchError::Kind(format!("expected contiguous floats in the host's memory, found {found:?}")))

@@ -63,7 +63,7 @@ impl Adam {
     fn begin(&mut self, gradient: &Tensor) -> Result<(), TchError> {
         let (held, frames) = (self.steps.len(), gradient.size()[1] as usize);
         if held < frames {
-            let fresh = gradient.f_narrow(1, held as i64, (frames - held) as i64)?.f_zeros_like()?;
+            let fresh = gradient.f_contiguous()?.f_narrow(1, held as i64, (frames - held) as i64)?.f_zeros_like()?;
             self.moments = Some(match self.moments.take() {
                 None => [fresh.f_zeros_like()?, fresh],
                 Some(moments) => {

@@ -12,7 +12,10 @@ const FRAME: [i64; 3] = [2, 3, 4];
 
 /// `||delta_k||_2` of each frame k, in the values' own unit.
 pub fn frame_norms(delta: &Tensor) -> Result<Vec<f64>, TchError> {
-    let frames = delta.size()[1] as usize;
+    let [1, frames, ..] = delta.size()[..] else {
+        return Err(TchError::Shape(format!("expected one perturbation, found {:?}", delta.size())));
+    };
+    let frames = frames as usize;
     if !torch::is_on_host(delta) || delta.numel() == 0 {
         return torch::download_f64(&delta.f_norm_scalaropt_dim_dtype(2.0, FRAME, false, Kind::Double)?);
     }

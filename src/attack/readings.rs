@@ -90,7 +90,14 @@ impl Readings {
         let Some(weakest) = weakest else {
             return Err(Error::Transport("Expected a target with a reading, found none.".into()));
         };
-        Ok(Look { gradient: sum, ..weakest })
+        // Where all hold there is nothing to descend, and the last pass is not the weakest reading's.
+        let shape = target.shape();
+        let size = [1, shape.frames, 3, shape.height, shape.width].map(|n| n as i64);
+        let sum = match sum {
+            Some(sum) => sum,
+            None => Tensor::f_full(size, 0.0, (tch::Kind::Float, target.device()))?,
+        };
+        Ok(Look { gradient: Some(sum), ..weakest })
     }
 
     /// Looks at a success in the readings that confirm, until one does not hold. Returns the last look, by which the

@@ -73,7 +73,7 @@ struct Search<'a, 'b> {
 /// A step of the parameters.
 struct Step {
     gradient: Tensor,
-    /// The first frames, as many as these, stay: an earlier window stands on them, and to change them would undo it.
+    /// The first frames, as many as these, stay where there are others: an earlier window stands on them.
     fixed: usize,
     learning_rate: f32,
     iteration: u32,

@@ -74,8 +74,8 @@ pub trait Query {
     /// The logits `[1, classes]` of the clean window with `frames[k]` at place k, for each of the real frames. One forward
     /// pass.
     fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error>;
-    /// The logits `[batch, classes]` of the perturbed window in a reading. One forward pass. The last
-    /// [`observe`](Self::observe) was of the same perturbation.
+    /// The logits `[batch, classes]` of the perturbed window in a reading. One forward pass. In readings that do not
+    /// [`Confirm`](Reading::Confirm), the last [`observe`](Self::observe) was of the same perturbation.
     fn logits(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error>;
 }
 

@@ -27,7 +27,15 @@ impl Worker {
                 let Some(element) = element.upgrade() else {
                     return;
                 };
-                element.imp().classify_in_line(&window);
+                let classify = std::panic::AssertUnwindSafe(|| element.imp().classify_in_line(&window));
+                if std::panic::catch_unwind(classify).is_err() {
+                    gst::element_error!(
+                        element,
+                        gst::LibraryError::Failed,
+                        ("The classifier's thread panicked, which is an error of this plugin. Please report it.")
+                    );
+                    return;
+                }
             }
         })?;
         Ok(Self { line, thread })

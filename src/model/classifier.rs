@@ -113,7 +113,14 @@ impl Model {
             }
             done => done?,
         };
-        torch::download(&logits).map_err(run_error)
+        let logits = torch::download(&logits).map_err(run_error);
+        self.forget();
+        logits
+    }
+
+    /// Lets go of the last pass, whose graph holds every activation.
+    pub fn forget(&mut self) {
+        self.module.forget();
     }
 
     /// Puts `views[b, i]` at place `frames[i]` of window b of the next pass: `[batch, frames, 3, height, width]`. What is

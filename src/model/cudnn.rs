@@ -2,7 +2,7 @@
 
 //! cuDNN switched off for as long as one model's pass takes. libtorch has one switch for the whole process.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use once_cell::sync::Lazy;
 use tch::Cuda;
@@ -10,23 +10,34 @@ use tch::Cuda;
 /// How many passes need it off, and what it was before the first of them.
 static OFF: Lazy<Mutex<(usize, bool)>> = Lazy::new(Mutex::default);
 
+/// Read by passes without cuDNN, written while a model is looked at that may need them.
+static PROBED: Lazy<RwLock<()>> = Lazy::new(RwLock::default);
+
+/// While this lives no pass switches cuDNN off: what a model is found to need is not hidden by another one.
+pub(super) fn as_it_is() -> RwLockWriteGuard<'static, ()> {
+    PROBED.write().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn off() -> MutexGuard<'static, (usize, bool)> {
     // A panic elsewhere leaves the count as it was.
     OFF.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// While one of these exists, cuDNN is off. The last one to go puts it back as it was.
-pub(super) struct WithoutCudnn(());
+pub(super) struct WithoutCudnn {
+    _unprobed: RwLockReadGuard<'static, ()>,
+}
 
 impl WithoutCudnn {
     pub fn new() -> Self {
+        let unprobed = PROBED.read().unwrap_or_else(PoisonError::into_inner);
         let mut off = off();
         if off.0 == 0 {
             off.1 = Cuda::user_enabled_cudnn();
             Cuda::set_user_enabled_cudnn(false);
         }
         off.0 += 1;
-        Self(())
+        Self { _unprobed: unprobed }
     }
 }
 

@@ -125,11 +125,8 @@ impl Module {
         let (batch, axis) = (views.size()[0], self.time_axis());
         let input = match &self.input {
             Some(input) if input.size()[0] == batch => input.shallow_clone(),
-            // One window shown to a batch is in each of it.
-            Some(input) if input.size()[0] == 1 => {
-                let mut shape = self.input_shape();
-                shape[0] = batch;
-                input.f_detach()?.f_expand(shape, false)?.f_contiguous()?
+            _ if frames.len() < self.metadata.window => {
+                return Err(tch::TchError::Shape("expected whole windows first, found some of their frames".into()));
             }
             _ => {
                 let mut shape = self.input_shape();
@@ -191,6 +188,11 @@ impl Module {
             Ok(_) if input.f_internal_version()? != before => Err(Failure::Written),
             Ok(output) => Ok(output),
         }
+    }
+
+    /// Lets go of the last pass, whose graph holds every activation.
+    pub fn forget(&mut self) {
+        self.pass = None;
     }
 
     /// The last forward pass.

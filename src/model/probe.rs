@@ -9,7 +9,7 @@ use super::features::{Coverage, Features};
 use super::metadata::FeatureLayout;
 use super::module::{Module, Pass};
 use super::tensor::{FLOATS, gradient, run_error};
-use super::{Error, refusal};
+use super::{Error, cudnn, refusal};
 use crate::torch;
 
 pub(super) struct Probed {
@@ -68,6 +68,21 @@ fn pass<'a>(module: &'a mut Module, view: &Tensor) -> Result<&'a Pass, Error> {
 }
 
 pub(super) fn probe(module: &mut Module) -> Result<Probed, Error> {
+    let found = {
+        let _as_it_is = cudnn::as_it_is();
+        look_at(module)
+    };
+    match found {
+        // cuDNN has no backward of recurrent layers in evaluation mode; libtorch's own kernels have.
+        Err(Error::Run { reason }) if reason.contains("cudnn RNN backward") => {
+            module.giving.without_cudnn = true;
+            look_at(module)
+        }
+        found => found,
+    }
+}
+
+fn look_at(module: &mut Module) -> Result<Probed, Error> {
     // Per thread: without it the second call of a module is ten times as slow as the others.
     tch::jit::f_set_graph_executor_optimize(false).map_err(run_error)?;
     let views = Views::of(module)?;
@@ -85,14 +100,7 @@ pub(super) fn probe(module: &mut Module) -> Result<Probed, Error> {
         repeated(module, name, first, &second)?;
     }
     // The last pass was over texture.
-    let zero = match zero_gradient(module) {
-        // cuDNN has no backward of recurrent layers in evaluation mode; libtorch's own kernels have.
-        Err(Error::Run { reason }) if reason.contains("cudnn RNN backward") && !module.giving.without_cudnn => {
-            module.giving.without_cudnn = true;
-            return probe(module);
-        }
-        zero => zero?,
-    };
+    let zero = zero_gradient(module)?;
     let (features, features_unused) = probe_features(module)?;
     let mut doubts = Vec::new();
     doubts.extend(probabilities(module, &[black, noise, texture])?);

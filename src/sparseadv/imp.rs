@@ -285,7 +285,7 @@ pub struct SparseAdv {
     settings: Shared<Settings>,
     state: Mutex<State>,
     /// For threads that wait in the middle of something, and for those that have nothing to do.
-    changed: Condvar,
+    pub(super) changed: Condvar,
     pub(super) bell: Arc<Bell>,
     /// Here between READY and PAUSED, with the worker while it runs.
     pub(super) loaded: Mutex<Option<Loaded>>,

@@ -23,6 +23,8 @@ impl SparseAdv {
         let (own, holds) = state.own_latency(&settings);
         state.latency.tell(own);
         drop(state);
+        // There may be deadlines now, and more room.
+        self.tell();
         gst::debug!(CAT, imp = self, "Own latency {own}, room for {holds}, live {live}");
         query.set(live, min.saturating_add(own), max.map(|max| max.saturating_add(holds)));
         true
@@ -35,6 +37,8 @@ impl SparseAdv {
             let settings = self.settings();
             state.latency.set_live(query.result().0);
             state.apply(&settings);
+            drop(state);
+            self.tell();
         }
     }
 
@@ -59,6 +63,7 @@ impl SparseAdv {
         if state.latency.note(duration) {
             state.apply(&settings);
             drop(state);
+            self.tell();
             self.tell_latency();
         }
     }

@@ -44,7 +44,8 @@ impl SparseAdv {
             return Err(gst::FlowError::Error);
         }
         let buffer = planes::own(buffer, state.schedule.held());
-        if buffer.flags().contains(gst::BufferFlags::DISCONT) || state.downstream.take_relinked() {
+        let relinked = state.downstream.take_relinked();
+        if relinked || buffer.flags().contains(gst::BufferFlags::DISCONT) {
             state.schedule.push(Item::Barrier(None), arrived);
         }
         let running_time = running_time(&self.sinkpad, &buffer);
@@ -71,6 +72,7 @@ impl SparseAdv {
                 self.flush();
                 let result = self.srcpad.push_event(event);
                 self.state().downstream.resume();
+                self.tell();
                 self.start_task().is_ok() && result
             }
             EventView::Caps(caps) => {
@@ -229,6 +231,10 @@ impl SparseAdv {
         if state.downstream.flow().is_err() {
             drop(state);
             let _ = self.srcpad.pause_task();
+            // Linked again meanwhile, when this task was not yet paused.
+            if self.state().downstream.flow().is_ok() {
+                let _ = self.start_task();
+            }
             return None;
         }
         let now = Instant::now();
@@ -258,7 +264,13 @@ impl SparseAdv {
                 gst::debug!(CAT, imp = self, "A window waits for no more frames");
                 self.tell();
             }
-            Output::Wait(until) => return Some(Idle(until.map(|until| until.saturating_duration_since(now)))),
+            Output::Wait(until) => {
+                drop(state);
+                // A barrier without an event leaves unseen, and a query may wait for just that. Not the bell: this
+                // thread would hear it too.
+                self.changed.notify_all();
+                return Some(Idle(until.map(|until| until.saturating_duration_since(now))));
+            }
         }
         None
     }

@@ -45,11 +45,11 @@ impl SparseAdv {
         let caps = query.get_owned().0;
         let reached = || self.srcpad.current_caps() == caps;
         let mut state = self.state();
-        // Downstream has to have the caps first. A live source cannot wait for a window that is under attack before
+        // Downstream has to have the caps first; those it has already are no barrier. A live source cannot wait for a window that is under attack before
         // them.
         while state.downstream.flow().is_ok() && !state.latency.is_live() {
             let is_caps = |event: &gst::Event| event.type_() == gst::EventType::Caps;
-            let under_way = state.downstream.caps_under_way() || state.schedule.events().any(is_caps);
+            let under_way = state.downstream.caps_under_way() || state.schedule.barriers().any(is_caps);
             if !under_way && (!state.schedule.is_pushing() || reached()) {
                 break;
             }

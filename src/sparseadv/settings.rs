@@ -85,7 +85,10 @@ impl Settings {
         match self.time_budget {
             Some(gst::ClockTime::ZERO) => None,
             Some(budget) => Some(budget.into()),
-            None if live => Some((frame_duration * windowing.stride as u64).into()),
+            None if live => {
+                let strides = u32::try_from(windowing.stride).unwrap_or(u32::MAX);
+                Some(Duration::from(frame_duration).saturating_mul(strides))
+            }
             None => None,
         }
     }

@@ -74,7 +74,11 @@ impl SparseAdv {
 
     /// The pipeline must hear of a panic instead of waiting for ever.
     fn tell_panic(&self) {
-        self.state().downstream.fail(gst::FlowError::Error);
+        let mut state = self.state();
+        // After a flush, too, there is nobody to attack: frames pass, and upstream is told.
+        state.fail();
+        state.downstream.fail(gst::FlowError::Error);
+        drop(state);
         self.tell();
         gst::element_imp_error!(
             self,
@@ -125,7 +129,7 @@ impl SparseAdv {
         task.context = context.into_iter().map(rendered).collect();
         let mut progress = |news: Progress| {
             if let Progress::Improved(_, calls) = &news {
-                gst::debug!(CAT, imp = self, "Window {} has a smaller success: {calls:?}", task.window);
+                gst::debug!(CAT, imp = self, "Window {} has a success: {calls:?}", task.window);
             }
             if let Some(decision) = self.state().schedule.found(&claim) {
                 decision.improve(news);

@@ -35,16 +35,16 @@ impl<'a> HostView<'a> {
         Self { view, samples, tapes: Vec::new(), scratch: Scratch::default() }
     }
 
-    fn empty(&self, lead: &[usize]) -> Result<Tensor, TchError> {
+    fn zeros(&self, lead: &[usize]) -> Result<Tensor, TchError> {
         let [h, w] = self.view.size();
         let shape: Vec<i64> = lead.iter().chain(&[3, h, w]).map(|n| *n as i64).collect();
-        Tensor::f_empty(shape, (Kind::Float, Device::Cpu))
+        Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))
     }
 }
 
 impl Observe for HostView<'_> {
     fn clean(&self) -> Result<Tensor, TchError> {
-        let mut views = self.empty(&[self.samples.len()])?;
+        let mut views = self.zeros(&[self.samples.len()])?;
         for (samples, out) in self.samples.iter().zip(torch::slice_mut(&mut views)?.chunks_exact_mut(self.view.len())) {
             self.view.observe(samples, out);
         }
@@ -53,7 +53,7 @@ impl Observe for HostView<'_> {
 
     fn observe(&mut self, frames: &[usize], delta: &Tensor) -> Result<Tensor, TchError> {
         let batch = delta.size()[0] as usize;
-        let mut views = self.empty(&[batch, frames.len()])?;
+        let mut views = self.zeros(&[batch, frames.len()])?;
         if frames.is_empty() {
             return Ok(views);
         }
@@ -69,7 +69,7 @@ impl Observe for HostView<'_> {
     }
 
     fn backward(&mut self, frames: &[usize], grad_view: &Tensor) -> Result<Tensor, TchError> {
-        let mut gradient = self.empty(&[grad_view.size()[0] as usize, frames.len()])?;
+        let mut gradient = self.zeros(&[grad_view.size()[0] as usize, frames.len()])?;
         if frames.is_empty() {
             return Ok(gradient);
         }

@@ -62,7 +62,8 @@ impl Pace {
 
     /// When a window whose first frame arrived at `first` is no longer waited for.
     pub fn cut(&self, first: Instant) -> Option<Instant> {
-        let patience = if self.bounded { self.attack.mul_f64(GATHER_SHARE) } else { self.gathering + self.frame };
+        let patience =
+            if self.bounded { self.attack.mul_f64(GATHER_SHARE) } else { self.gathering.saturating_add(self.frame) };
         first.checked_add(self.gathering)?.checked_add(patience)
     }
 

@@ -346,6 +346,14 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         })
     }
 
+    /// The events in line that no window reaches across.
+    pub fn barriers(&self) -> impl Iterator<Item = &E> {
+        self.line.iter().filter_map(|item| match item {
+            Item::Barrier(Some(event)) | Item::End(event) => Some(event),
+            Item::Event(_) | Item::Frame(_) | Item::Barrier(None) => None,
+        })
+    }
+
     /// Whether something was given out and is not pushed yet.
     pub fn is_pushing(&self) -> bool {
         self.pushing

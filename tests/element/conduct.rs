@@ -107,6 +107,25 @@ fn a_drain_query_waits_in_line() {
         let mut query = gst::query::Drain::new();
         let _ = rig.src.peer_query(query.query_mut());
         assert_eq!(rig.buffers().len(), 6);
+        // With nothing inside, and once more.
+        for _ in 0..20 {
+            let mut query = gst::query::Drain::new();
+            let _ = rig.src.peer_query(query.query_mut());
+        }
+        rig.finish();
+    });
+}
+
+#[test]
+fn equal_caps_behind_half_a_window_hold_up_no_query_for_room() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let rig = Rig::new(&model, &[("max-iterations", "1")]);
+        rig.begin(&rgb());
+        rig.feed((0..6).map(|i| frame(&rgb(), i)));
+        rig.caps(&rgb());
+        let mut query = gst::query::Allocation::new(Some(&rgb().to_caps().expect("caps")), true);
+        assert!(rig.src.peer_query(query.query_mut()));
         rig.finish();
     });
 }
