@@ -155,14 +155,14 @@ impl<'a> WindowTarget<'a> {
         Ok(self.model.show(&places, &views)?)
     }
 
-    /// The logits of what [`show`](Self::show) shows.
-    fn pass(&mut self, reading: usize, frames: &[usize], views: &Tensor, keep: bool) -> Result<Tensor, Error> {
-        self.show(reading, frames, views)?;
+    /// The logits of what `show` shows.
+    fn pass(&mut self, keep: bool, show: impl Fn(&mut Self) -> Result<(), Error>) -> Result<Tensor, Error> {
+        show(self)?;
         match self.model.forward(keep) {
             Err(model::Error::WritesInput) => {
                 // What it has been shown is no more; from now on it gets a copy.
                 self.shown = None;
-                self.show(reading, frames, views)?;
+                show(self)?;
                 Ok(self.model.forward(keep)?)
             }
             done => Ok(done?),
@@ -214,15 +214,7 @@ impl Query for WindowTarget<'_> {
     }
 
     fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
-        self.show_moved(frames)?;
-        match self.model.forward(true) {
-            Err(model::Error::WritesInput) => {
-                // From now on it gets a copy.
-                self.show_moved(frames)?;
-                Ok(self.model.forward(true)?)
-            }
-            done => Ok(done?),
-        }
+        self.pass(true, |target| target.show_moved(frames))
     }
 
     fn logits(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error> {
@@ -232,11 +224,12 @@ impl Query for WindowTarget<'_> {
                     Some(views) => views,
                     None => self.observer.observe(&delta.frames, &delta.values)?,
                 };
-                self.pass(reading, &delta.frames, &views, false)
+                self.pass(false, |target| target.show(reading, &delta.frames, &views))
             }
             Way::Other(other, _) => {
                 let views = other.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
-                self.pass(reading, &delta.frames, &views.f_to_device(self.device())?, false)
+                let views = views.f_to_device(self.device())?;
+                self.pass(false, |target| target.show(reading, &delta.frames, &views))
             }
             Way::Transport(transport) => {
                 let values = torch::download(&delta.values)?;
@@ -244,7 +237,7 @@ impl Query for WindowTarget<'_> {
                 let samples = transport.transmit(&delta.frames.iter().copied().zip(values).collect())?;
                 let frames: Vec<usize> = (0..self.shape.real).collect();
                 let views = HostView::new(self.view, samples).clean()?.f_to_device(self.device())?.f_unsqueeze(0)?;
-                self.pass(reading, &frames, &views, false)
+                self.pass(false, |target| target.show(reading, &frames, &views))
             }
         }
     }
