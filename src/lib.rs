@@ -93,6 +93,7 @@ pub mod sparseadv;
 pub mod tally;
 #[warn(missing_docs)]
 pub mod target;
+mod threads;
 #[warn(missing_docs)]
 pub mod torch;
 pub mod video;

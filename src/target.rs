@@ -36,6 +36,8 @@ pub struct WindowTarget<'a> {
     observer: Box<dyn Observe + 'a>,
     /// Its view of the clean frames, `[1, real, 3, height, width]`.
     clean: Tensor,
+    /// That of the frames last observed, and which they are.
+    clean_of: (Vec<usize>, Tensor),
     /// Its last view of perturbed ones.
     observed: Option<Tensor>,
     readings: Vec<Reading>,
@@ -78,6 +80,7 @@ impl<'a> WindowTarget<'a> {
             view,
             shape,
             observer,
+            clean_of: ((0..shape.real).collect(), clean.shallow_clone()),
             clean,
             observed: None,
             readings: vec![Reading::Always],
@@ -207,8 +210,11 @@ impl Query for WindowTarget<'_> {
 
     fn observe(&mut self, delta: &Delta) -> Result<Tensor, Error> {
         let views = self.observer.observe(&delta.frames, &delta.values)?;
-        let clean = self.clean.f_index_select(1, &torch::index(&delta.frames, self.device())?)?;
-        let observed = views.f_sub(&clean)?;
+        if self.clean_of.0 != delta.frames {
+            let clean = self.clean.f_index_select(1, &torch::index(&delta.frames, self.device())?)?;
+            self.clean_of = (delta.frames.clone(), clean);
+        }
+        let observed = views.f_sub(&self.clean_of.1)?;
         self.observed = Some(views);
         Ok(observed)
     }

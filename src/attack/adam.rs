@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Adam (Kingma and Ba, ICLR 2015), as SA and the paper use it, on values `[1, frames, 3, height, width]`. In one loop over
+//! Adam (Kingma and Ba, ICLR 2015), as SA and the paper use it, on values `[1, frames, 3, height, width]`. In loops over
 //! the host's memory on the CPU, in tensor operations elsewhere.
 
 use tch::{TchError, Tensor};
 
 use super::norm;
-use crate::torch;
+use crate::{threads, torch};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -35,7 +35,7 @@ impl Adam {
             torch::slice_mut(mean)?.chunks_exact_mut(len).zip(torch::slice_mut(variance)?.chunks_exact_mut(len));
         let (beta1, beta2, epsilon) = (BETA1 as f32, BETA2 as f32, EPSILON as f32);
         let (rest1, rest2) = ((1.0 - BETA1) as f32, (1.0 - BETA2) as f32);
-        for (step, ((values, gradient), (mean, variance))) in self.steps.iter().zip(frames.zip(moments)) {
+        threads::each(self.steps.iter().zip(frames.zip(moments)), |(step, ((values, gradient), (mean, variance)))| {
             let (size, scale) = corrections(lr, *step);
             let moments = mean.iter_mut().zip(variance);
             for ((v, g), (m, s)) in values.iter_mut().zip(gradient).zip(moments) {
@@ -43,7 +43,7 @@ impl Adam {
                 *s = beta2 * *s + rest2 * g * g;
                 *v -= size * *m / (s.sqrt() * scale + epsilon);
             }
-        }
+        });
         Ok(stepped)
     }
 

@@ -5,7 +5,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::torch;
+use crate::{threads, torch};
 
 /// The axes of one frame.
 const FRAME: [i64; 3] = [2, 3, 4];
@@ -21,8 +21,10 @@ pub fn frame_norms(delta: &Tensor) -> Result<Vec<f64>, TchError> {
     }
     torch::note_download(frames);
     let delta = delta.f_contiguous()?;
-    let norm = |frame: &[f32]| sum_of_squares(frame).sqrt();
-    Ok(torch::slice(&delta)?.chunks_exact(delta.numel() / frames).map(norm).collect())
+    let mut norms = vec![0.0; frames];
+    let each = torch::slice(&delta)?.chunks_exact(delta.numel() / frames).zip(&mut norms);
+    threads::each(each, |(frame, norm)| *norm = sum_of_squares(frame).sqrt());
+    Ok(norms)
 }
 
 /// In several sums side by side: one alone waits for each addition before the next.

@@ -136,10 +136,9 @@ impl Module {
         };
         // Written to as data, not as a step of a graph.
         let _ = input.f_set_requires_grad(false)?;
+        let given = self.flip(views.shallow_clone())?.f_mul(&self.scale)?.f_add_(&self.bias)?;
         for (i, frame) in frames.iter().enumerate() {
-            let mut place = input.f_select(axis, *frame as i64)?;
-            place.f_copy_(&self.flip(views.f_select(1, i as i64)?)?)?;
-            let _ = place.f_mul_(&self.scale)?.f_add_(&self.bias)?;
+            input.f_select(axis, *frame as i64)?.f_copy_(&given.f_select(1, i as i64)?)?;
         }
         self.input = Some(input);
         Ok(())

@@ -6,6 +6,7 @@
 pub mod device;
 pub mod geometry;
 mod kernels;
+mod lanes;
 pub mod layout;
 pub mod observe;
 pub mod observer;

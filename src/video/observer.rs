@@ -3,11 +3,13 @@
 //! A window of stream frames as one reader sees it, in tensors: by the row kernels on the host, by tensor operations
 //! elsewhere.
 
+use std::cell::RefCell;
+
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::observe::{Scratch, Tape};
 use super::view::{Samples, View};
-use crate::torch;
+use crate::{threads, torch};
 
 /// Between a perturbation of a window's frames and the model's view of them.
 pub trait Observe {
@@ -20,65 +22,65 @@ pub trait Observe {
     fn backward(&mut self, frames: &[usize], grad_view: &Tensor) -> Result<Tensor, TchError>;
 }
 
-/// By the row kernels. Frames go one after the other: a second thread would compete with libtorch's, which go on spinning
-/// for a while after each pass.
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// By the row kernels, a frame at a time on each of libtorch's threads.
 pub struct HostView<'a> {
     view: &'a View,
     samples: Vec<Samples>,
     /// Of each perturbation of a batch, for each frame.
     tapes: Vec<Vec<Tape>>,
-    scratch: Scratch,
 }
 
 impl<'a> HostView<'a> {
     pub fn new(view: &'a View, samples: Vec<Samples>) -> Self {
-        Self { view, samples, tapes: Vec::new(), scratch: Scratch::default() }
+        Self { view, samples, tapes: Vec::new() }
     }
 
-    fn zeros(&self, lead: &[usize]) -> Result<Tensor, TchError> {
+    /// Room for views, to be filled.
+    fn room(&self, lead: &[usize]) -> Result<Tensor, TchError> {
         let [h, w] = self.view.size();
         let shape: Vec<i64> = lead.iter().chain(&[3, h, w]).map(|n| *n as i64).collect();
-        Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))
+        Tensor::f_empty(shape, (Kind::Float, Device::Cpu))
     }
 }
 
 impl Observe for HostView<'_> {
     fn clean(&self) -> Result<Tensor, TchError> {
-        let mut views = self.zeros(&[self.samples.len()])?;
-        for (samples, out) in self.samples.iter().zip(torch::slice_mut(&mut views)?.chunks_exact_mut(self.view.len())) {
-            self.view.observe(samples, out);
-        }
+        let mut views = self.room(&[self.samples.len()])?;
+        let out = torch::slice_mut(&mut views)?.chunks_exact_mut(self.view.len());
+        threads::each(self.samples.iter().zip(out), |(samples, out)| self.view.observe(samples, out));
         Ok(views)
     }
 
     fn observe(&mut self, frames: &[usize], delta: &Tensor) -> Result<Tensor, TchError> {
         let batch = delta.size()[0] as usize;
-        let mut views = self.zeros(&[batch, frames.len()])?;
-        if frames.is_empty() {
-            return Ok(views);
-        }
+        let mut views = self.room(&[batch, frames.len()])?;
         self.tapes.resize_with(batch.max(self.tapes.len()), || vec![Tape::default(); self.samples.len()]);
+        let mut tapes = Vec::new();
+        for of_batch in self.tapes.iter_mut().take(batch) {
+            let mut of_batch: Vec<Option<&mut Tape>> = of_batch.iter_mut().map(Some).collect();
+            tapes.extend(frames.iter().filter_map(|frame| Some((&self.samples[*frame], of_batch[*frame].take()?))));
+        }
         let (len, delta) = (self.view.len(), delta.f_contiguous()?);
         let pairs = torch::slice(&delta)?.chunks_exact(len).zip(torch::slice_mut(&mut views)?.chunks_exact_mut(len));
-        for (i, (delta, out)) in pairs.enumerate() {
-            let (b, frame) = (i / frames.len(), frames[i % frames.len()]);
-            let tape = &mut self.tapes[b][frame];
-            self.view.observe_perturbed(&self.samples[frame], Some(delta), tape, &mut self.scratch, out);
-        }
+        threads::each(tapes.into_iter().zip(pairs), |((samples, tape), (delta, out))| {
+            SCRATCH.with_borrow_mut(|scratch| self.view.observe_perturbed(samples, Some(delta), tape, scratch, out));
+        });
         Ok(views)
     }
 
     fn backward(&mut self, frames: &[usize], grad_view: &Tensor) -> Result<Tensor, TchError> {
-        let mut gradient = self.zeros(&[grad_view.size()[0] as usize, frames.len()])?;
-        if frames.is_empty() {
-            return Ok(gradient);
-        }
+        let mut gradient = self.room(&[grad_view.size()[0] as usize, frames.len()])?;
+        let tapes = self.tapes.iter().flat_map(|tapes| frames.iter().map(|frame| &tapes[*frame]));
         let (len, grad_view) = (self.view.len(), grad_view.f_contiguous()?);
         let out = torch::slice_mut(&mut gradient)?.chunks_exact_mut(len);
-        for (i, (grad, out)) in torch::slice(&grad_view)?.chunks_exact(len).zip(out).enumerate() {
-            let (b, frame) = (i / frames.len(), frames[i % frames.len()]);
-            self.view.backward(&self.tapes[b][frame], &mut self.scratch, grad, out);
-        }
+        let pairs = torch::slice(&grad_view)?.chunks_exact(len).zip(out);
+        threads::each(tapes.zip(pairs), |(tape, (grad, out))| {
+            SCRATCH.with_borrow_mut(|scratch| self.view.backward(tape, scratch, grad, out));
+        });
         Ok(gradient)
     }
 }

@@ -5,73 +5,22 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::lanes::Lanes;
+
 /// A sparse matrix of one row per output position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Taps {
     starts: Vec<u32>,
     index: Vec<u32>,
     weight: Vec<f32>,
-    /// The same rows in runs, where none has more than two positions: the common case, and loops that fill whole vector
-    /// registers.
-    runs: Option<Runs>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Runs {
-    runs: Vec<Run>,
-    /// First and second weight of each output; a second weight of zero where there is one position only.
-    weight: [Vec<f32>; 2],
-}
-
-/// Outputs whose positions each lie one beyond those of the output before.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Run {
-    start: usize,
-    len: usize,
-    index: [usize; 2],
-}
-
-impl Runs {
-    fn of(taps: &Taps) -> Option<Self> {
-        let mut runs: Vec<Run> = Vec::new();
-        let mut weights = [Vec::new(), Vec::new()];
-        for i in 0..taps.outputs() {
-            let (index, weight) = match taps.row(i) {
-                // A weight of zero changes no sum, wherever it points.
-                ([], []) => continue,
-                (&[a], &[v]) => ([a as usize; 2], [v, 0.0]),
-                (&[a, b], &[v, w]) => ([a as usize, b as usize], [v, w]),
-                _ => return None,
-            };
-            for (to, w) in weights.iter_mut().zip(weight) {
-                to.resize(i, 0.0);
-                to.push(w);
-            }
-            match runs.last_mut() {
-                Some(run) if run.start + run.len == i && index == run.index.map(|k| k + run.len) => {
-                    run.len += 1;
-                }
-                _ => runs.push(Run { start: i, len: 1, index }),
-            }
-        }
-        Some(Self { runs, weight: weights })
-    }
-}
-
-impl Run {
-    fn outputs(&self) -> std::ops::Range<usize> {
-        self.start..self.start + self.len
-    }
-
-    fn inputs(&self, tap: usize) -> std::ops::Range<usize> {
-        self.index[tap]..self.index[tap] + self.len
-    }
+    /// The same matrix, and its transposed one, as vectors are resampled by.
+    lanes: [Lanes; 2],
 }
 
 impl Taps {
     /// From the positions and weights of each output.
     pub fn from_rows<R: IntoIterator<Item = (usize, f32)>>(rows: impl IntoIterator<Item = R>) -> Self {
-        let mut taps = Self { starts: vec![0], index: Vec::new(), weight: Vec::new(), runs: None };
+        let mut taps = Self { starts: vec![0], index: Vec::new(), weight: Vec::new(), lanes: Default::default() };
         for row in rows {
             for (i, w) in row {
                 taps.index.push(i as u32);
@@ -79,54 +28,34 @@ impl Taps {
             }
             taps.starts.push(taps.index.len() as u32);
         }
-        taps.runs = Runs::of(&taps);
+        taps.lanes = taps.in_lanes();
         taps
     }
 
     /// Resamples one row of samples.
     #[inline(always)]
     pub fn gather(&self, from: &[f32], out: &mut [f32]) {
-        let Some(Runs { runs, weight }) = &self.runs else {
-            for (x, o) in out.iter_mut().enumerate() {
-                let (index, weight) = self.row(x);
-                *o = index.iter().zip(weight).map(|(i, w)| w * from[*i as usize]).sum();
-            }
-            return;
-        };
-        let mut end = 0;
-        for run in runs {
-            out[end..run.start].fill(0.0);
-            end = run.start + run.len;
-            let [v, w] = [0, 1].map(|k| &weight[k][run.outputs()]);
-            let [a, b] = [0, 1].map(|k| &from[run.inputs(k)]);
-            let taps = v.iter().zip(a).zip(w.iter().zip(b));
-            for (o, ((v, a), (w, b))) in out[run.outputs()].iter_mut().zip(taps) {
-                *o = v * a + w * b;
-            }
-        }
-        out[end..].fill(0.0);
+        self.lanes[0].apply::<false>(from, out);
     }
 
     /// The adjoint of [`Taps::gather`], added to `out`.
     #[inline(always)]
     pub fn scatter(&self, grad: &[f32], out: &mut [f32]) {
-        let Some(Runs { runs, weight }) = &self.runs else {
-            for (x, g) in grad.iter().enumerate() {
-                let (index, weight) = self.row(x);
-                for (i, w) in index.iter().zip(weight) {
-                    out[*i as usize] += w * g;
-                }
-            }
-            return;
-        };
-        for run in runs {
-            for (k, weight) in weight.iter().enumerate() {
-                let grad = grad[run.outputs()].iter().zip(&weight[run.outputs()]);
-                for (o, (g, w)) in out[run.inputs(k)].iter_mut().zip(grad) {
-                    *o += w * g;
-                }
+        self.lanes[1].apply::<true>(grad, out);
+    }
+
+    fn in_lanes(&self) -> [Lanes; 2] {
+        let rows = (0..self.outputs()).map(|i| self.row(i));
+        let rows: Vec<Vec<(u32, f32)>> =
+            rows.map(|(index, weight)| index.iter().copied().zip(weight.iter().copied()).collect()).collect();
+        let inputs = self.index.iter().max().map_or(0, |i| *i as usize + 1);
+        let mut transposed = vec![Vec::new(); inputs];
+        for (output, row) in rows.iter().enumerate() {
+            for (i, w) in row {
+                transposed[*i as usize].push((output as u32, *w));
             }
         }
+        [Lanes::new(&rows), Lanes::new(&transposed)]
     }
 
     /// The weighted sum of rows of a plane that makes output row `y` of it.
@@ -237,7 +166,7 @@ impl Taps {
         for i in &mut self.index {
             *i = rank[&(*i as usize)];
         }
-        self.runs = Runs::of(&self);
+        self.lanes = self.in_lanes();
         (used, self)
     }
 
