@@ -166,6 +166,24 @@ fn stopping_waits_for_one_pass_at_the_most() {
 }
 
 #[test]
+fn a_window_that_waited_through_a_flush_is_not_reported() {
+    guarded(60, || {
+        let model = slow_model(Duration::from_secs(1));
+        let mut clips = Clips::new(&model, "", true);
+        clips.feed(0..WINDOW);
+        // The first is in work by then, so that the second waits.
+        std::thread::sleep(Duration::from_millis(100));
+        clips.feed(WINDOW..2 * WINDOW);
+        assert!(clips.harness.push_event(gst::event::FlushStart::new()));
+        assert!(clips.harness.push_event(gst::event::FlushStop::new(true)));
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        assert!(clips.harness.push_event(gst::event::Segment::new(&segment)));
+        let numbers: Vec<u64> = reports(&clips.end()).iter().map(|r| number(r, "window")).collect();
+        assert_eq!(numbers, [0]);
+    });
+}
+
+#[test]
 fn a_model_that_fails_beside_the_stream_ends_it() {
     guarded(60, || {
         let matrix = weights(3, &[3 * 4 * (SIDE * SIDE) as i64, CLASSES as i64], 0.1);

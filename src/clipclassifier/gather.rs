@@ -42,6 +42,8 @@ pub struct Window {
     pub frames: Vec<GatheredFrame>,
     pub stream: Arc<Stream>,
     pub from_the_start: bool,
+    /// How often the stream was flushed before.
+    pub flushes: u64,
     pub provenance: Arc<Provenance>,
 }
 

@@ -62,7 +62,7 @@
  * Since: 0.1
  */
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
@@ -105,6 +105,8 @@ pub(super) struct Gathering {
     pub tail: Tail,
     pub next_frame: u64,
     pub next_window: u64,
+    /// Those before the first of its frames.
+    pub flushes: u64,
     /// No seek or gap so far: frame n is the n-th of the stream that was attacked.
     pub from_the_start: bool,
     pub provenance: Arc<Provenance>,
@@ -173,8 +175,8 @@ pub struct ClipClassifier {
     pub(super) live: AtomicBool,
     /// In a live pipeline, from the first window on.
     pub(super) worker: Mutex<Option<Worker>>,
-    /// What waits for the worker is of no use any more.
-    pub(super) flushing: AtomicBool,
+    /// How often the stream was flushed or left: what waits for the worker from before is of no use any more.
+    pub(super) flushes: AtomicU64,
     /// The worker could not classify a window.
     pub(super) failed: AtomicBool,
 }
@@ -241,7 +243,7 @@ impl ElementImpl for ClipClassifier {
         }
         if transition == gst::StateChange::PausedToReady {
             // Before the pads are deactivated, which waits for the thread of the stream.
-            self.flushing.store(true, Ordering::SeqCst);
+            self.flushes.fetch_add(1, Ordering::SeqCst);
         }
         let result = self.parent_change_state(transition);
         match transition {
@@ -331,11 +333,13 @@ impl BaseTransformImpl for ClipClassifier {
                 gst::info!(CAT, imp = self, "{stats}");
                 self.post(stats);
             }
-            gst::EventType::FlushStart => self.flushing.store(true, Ordering::SeqCst),
+            gst::EventType::FlushStart => {
+                self.flushes.fetch_add(1, Ordering::SeqCst);
+            }
             gst::EventType::FlushStop => {
-                self.flushing.store(false, Ordering::SeqCst);
                 if let Some(gathering) = lock(&self.gathering).as_mut() {
                     gathering.gather.end();
+                    gathering.flushes = self.flushes.load(Ordering::SeqCst);
                     // What follows need not be what followed in the attacker's stream.
                     gathering.from_the_start = false;
                 }

@@ -56,10 +56,11 @@ impl ClipClassifier {
             tail: settings.common.tail,
             next_frame: 0,
             next_window: 0,
+            flushes: self.flushes.load(Ordering::SeqCst),
             from_the_start: true,
             provenance: Arc::new(Provenance::of(&*self.obj(), path, model.sha256())),
         });
-        for flag in [&self.live, &self.flushing, &self.failed] {
+        for flag in [&self.live, &self.failed] {
             flag.store(false, Ordering::SeqCst);
         }
         Ok(())

@@ -29,6 +29,7 @@ impl Gathering {
             frames,
             stream: self.stream.clone()?,
             from_the_start: self.from_the_start,
+            flushes: self.flushes,
             provenance: self.provenance.clone(),
         };
         self.next_window += 1;
@@ -132,8 +133,8 @@ impl ClipClassifier {
     /// What the worker does of a window.
     pub(super) fn classify_in_line(&self, window: &Window) {
         // Nobody wants to hear of frames that were flushed, of a stream that is left, or of one more error.
-        let unwanted = [&self.flushing, &self.failed].into_iter().any(|flag| flag.load(Ordering::SeqCst));
-        if !unwanted && self.classify(window).is_err() {
+        let flushed = window.flushes != self.flushes.load(Ordering::SeqCst);
+        if !flushed && !self.failed.load(Ordering::SeqCst) && self.classify(window).is_err() {
             self.failed.store(true, Ordering::SeqCst);
         }
     }

@@ -311,12 +311,11 @@ impl SparseAdv {
 
     /// Takes over what a property has changed.
     fn settings_changed(&self) {
-        // What a window is reported with is what was in force when it was decided.
-        let told = settings_of(&*self.obj());
         let mut state = self.state();
-        // Read under the lock: of two changes at a time the later one counts.
+        // Both read under the lock: of two changes at a time the later one counts.
         let settings = self.settings();
-        state.provenance_mut().settings = told;
+        // What a window is reported with is what was in force when it was decided.
+        state.provenance_mut().settings = settings_of(&*self.obj());
         // Frames shall not wait for an attack that nobody wants any more.
         state.apply(&settings);
         drop(state);
