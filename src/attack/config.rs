@@ -4,13 +4,17 @@
 
 use std::time::Duration;
 
+use super::norm::Norm;
 use super::optimizer::Kind;
 use super::{Goal, Loss, Selection};
 
-/// What is descended.
+/// How a perturbation is searched for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstSparseAdvObjective")]
-pub enum Objective {
+#[enum_type(name = "GstSparseAdvSearch")]
+pub enum Search {
+    /// Along the decision boundary to the smallest perturbation in a [`Norm`], as FAB does.
+    #[enum_value(name = "A walk along the decision boundary: fewest calls, smallest perturbation", nick = "walk")]
+    Walk,
     /// The class term while the window keeps its label, the norm while it is fooled (Section 3.1).
     #[default]
     #[enum_value(
@@ -25,11 +29,32 @@ pub enum Objective {
     WeightedSum,
 }
 
+impl Search {
+    /// Iterations without a smaller success that are enough.
+    pub fn default_patience(self) -> u32 {
+        match self {
+            Self::Walk => 4,
+            Self::TwoStage | Self::WeightedSum => 10,
+        }
+    }
+
+    /// Iterations without any success that are enough for these keyframes.
+    pub fn default_grow_after(self) -> u32 {
+        match self {
+            Self::Walk => 2,
+            Self::TwoStage | Self::WeightedSum => 5,
+        }
+    }
+}
+
 /// Settings of one attack.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub goal: Goal,
-    pub objective: Objective,
+    pub search: Search,
+    /// What the walk makes small. The other searches make L2,1 small.
+    pub norm: Norm,
+    /// The class term of the two-stage search.
     pub loss: Loss,
     pub selection: Selection,
     /// b in (0, 1].
@@ -64,16 +89,22 @@ pub struct Config {
 impl Config {
     /// The defaults for a goal: the paper's, but for the departures from it ([`crate::attack`]).
     pub fn new(goal: Goal) -> Self {
+        Self::of(goal, Search::default())
+    }
+
+    /// The defaults of another search.
+    pub fn of(goal: Goal, search: Search) -> Self {
         Self {
             goal,
-            objective: Objective::default(),
+            search,
+            norm: Norm::default(),
             loss: Loss::default(),
             selection: Selection::default(),
             boundary: goal.default_boundary(),
             max_iterations: goal.default_max_iterations(),
-            patience: 10,
+            patience: search.default_patience(),
             stop_early: false,
-            grow_after: 5,
+            grow_after: search.default_grow_after(),
             grow_by: 1,
             learning_rate: 2.0,
             learning_rate_decay: 0.7,
@@ -82,6 +113,14 @@ impl Config {
             confidence: 0.5,
             seed: 0,
             time_budget: None,
+        }
+    }
+
+    /// What is made small.
+    pub fn norm(&self) -> Norm {
+        match self.search {
+            Search::Walk => self.norm,
+            Search::TwoStage | Search::WeightedSum => Norm::L21,
         }
     }
 }

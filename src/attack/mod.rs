@@ -68,6 +68,13 @@
 //! - *Measured coverage of features.* When the model is loaded, it is measured which frames each feature step depends
 //!   on, unless the metadata say so. A layer whose time axis has collapsed is not used: a warning says so, and the
 //!   input gradient weighs the frames.
+//!
+//! # Other searches
+//!
+//! `search` sets the second step ([`Search`]). `walk` goes along the decision boundary instead: each call says where the
+//! boundary is if the model is linear around here, and the next perturbation is close to the smallest one that crosses
+//! it, in the norm that `norm` names. It takes fewer calls, and its perturbations are smaller. `weighted-sum` is what SA's
+//! program does.
 
 pub mod adam;
 pub mod calls;
@@ -86,9 +93,10 @@ pub mod support;
 pub mod target;
 
 pub use calls::Calls;
-pub use config::{Config, Objective};
+pub use config::{Config, Search};
 pub use criterion::{Goal, Loss};
 pub use error::Error;
+pub use norm::Norm;
 pub use outcome::{Best, Outcome, Perturbation, Progress, Size};
 pub use run::run;
 pub use select::{Keyframes, Selection};

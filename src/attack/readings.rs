@@ -59,13 +59,21 @@ impl Readings {
         criterion.holds(&look.logits, more)
     }
 
+    /// What the goal lacks at a look; negative where it is reached.
+    pub fn lack(&self, look: &Look, criterion: &Criterion) -> f32 {
+        let more = if self.confirm.contains(&look.reading) { 0.0 } else { self.gap };
+        criterion.confidence + more - criterion.margin(&look.logits)
+    }
+
     /// Looks at the perturbation. Of several readings, the one that resists most is what is judged, and the gradient is
-    /// the sum over those without a success: it is taken while each pass is at hand.
+    /// the sum over those without a success, or for a walk that of the one that resists most. It is taken while each
+    /// pass is at hand.
     pub fn look(
         &self,
         target: &mut Counted,
         delta: &Delta,
         criterion: &Criterion,
+        walk: bool,
         grad_logits: &dyn Fn(&[f32]) -> Vec<f32>,
     ) -> Result<Look, Error> {
         if let ([only], false) = (&self.always[..], self.transports) {
@@ -76,14 +84,15 @@ impl Readings {
         let mut sum: Option<Tensor> = None;
         for reading in &self.always {
             let logits = target.logits(delta, *reading)?;
-            if !criterion.holds(&logits, 0.0) {
+            let resists_most = weakest.as_ref().is_none_or(|w| criterion.margin(&logits) < criterion.margin(&w.logits));
+            if if walk { resists_most } else { !criterion.holds(&logits, 0.0) } {
                 let gradient = target.backward(&grad_logits(&logits), &all)?;
-                sum = Some(match sum {
+                sum = Some(match sum.filter(|_| !walk) {
                     Some(sum) => sum.f_add(&gradient)?,
                     None => gradient,
                 });
             }
-            if weakest.as_ref().is_none_or(|w| criterion.margin(&logits) < criterion.margin(&w.logits)) {
+            if resists_most {
                 weakest = Some(Look { logits, reading: *reading, gradient: None });
             }
         }

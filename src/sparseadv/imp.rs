@@ -165,7 +165,7 @@ use super::settings::Settings;
 use super::state::State;
 use super::stats::Stats;
 use super::survive::Codecs;
-use crate::attack::{Loss, Objective, Selection, optimizer};
+use crate::attack::{Loss, Norm, Search, Selection, optimizer};
 use crate::element::bell::Bell;
 use crate::element::format;
 use crate::element::lock;
@@ -218,16 +218,17 @@ pub struct SparseAdv {
     #[property(name = "max-iterations", type = i32, minimum = -1, default = -1, mutable_playing,
         get = get!(max_iterations), set = set!(max_iterations), nick = "Maximum iterations",
         blurb = "Updates of a window's perturbation at the most (-1 = 500 untargeted, 1000 targeted)")]
-    #[property(name = "patience", type = u32, default = Settings::default().attack.patience, mutable_playing,
-        get = get!(attack.patience), set = set!(attack.patience), nick = "Patience",
+    #[property(name = "patience", type = i32, minimum = -1, default = -1, mutable_playing,
+        get = get!(patience), set = set!(patience), nick = "Patience",
         blurb = "The attack of a fooled window ends after this many iterations without a smaller success (0 = use all \
-            iterations)")]
+            iterations, -1 = 4 of a walk, 10 of another search)")]
     #[property(name = "stop-early", type = bool, default = Settings::default().attack.stop_early, mutable_playing,
         get = get!(attack.stop_early), set = set!(attack.stop_early), nick = "Stop early",
         blurb = "Take the first success: fewest calls of the model, larger perturbation")]
-    #[property(name = "grow-after", type = u32, default = Settings::default().attack.grow_after, mutable_playing,
-        get = get!(attack.grow_after), set = set!(attack.grow_after), nick = "Grow after",
-        blurb = "Iterations without success after which more frames become keyframes (0 = never)")]
+    #[property(name = "grow-after", type = i32, minimum = -1, default = -1, mutable_playing,
+        get = get!(grow_after), set = set!(grow_after), nick = "Grow after",
+        blurb = "Iterations without success after which more frames become keyframes (0 = never, -1 = 2 of a walk, 5 \
+            of another search)")]
     #[property(name = "grow-by", type = u32, minimum = 1, default = Settings::default().attack.grow_by, mutable_playing,
         get = get!(attack.grow_by), set = set!(attack.grow_by), nick = "Grow by",
         blurb = "Frames that become keyframes then: those of the next largest weight. A selection by gradient weighs \
@@ -236,22 +237,25 @@ pub struct SparseAdv {
         get = get!(time_budget), set = set!(time_budget), nick = "Time budget",
         blurb = "Time for a window's attack in ns; at its end the window leaves with the best result so far (0 = no \
             limit, -1 = automatic: what keeps up with a live stream, no limit elsewhere)")]
+    #[property(name = "search", type = Search, default, mutable_playing,
+        get = get!(attack.search), set = set!(attack.search), nick = "Search",
+        blurb = "How the perturbation is searched for: along the decision boundary, or by descent as the paper and SA \
+            do")]
+    #[property(name = "norm", type = Norm, default, mutable_playing, get = get!(attack.norm), set = set!(attack.norm),
+        nick = "Norm", blurb = "What a walk makes small; descent makes l21 small")]
     #[property(name = "learning-rate", type = f32, default = Settings::default().attack.learning_rate, mutable_playing,
         minimum = 1e-6, maximum = 255.0, get = get!(attack.learning_rate), set = set!(attack.learning_rate),
-        nick = "Learning rate", blurb = "Step of the optimizer in gray levels")]
+        nick = "Learning rate", blurb = "Step of the optimizer in gray levels, where the search descends")]
     #[property(name = "learning-rate-decay", type = f32, default = Settings::default().attack.learning_rate_decay,
         minimum = 0.01, maximum = 1.0, mutable_playing,
         get = get!(attack.learning_rate_decay), set = set!(attack.learning_rate_decay), nick = "Learning rate decay",
         blurb = "Factor of the step each time a fooled window gets its label back (1 = constant)")]
     #[property(name = "optimizer", type = optimizer::Kind, default, mutable_playing,
         get = get!(attack.optimizer), set = set!(attack.optimizer),
-        nick = "Optimizer", blurb = "How the perturbation is updated")]
-    #[property(name = "objective", type = Objective, default, mutable_playing,
-        get = get!(attack.objective), set = set!(attack.objective), nick = "Objective",
-        blurb = "What is descended: the two-stage loss, or SA's sum of class term and norm for comparison")]
+        nick = "Optimizer", blurb = "How the perturbation is updated, where the search descends")]
     #[property(name = "loss", type = Loss, default, mutable_playing,
         get = get!(attack.loss), set = set!(attack.loss),
-        nick = "Loss", blurb = "The class term, which is descended while the label holds")]
+        nick = "Loss", blurb = "The class term of search=two-stage, which is descended while the label holds")]
     #[property(name = "epsilon", type = f32, default = Settings::default().attack.epsilon, mutable_playing,
         minimum = 0.0, maximum = 255.0, get = get!(attack.epsilon), set = set!(attack.epsilon), nick = "Epsilon",
         blurb = "Bound on the perturbation of any value of the model's view in gray levels (0 = none)")]

@@ -20,6 +20,8 @@ pub struct Settings {
     pub keyframes: Option<String>,
     pub boundary: f64,
     pub max_iterations: i32,
+    pub patience: i32,
+    pub grow_after: i32,
     pub confidence: f32,
     pub time_budget: Option<gst::ClockTime>,
     pub survive: Option<String>,
@@ -35,6 +37,8 @@ impl Default for Settings {
             keyframes: None,
             boundary: 0.0,
             max_iterations: -1,
+            patience: -1,
+            grow_after: -1,
             confidence: -1.0,
             time_budget: None,
             survive: None,
@@ -63,7 +67,7 @@ impl Settings {
         let keyframes = self.keyframes.as_deref().map(str::parse).transpose();
         let selection: Selection = keyframes.map_err(|e| format!("The keyframes property: {e}."))?.unwrap_or_default();
         check_frames(&selection, metadata.window)?;
-        let defaults = attack::Config::new(goal);
+        let defaults = attack::Config::of(goal, self.attack.search);
         let confidence = match (self.confidence, self.survive()) {
             (set, _) if set >= 0.0 => set,
             (_, Some(_)) => SURVIVING_CONFIDENCE,
@@ -74,6 +78,8 @@ impl Settings {
             selection,
             boundary: if self.boundary > 0.0 { self.boundary } else { defaults.boundary },
             max_iterations: u32::try_from(self.max_iterations).unwrap_or(defaults.max_iterations),
+            patience: u32::try_from(self.patience).unwrap_or(defaults.patience),
+            grow_after: u32::try_from(self.grow_after).unwrap_or(defaults.grow_after),
             confidence,
             ..self.attack.clone()
         })

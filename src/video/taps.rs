@@ -50,12 +50,17 @@ impl Taps {
             rows.map(|(index, weight)| index.iter().copied().zip(weight.iter().copied()).collect()).collect();
         let inputs = self.index.iter().max().map_or(0, |i| *i as usize + 1);
         let mut transposed = vec![Vec::new(); inputs];
+        let stretches = stretches(&rows);
         for (output, row) in rows.iter().enumerate() {
-            for (i, w) in row {
-                transposed[*i as usize].push((output as u32, *w));
+            for (tap, (i, w)) in row.iter().enumerate() {
+                transposed[*i as usize].push(((stretches[output], tap), output as u32, *w));
             }
         }
-        [Lanes::new(&rows), Lanes::new(&transposed)]
+        let in_order = |mut row: Vec<((usize, usize), u32, f32)>| -> Vec<(u32, f32)> {
+            row.sort_by_key(|(order, output, _)| (*order, *output));
+            row.into_iter().map(|(_, output, w)| (output, w)).collect()
+        };
+        [Lanes::new(&rows), Lanes::new(&transposed.into_iter().map(in_order).collect::<Vec<_>>())]
     }
 
     /// The weighted sum of rows of a plane that makes output row `y` of it.
@@ -191,6 +196,24 @@ impl Taps {
         };
         (0..self.outputs()).map(span).max().unwrap_or(0)
     }
+}
+
+/// Numbers the stretches of outputs whose positions each lie one beyond those of the output before. The adjoint adds the
+/// first taps of a stretch before its second ones: in this order its sums round as they did when the results that are
+/// published were measured, and attacks go the same ways to the bit.
+fn stretches(rows: &[Vec<(u32, f32)>]) -> Vec<usize> {
+    if rows.iter().any(|row| row.len() > 2) {
+        return (0..rows.len()).collect();
+    }
+    let ends = |row: &Vec<(u32, f32)>| row.first().zip(row.last()).map(|(a, b)| (a.0, b.0));
+    let mut number = 0;
+    let mut numbers = vec![0; rows.len()];
+    for i in 1..rows.len() {
+        let follows = ends(&rows[i]).zip(ends(&rows[i - 1])).is_some_and(|(b, a)| b == (a.0 + 1, a.1 + 1));
+        number += usize::from(!follows);
+        numbers[i] = number;
+    }
+    numbers
 }
 
 /// Added to indices of an unbounded grid, so that they stay positive.

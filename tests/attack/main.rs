@@ -7,3 +7,4 @@ mod objective;
 mod rules;
 mod selection;
 mod toy;
+mod walk;

@@ -4,7 +4,7 @@
 
 use gstsparseadv::attack::criterion::{argmax, softmax};
 use gstsparseadv::attack::objective::weighted_sum;
-use gstsparseadv::attack::{Config, Goal, Objective};
+use gstsparseadv::attack::{Config, Goal, Search};
 use gstsparseadv::torch;
 
 use crate::toy::*;
@@ -51,7 +51,7 @@ fn the_weighted_sum_objective_by_finite_differences() {
 fn the_weighted_sum_objective_begins_at_its_initial_value_and_fools() {
     let mut model = Linear::new(RISING, 1.0);
     let config = Config {
-        objective: Objective::WeightedSum,
+        search: Search::WeightedSum,
         selection: select("fixed:2"),
         max_iterations: 60,
         patience: 0,

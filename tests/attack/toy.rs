@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use gstsparseadv::attack::criterion::argmax;
 use gstsparseadv::attack::{
     Config, Delta, Differentiate, Error, FeatureGradient, Features, Goal, Outcome, Perturbation, Progress, Query,
-    Reading, Shape, run,
+    Reading, Search, Shape, run,
 };
 use gstsparseadv::torch;
 use tch::{Device, Tensor};
@@ -223,8 +223,9 @@ pub fn scene() -> Exact {
     Exact { frames: vec![0.0; T * LEN], real: T, second: None, transport: None }
 }
 
+/// Of the two-stage search.
 pub fn config(goal: Goal) -> Config {
-    Config { confidence: 0.0, grow_after: 0, ..Config::new(goal) }
+    Config { confidence: 0.0, grow_after: 0, ..Config::of(goal, Search::TwoStage) }
 }
 
 pub const UNTARGETED: Goal = Goal::Untargeted { label: None };

@@ -74,28 +74,33 @@ pub enum Optimization {
     /// SA's published program: class term and norm at once
     Published,
     /// The element's defaults: a larger, decaying step; keyframes join when the attack stalls
-    Element,
+    #[serde(alias = "element")]
+    Descent,
+    /// A walk along the decision boundary, with a patience of its own
+    Walk,
 }
 
 impl Optimization {
-    pub const ALL: [Self; 3] = [Self::Paper, Self::Published, Self::Element];
+    pub const ALL: [Self; 4] = [Self::Paper, Self::Published, Self::Descent, Self::Walk];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Paper => "two-stage",
             Self::Published => "SA's own",
-            Self::Element => "element's default",
+            Self::Descent => "element's default",
+            Self::Walk => "walk",
         }
     }
 
     /// Properties of the element. SA's step is 0.001 of values in 0..1.
     fn properties(self) -> &'static str {
         match self {
-            Self::Paper => "learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0",
+            Self::Paper => "search=two-stage learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0",
             Self::Published => {
-                "objective=weighted-sum learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0"
+                "search=weighted-sum learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0"
             }
-            Self::Element => "confidence=0",
+            Self::Descent => "search=two-stage grow-after=5 confidence=0",
+            Self::Walk => "search=walk confidence=0",
         }
     }
 }
@@ -119,9 +124,9 @@ impl System {
     /// Table 2: every selection with the paper's optimization. The ablation: the paper's three with the others.
     pub fn all() -> Vec<Self> {
         let paper = Selection::ALL.map(|selection| (selection, Optimization::Paper));
-        let others = [Selection::Ours, Selection::Sa, Selection::Ifd]
-            .into_iter()
-            .flat_map(|selection| [Optimization::Published, Optimization::Element].map(|o| (selection, o)));
+        let others = [Selection::Ours, Selection::Sa, Selection::Ifd].into_iter().flat_map(|selection| {
+            [Optimization::Published, Optimization::Descent, Optimization::Walk].map(|o| (selection, o))
+        });
         let pairs = paper.into_iter().chain(others);
         pairs.map(|(selection, optimization)| Self::new(selection, optimization)).collect()
     }
@@ -131,13 +136,12 @@ impl System {
         Self { variant: Some(properties.to_string()), ..Self::new(Selection::Ours, Optimization::Paper) }
     }
 
-    /// Properties of the element, as in gst-launch-1.0.
-    pub fn properties(&self) -> String {
-        format!(
-            "keyframes={} {} {}",
-            self.selection.property(),
-            self.optimization.properties(),
-            self.variant.as_deref().unwrap_or_default()
-        )
+    /// Properties of the element, as in gst-launch-1.0, with those that every system has.
+    pub fn properties(&self, common: &str) -> String {
+        let (selection, optimization) = (self.selection.property(), self.optimization.properties());
+        let variant = self.variant.as_deref().unwrap_or_default();
+        // Calls are what a walk is there to save.
+        let last = if self.optimization == Optimization::Walk { "patience=-1" } else { "" };
+        format!("keyframes={selection} {optimization} {variant} {common} {last}")
     }
 }

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The attack's loop: one step, one look, until patience, iterations or time are over. The smallest success is the
+//! result. What is judged in every iteration is the frame as the stream can hold it, rounded to its own 8-bit samples.
+
+mod boundary;
+mod descent;
+mod success;
+mod trial;
+mod walk;
+
+use std::time::{Duration, Instant};
+
+use tch::Tensor;
+
+use self::descent::Descent;
+use self::success::Success;
+use self::trial::Trial;
+use self::walk::Walk;
+use super::calls::Counted;
+use super::criterion::Criterion;
+use super::outcome::{Best, Perturbation, Progress};
+use super::select::{Keyframes, Selected};
+use super::{Config, Error, Search};
+
+/// What a search is over, and when it has to end.
+pub(super) struct Problem<'a, 'b> {
+    pub target: &'a mut Counted<'b>,
+    pub config: &'a Config,
+    pub criterion: Criterion,
+    pub clean_logits: &'a [f32],
+    /// Perturbations that frames carry already.
+    pub start: &'a Perturbation,
+    pub deadline: Option<Instant>,
+    pub canceled: &'a dyn Fn() -> bool,
+}
+
+#[derive(Default)]
+pub(super) struct Found {
+    pub best: Option<Best>,
+    pub queries_first_success: Option<u32>,
+    pub iterations_first_success: Option<u32>,
+    pub iterations: u32,
+    pub out_of_time: bool,
+}
+
+/// How the parameters move.
+trait Step {
+    /// A success must be this much smaller than the smallest to renew the patience: the last per cent is not worth its
+    /// queries.
+    const IMPROVEMENT: f64;
+
+    /// The next parameters, from those that the trial has last looked at. `iteration` counts from 1.
+    fn step(&mut self, trial: &mut Trial, iteration: u32) -> Result<Tensor, Error>;
+}
+
+/// Counts of iterations since something happened.
+#[derive(Default)]
+struct Since {
+    /// A success that was worth waiting for.
+    better: u32,
+    /// Any success.
+    fooled: u32,
+}
+
+pub(super) fn search(
+    problem: Problem,
+    selected: Selected,
+    keyframes: &mut Keyframes,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Found, Error> {
+    *keyframes = selected.keyframes;
+    let carried: Vec<usize> = problem.start.iter().map(|(frame, _)| *frame).collect();
+    if !carried.is_empty() {
+        keyframes.carry(&carried);
+    }
+    if keyframes.count == 0 {
+        return Ok(Found::default());
+    }
+    let config = problem.config;
+    let trial = Trial::new(problem, keyframes.chosen(), selected.first_gradient)?;
+    match config.search {
+        Search::Walk => run(trial, Walk::default(), keyframes, progress),
+        Search::TwoStage | Search::WeightedSum => run(trial, Descent::new(config), keyframes, progress),
+    }
+}
+
+fn run<S: Step>(
+    mut trial: Trial,
+    mut stepper: S,
+    keyframes: &mut Keyframes,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Found, Error> {
+    let config = trial.problem.config;
+    let mut found = Found::default();
+    // In the order they were found, which is that of falling size. The first one is confirmed.
+    let mut successes: Vec<Success> = Vec::new();
+    let mut since = Since::default();
+    let mut longest = Duration::ZERO;
+    let mut began = Instant::now();
+    loop {
+        note_success(&mut trial, S::IMPROVEMENT, &mut successes, &mut since, &mut found, progress)?;
+        since.fooled = if trial.fooled() { 0 } else { since.fooled + 1 };
+        longest = longest.max(began.elapsed());
+        let patient = config.patience == 0 || since.better < config.patience;
+        // Shrinking what an earlier window stands on could undo it.
+        let kept = !trial.problem.start.is_empty() && found.iterations == 0;
+        let enough = config.stop_early || !patient || kept;
+        if !successes.is_empty() && enough || found.iterations >= config.max_iterations {
+            break;
+        }
+        began = Instant::now();
+        // Not begun if it would not be finished in time, going by the slowest so far.
+        if trial.problem.deadline.is_some_and(|d| began + longest > d) {
+            found.out_of_time = true;
+            break;
+        }
+        if (trial.problem.canceled)() {
+            return Err(Error::Canceled);
+        }
+        let stalled = successes.is_empty() && config.grow_after > 0 && since.fooled > config.grow_after;
+        if stalled && keyframes.has_more() {
+            trial.grow(keyframes)?;
+            since.fooled = 1;
+        }
+        found.iterations += 1;
+        let parameters = stepper.step(&mut trial, found.iterations)?;
+        trial.set(parameters)?;
+    }
+    found.best = settle(&mut trial, successes)?;
+    Ok(found)
+}
+
+/// Keeps a success that is smaller than those before. The first one is confirmed at once.
+fn note_success(
+    trial: &mut Trial,
+    improvement: f64,
+    successes: &mut Vec<Success>,
+    since: &mut Since,
+    found: &mut Found,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), Error> {
+    since.better += 1;
+    let size = trial.size()?;
+    let record = successes.last().map_or(f64::INFINITY, |best| best.size);
+    if !trial.fooled() || size >= record {
+        return Ok(());
+    }
+    if size < record * improvement {
+        since.better = 0;
+    }
+    let success = trial.success(size)?;
+    if successes.is_empty() {
+        if !trial.confirm(&success)? {
+            since.better = 1;
+            return Ok(());
+        }
+        let calls = trial.problem.target.calls();
+        progress(Progress::Improved(&success.best(trial.shape)?, calls));
+        found.queries_first_success = Some(calls.queries);
+        found.iterations_first_success = Some(found.iterations);
+    }
+    if trial.readings.are_all_looked_at() {
+        // Nothing can send the attack back to a larger one.
+        successes.clear();
+    }
+    successes.push(success);
+    Ok(())
+}
+
+/// The smallest of the successes that holds in all readings. The first one is known to.
+fn settle(trial: &mut Trial, mut successes: Vec<Success>) -> Result<Option<Best>, Error> {
+    while successes.len() > 1 {
+        let Some(success) = successes.pop() else { break };
+        if trial.readings.may_hold(&success.logits, &trial.problem.criterion) && trial.confirm(&success)? {
+            return success.best(trial.shape).map(Some);
+        }
+    }
+    successes.pop().map(|success| success.best(trial.shape)).transpose()
+}

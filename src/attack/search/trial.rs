@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The perturbation under way, and what is known of it: what every way to search moves and looks at.
+
+use tch::Tensor;
+
+use super::Problem;
+use super::success::Success;
+use crate::attack::criterion::Criterion;
+use crate::attack::criterion::{self, Loss};
+use crate::attack::norm::{self, Norm};
+use crate::attack::objective::weighted_sum;
+use crate::attack::readings::{Look, Readings};
+use crate::attack::select::{Keyframes, view_weights};
+use crate::attack::support::{Support, WholeFrames};
+use crate::attack::target::{Delta, Shape};
+use crate::attack::{Config, Error, Search};
+use crate::torch;
+
+pub struct Trial<'a, 'b> {
+    pub problem: Problem<'a, 'b>,
+    pub shape: Shape,
+    pub readings: Readings,
+    pub support: WholeFrames,
+    pub parameters: Tensor,
+    pub delta: Delta,
+    /// Perturbed minus clean view of the perturbed frames.
+    observed: Tensor,
+    /// The L2 norm of each of them.
+    norms: Vec<f64>,
+    pub look: Look,
+}
+
+impl<'a, 'b> Trial<'a, 'b> {
+    pub fn new(problem: Problem<'a, 'b>, frames: &[usize], first_gradient: Option<Tensor>) -> Result<Self, Error> {
+        let Problem { target, config, start, .. } = &problem;
+        let (shape, device) = (target.shape(), target.device());
+        let support = WholeFrames::new(frames);
+        let initial = match config.search {
+            Search::WeightedSum => f64::from(weighted_sum::INITIAL),
+            Search::TwoStage | Search::Walk => 0.0,
+        };
+        let fresh = support.filled(start.len(), initial, shape, device)?;
+        let held: Vec<f32> = start.iter().flat_map(|(_, delta)| delta.iter().copied()).collect();
+        let parameters = if start.is_empty() {
+            fresh
+        } else {
+            let size = [1, start.len(), 3, shape.height, shape.width].map(|n| n as i64);
+            Tensor::f_cat(&[torch::upload(&held, &size, device)?, fresh], 1)?
+        };
+        let readings = Readings::of(target);
+        let look_first = !start.is_empty() || readings.transports();
+        // Of use only where the first step starts from the clean window as it is.
+        let first_gradient = first_gradient.filter(|_| !look_first && config.search != Search::WeightedSum);
+        let look = Look { logits: problem.clean_logits.to_vec(), reading: 0, gradient: first_gradient };
+        let delta = support.expand(&parameters)?;
+        let observed = parameters.shallow_clone();
+        let mut trial = Self { problem, shape, readings, support, parameters, delta, observed, norms: vec![], look };
+        trial.observe()?;
+        if look_first {
+            // Their own logits, not the clean window's, say which stage is on.
+            trial.look()?;
+        }
+        Ok(trial)
+    }
+
+    /// Takes these parameters, and looks at what has become of the window.
+    pub fn set(&mut self, parameters: Tensor) -> Result<(), Error> {
+        self.parameters = parameters;
+        self.observe()?;
+        self.look()
+    }
+
+    /// Brings what the model sees up to date with the parameters.
+    fn observe(&mut self) -> Result<(), Error> {
+        self.delta = self.support.expand(&self.parameters)?;
+        self.observed = self.problem.target.observe(&self.delta)?;
+        self.norms = norm::frame_norms(&self.observed)?;
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<(), Error> {
+        let Problem { target, config, criterion, .. } = &mut self.problem;
+        let grad_logits = |logits: &[f32]| grad_logits(config, criterion, logits);
+        self.look = self.readings.look(target, &self.delta, criterion, config.search == Search::Walk, &grad_logits)?;
+        Ok(())
+    }
+
+    pub fn fooled(&self) -> bool {
+        self.readings.holds(&self.look, &self.problem.criterion)
+    }
+
+    /// What the goal lacks where the trial stands; negative where it is reached.
+    pub fn lack(&self) -> f32 {
+        self.readings.lack(&self.look, &self.problem.criterion)
+    }
+
+    /// The size of what the model sees, in the norm that the search makes small.
+    pub fn size(&self) -> Result<f64, Error> {
+        match self.problem.config.norm() {
+            Norm::L21 => Ok(self.norms.iter().sum()),
+            Norm::L2 => Ok(self.norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt()),
+            Norm::L1 => Ok(norm::sum_and_max_abs(&self.observed)?.0),
+            Norm::Linf => Ok(norm::sum_and_max_abs(&self.observed)?.1),
+        }
+    }
+
+    /// The frames at the front of the perturbation that stay as they are: an earlier window stands on them. None where
+    /// there are no others.
+    pub fn fixed(&self) -> usize {
+        let carried = self.problem.start.len();
+        if self.support.frames().len() > carried { carried } else { 0 }
+    }
+
+    /// What is at hand, whose size is known.
+    pub fn success(&self, size: f64) -> Result<Success, Error> {
+        let (logits, l21) = (self.look.logits.clone(), self.norms.iter().sum());
+        // What rounds to nothing leaves its frame clean.
+        let seen: Vec<usize> = (0..self.norms.len()).filter(|i| self.norms[*i] > 0.0).collect();
+        if seen.len() == self.norms.len() {
+            let observed = self.observed.shallow_clone();
+            return Ok(Success { delta: self.delta.clone(), observed, logits, size, l21 });
+        }
+        let index = torch::index(&seen, self.delta.values.device())?;
+        let delta = Delta {
+            frames: seen.iter().map(|i| self.delta.frames[*i]).collect(),
+            values: self.delta.values.f_index_select(1, &index)?,
+        };
+        Ok(Success { delta, observed: self.observed.f_index_select(1, &index)?, logits, size, l21 })
+    }
+
+    /// Whether a success holds in all readings. Where it does not, the attack goes on by what the model said there.
+    pub fn confirm(&mut self, success: &Success) -> Result<bool, Error> {
+        let Problem { target, criterion, .. } = &mut self.problem;
+        let look = self.readings.confirm(target, &success.delta, &success.logits, criterion)?;
+        Ok(match look {
+            Some(look) => {
+                self.look = look;
+                self.fooled()
+            }
+            None => true,
+        })
+    }
+
+    /// Makes more frames keyframes. What was missing on the clean window may not be what is missing here, so that a
+    /// selection by gradient weighs them anew. The gradient serves the next step too.
+    pub fn grow(&mut self, keyframes: &mut Keyframes) -> Result<(), Error> {
+        let config = self.problem.config;
+        if config.selection.weighs_anew() {
+            let all: Vec<usize> = (0..self.shape.frames).collect();
+            let by_view = self.view_gradient(&all)?;
+            keyframes.rank_rest(&view_weights(&by_view, self.shape)?);
+            self.look.gradient = Some(by_view);
+        }
+        let held = self.support.frames().len();
+        self.support.join(keyframes.grow(config.grow_by as usize));
+        let fresh = self.support.filled(held, 0.0, self.shape, self.problem.target.device())?;
+        self.parameters = Tensor::f_cat(&[&self.parameters, &fresh], 1)?;
+        self.observe()
+    }
+
+    /// The class term's gradient at the last look, by the model's view of some frames of its window.
+    fn view_gradient(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
+        let Problem { target, config, criterion, .. } = &mut self.problem;
+        match &self.look.gradient {
+            Some(all) if frames.iter().copied().eq(0..self.shape.frames) => Ok(all.shallow_clone()),
+            Some(all) => Ok(all.f_index_select(1, &torch::index(frames, all.device())?)?),
+            None => target.backward(&grad_logits(config, criterion, &self.look.logits), frames),
+        }
+    }
+
+    /// The same by the perturbation.
+    pub fn class_gradient(&mut self) -> Result<Tensor, Error> {
+        let last = self.shape.real - 1;
+        let mut shown: Vec<usize> = self.delta.frames.clone();
+        let repeated = shown.iter().position(|k| *k == last).filter(|_| self.shape.frames > self.shape.real);
+        let repeats = self.shape.shown(last).skip(1).filter(|_| repeated.is_some());
+        shown.extend(repeats);
+        let by_view = self.view_gradient(&shown)?;
+        let part = |from: usize, to: usize| by_view.f_narrow(1, from as i64, (to - from) as i64);
+        let frames = self.delta.frames.len();
+        // The last frame is shown several times.
+        let by_view = match repeated {
+            None => by_view,
+            Some(place) => {
+                let mut sum = part(place, place + 1)?;
+                for k in frames..shown.len() {
+                    sum = sum.f_add(&part(k, k + 1)?)?;
+                }
+                Tensor::f_cat(&[part(0, place)?, sum, part(place + 1, frames)?], 1)?
+            }
+        };
+        self.problem.target.pull(&self.delta, self.look.reading, &by_view)
+    }
+}
+
+/// The gradient of what is descended while the window keeps its label, by its logits.
+fn grad_logits(config: &Config, criterion: &Criterion, logits: &[f32]) -> Vec<f32> {
+    let Criterion { goal, label, .. } = *criterion;
+    match config.search {
+        Search::Walk => criterion::grad_logits(logits, goal, label, Loss::Margin),
+        Search::TwoStage => criterion::grad_logits(logits, goal, label, config.loss),
+        Search::WeightedSum => weighted_sum::grad_logits(logits, goal, label),
+    }
+}

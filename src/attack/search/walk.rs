@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A walk along the decision boundary to the smallest perturbation, in a handful of calls: as DeepFool (Moosavi-Dezfooli
+//! et al., CVPR 2016), FAB (Croce and Hein, ICML 2020) and boundary projection (Zhang et al., IEEE TIFS 2021) do.
+//!
+//! At the perturbation at hand, `lack` is what the goal's margin is short of and `g` its gradient. Where the model is
+//! linear, a perturbation `d` lacks `lack + <g, d - at hand>`. The smallest one that lacks nothing is known in each norm
+//! ([`boundary`](super::boundary)).
+//!
+//! Until the first success each step is the smallest one from where the walk stands. From then on the smallest
+//! perturbation is sought as seen from the clean window, and the next one lies between that and the one at hand: the
+//! gradient of either side of the boundary has a say in it. By what the linear model was wrong, the next step aims
+//! further. Rounding takes small steps away, which is most of it.
+
+use tch::{Kind, TchError, Tensor};
+
+use super::boundary::{mean, nearest};
+use super::{Step, trial::Trial};
+use crate::attack::norm::Norm;
+use crate::attack::support::Support;
+use crate::attack::{Error, optimizer};
+use crate::torch;
+
+/// The largest step before the first success, in gray levels by root mean square. The gradient of a model that is sure
+/// of itself says next to nothing of how far the boundary is.
+const RADIUS: f64 = 1.0;
+/// The share of the new perturbation in the next one.
+const MIX: f64 = 0.6;
+/// What a success is to lead by beyond its margin, by the lead of the clean window.
+const LEAD: f64 = 0.03;
+/// How far the linear model is taken to be wrong at first and at the most, by the lead of the clean window; and the share of
+/// what it was wrong by at the last step that counts.
+const FIRST_BIAS: f64 = 0.1;
+const LARGEST_BIAS: f64 = 0.5;
+const LEARNING: f64 = 0.5;
+/// How much nearer to the clean window a step may go than where the straight way there crosses the boundary.
+const RETREAT: f64 = 0.8;
+/// Bounds on the share of the last success in a step back to it.
+const RETURN: (f64, f64) = (0.3, 0.9);
+
+#[derive(Default)]
+pub struct Walk {
+    state: Option<State>,
+}
+
+struct State {
+    /// The lead of the clean window, which leads are shares of.
+    unit: f64,
+    /// By how much more than the linear model says the goal is missed.
+    bias: f64,
+    /// What the goal was to lack here by the linear model.
+    expected: f64,
+    best: Option<Success>,
+}
+
+/// The last success.
+struct Success {
+    values: Tensor,
+    lack: f64,
+    size: f64,
+}
+
+/// Where the walk stands, as far as it is free to move.
+struct Here<'a> {
+    lack: f64,
+    gradient: &'a Tensor,
+    values: &'a Tensor,
+    /// `<gradient, values>`.
+    linear: f64,
+}
+
+impl Step for Walk {
+    const IMPROVEMENT: f64 = 0.97;
+
+    fn step(&mut self, trial: &mut Trial, iteration: u32) -> Result<Tensor, Error> {
+        let config = trial.problem.config;
+        let gradient = trial.class_gradient()?;
+        let gradient = trial.support.pull(gradient)?;
+        let fixed = trial.fixed() as i64;
+        let free = |values: &Tensor| values.f_narrow(1, fixed, values.size()[1] - fixed);
+        let (gradient, values) = (free(&gradient)?, free(&trial.parameters)?);
+        let linear = dot(&gradient, &values)?;
+        if !linear.is_finite() {
+            return Err(Error::GradientNotFinite { iteration });
+        }
+        let here = Here { lack: trial.lack().into(), gradient: &gradient, values: &values, linear };
+        let state = self.state.get_or_insert_with(|| State::new(here.lack));
+        state.learn(&here, config.norm())?;
+        let next = match &state.best {
+            None => state.onward(&here, config.epsilon)?,
+            Some(best) => state.along(&here, best, config.norm(), config.epsilon.into())?,
+        };
+        state.expected = here.lack + dot(&gradient, &next)? - linear;
+        Ok(match fixed {
+            0 => next,
+            _ => Tensor::f_cat(&[trial.parameters.f_narrow(1, 0, fixed)?, next], 1)?,
+        })
+    }
+}
+
+impl State {
+    fn new(lack: f64) -> Self {
+        let unit = lack.max(0.5);
+        Self { unit, bias: FIRST_BIAS * unit, expected: lack - FIRST_BIAS * unit, best: None }
+    }
+
+    /// Takes note of what has become of the last step.
+    fn learn(&mut self, here: &Here, norm: Norm) -> Result<(), TchError> {
+        let wrong = here.lack - self.expected;
+        self.bias = (self.bias + LEARNING * (wrong - self.bias)).clamp(0.0, LARGEST_BIAS * self.unit);
+        if here.lack < 0.0 {
+            let size = mean(norm, here.values)?;
+            self.best = Some(Success { values: here.values.shallow_clone(), lack: here.lack, size });
+        }
+        Ok(())
+    }
+
+    /// The smallest step to the boundary. It is sought in L2, whatever is to be small in the end: few values go as far as
+    /// they can only where the boundary is near.
+    fn onward(&self, here: &Here, epsilon: f32) -> Result<Tensor, TchError> {
+        let effect = here.lack + LEAD * self.unit + self.bias;
+        let step = nearest(Norm::L2, here.gradient, effect, epsilon.into(), RADIUS)?;
+        optimizer::clamp(here.values.f_add(&step.values)?, epsilon)
+    }
+
+    /// Towards the smallest perturbation on the boundary.
+    fn along(&self, here: &Here, best: &Success, norm: Norm, bound: f64) -> Result<Tensor, TchError> {
+        // Of the next perturbation, which is only in part the one that is sought.
+        let effect = here.lack - here.linear + LEAD * self.unit + self.bias;
+        let sought = (effect + (1.0 - MIX) * here.linear) / MIX;
+        if sought <= 0.0 {
+            let share = (effect / -here.linear).clamp(1.0 - MIX, 1.0);
+            return self.held_back(here, best, norm, here.values.f_mul_scalar(share)?);
+        }
+        let found = nearest(norm, here.gradient, sought, bound, best.size)?;
+        if here.lack >= 0.0 && found.size > best.size {
+            // The linear model knows no way that is better than the one back.
+            let share = (here.lack + LEAD * self.unit) / (here.lack - best.lack);
+            return here.values.f_lerp(&best.values, share.clamp(RETURN.0, RETURN.1));
+        }
+        self.held_back(here, best, norm, here.values.f_lerp(&found.values, MIX)?)
+    }
+
+    /// From a success no further towards the clean window than the straight way there tells of the boundary.
+    fn held_back(&self, here: &Here, best: &Success, norm: Norm, next: Tensor) -> Result<Tensor, TchError> {
+        let least = RETREAT * self.unit / (self.unit - here.lack.min(0.0));
+        let share = mean(norm, &next)? / best.size.max(f64::MIN_POSITIVE);
+        if here.lack >= 0.0 || share >= least.min(1.0) {
+            return Ok(next);
+        }
+        here.values.f_lerp(&next, (1.0 - least) / (1.0 - share))
+    }
+}
+
+fn dot(a: &Tensor, b: &Tensor) -> Result<f64, TchError> {
+    Ok(torch::download_f64(&a.f_mul(b)?.f_sum(Kind::Double)?)?[0])
+}
