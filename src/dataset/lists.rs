@@ -150,10 +150,7 @@ fn class_index(folder: &Path) -> Result<Option<Vec<Numbered>>, Error> {
         }
     };
     let classes: Vec<Numbered> = lines.iter().map(class).collect();
-    match classes.is_empty() {
-        true => Err(Error::NoClasses(path)),
-        false => Ok(Some(classes)),
-    }
+    if classes.is_empty() { Err(Error::NoClasses(path)) } else { Ok(Some(classes)) }
 }
 
 fn ucf101(folder: &Path, tree: &Tree, split: u32) -> Result<AllNamed, Error> {

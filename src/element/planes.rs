@@ -54,10 +54,7 @@ impl Place {
         }
         let reach = step.checked_mul(rows.saturating_sub(1));
         let span = reach.and_then(|reach| {
-            let begin = match stride < 0 {
-                true => offset.checked_sub(reach)?,
-                false => offset,
-            };
+            let begin = if stride < 0 { offset.checked_sub(reach)? } else { offset };
             let end = begin.checked_add(reach)?.checked_add(row)?;
             (end <= size).then_some(())
         });

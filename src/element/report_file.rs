@@ -69,10 +69,7 @@ impl ReportFile {
     /// At the end of the stream: the report takes its name, in the place of an older one, unless the pipeline has
     /// failed.
     pub fn publish(&mut self) -> io::Result<()> {
-        match self.failure.as_ref().is_some_and(FailureWatch::failed) {
-            true => Ok(()),
-            false => self.file.publish(),
-        }
+        if self.failure.as_ref().is_some_and(FailureWatch::failed) { Ok(()) } else { self.file.publish() }
     }
 
     /// When the stream is left before its end: an older report stays, this one is kept beside it. Returns what there is

@@ -95,10 +95,7 @@ fn open(path: &Path) -> Result<(File, Zip), Error> {
     let zip = zip::ZipArchive::new(again).map_err(|_| other(kind::of_bytes(&head)))?;
     let names = names(&zip);
     let scripted = |n: &String| n.ends_with("/constants.pkl") || n.contains("/code/");
-    match names.iter().any(scripted) {
-        true => Ok((file, zip)),
-        false => Err(other(kind::of_members(&names))),
-    }
+    if names.iter().any(scripted) { Ok((file, zip)) } else { Err(other(kind::of_members(&names))) }
 }
 
 fn names(zip: &Zip) -> Vec<String> {

@@ -153,10 +153,7 @@ fn shape_of(module: &mut Module) -> Result<usize, Error> {
         [1, classes] if classes >= 2 => classes,
         _ => return Err(Error::Logits { found: format!("{size:?}") }),
     };
-    match FLOATS.contains(&logits.kind()) {
-        true => Ok(classes as usize),
-        false => Err(Error::NoGradient),
-    }
+    if FLOATS.contains(&logits.kind()) { Ok(classes as usize) } else { Err(Error::NoGradient) }
 }
 
 /// The logits of a window.

@@ -88,10 +88,7 @@ impl SparseAdv {
             _ if event.is_serialized() => return self.enqueue(Item::Event(event)),
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
         };
-        match passed {
-            true => Ok(gst::FlowSuccess::Ok),
-            false => Err(gst::FlowError::Error),
-        }
+        if passed { Ok(gst::FlowSuccess::Ok) } else { Err(gst::FlowError::Error) }
     }
 
     /// Takes an item into the line. While downstream refuses frames, events wait there as in a `queue`: upstream hears

@@ -148,10 +148,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
 
     /// Frames before this one may leave.
     fn decided_before(&self) -> u64 {
-        match self.passing {
-            true => self.end(),
-            false => self.cursor.window().map_or(self.end(), |window| window.start),
-        }
+        if self.passing { self.end() } else { self.cursor.window().map_or(self.end(), |window| window.start) }
     }
 
     fn is_complete(&self) -> bool {

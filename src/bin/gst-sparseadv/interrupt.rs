@@ -28,8 +28,5 @@ pub fn watch() -> anyhow::Result<()> {
 
 /// An error as soon as the user has asked for the end.
 pub fn check() -> Result<(), Interrupted> {
-    match ASKED.load(Ordering::SeqCst) {
-        true => Err(Interrupted),
-        false => Ok(()),
-    }
+    if ASKED.load(Ordering::SeqCst) { Err(Interrupted) } else { Ok(()) }
 }

@@ -95,10 +95,7 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         out::errln!("gst-sparseadv: {error:#}");
-        match error.is::<interrupt::Interrupted>() {
-            true => ExitCode::from(interrupt::STATUS),
-            false => ExitCode::FAILURE,
-        }
+        if error.is::<interrupt::Interrupted>() { ExitCode::from(interrupt::STATUS) } else { ExitCode::FAILURE }
     })
 }
 

@@ -77,10 +77,7 @@ fn lists_are_read_as_any_system_writes_them() {
 fn paths_of_lists_are_found_whatever_precedes_them() {
     for before in ["./", "/", "UCF-101/", "/home/x/UCF-101/", "D:\\data\\UCF-101\\", ".\\"] {
         let root = listed(|text| {
-            let line = |line: &str| match line.contains('/') {
-                true => format!("{before}{line}\n"),
-                false => format!("{line}\n"),
-            };
+            let line = |line: &str| if line.contains('/') { format!("{before}{line}\n") } else { format!("{line}\n") };
             text.lines().map(line).collect::<String>().into()
         });
         all_found(root.path(), before);

@@ -113,18 +113,12 @@ fn damage(structure: &Structure, frames: u64, failed: Option<&anyhow::Error>) ->
     match (stated, bytes) {
         (Some(stated), _) if is_sign => {
             let text = format!("{cut}; {frames} of {stated} frames could be decoded");
-            match frames * 100 < stated * ENOUGH {
-                true => bail!(text),
-                false => Ok(Some(text)),
-            }
+            if frames * 100 < stated * ENOUGH { bail!(text) } else { Ok(Some(text)) }
         }
         // Nobody knows how many frames there were.
         (None, Some((expected, found))) if structure.frames.is_none() => {
             let text = format!("{cut}; {frames} frames could be decoded");
-            match found.saturating_mul(100) < expected.saturating_mul(ENOUGH) {
-                true => bail!(text),
-                false => Ok(Some(text)),
-            }
+            if found.saturating_mul(100) < expected.saturating_mul(ENOUGH) { bail!(text) } else { Ok(Some(text)) }
         }
         // Without another sign, it may be edits; people should know all the same.
         (Some(stated), _) if frames * 100 < stated * MOST => Ok(Some(format!(

@@ -187,10 +187,7 @@ fn can_be_turned(format: VideoFormat) -> anyhow::Result<bool> {
 /// Frames by time, in the nearest usual rate.
 fn mean_rate(source: &Source) -> gst::Fraction {
     let known = source.frames > 1 && source.span > gst::ClockTime::ZERO;
-    let interval = match known {
-        true => source.span / (source.frames - 1),
-        false => gst::ClockTime::from_mseconds(40),
-    };
+    let interval = if known { source.span / (source.frames - 1) } else { gst::ClockTime::from_mseconds(40) };
     let guessed = gst_video::guess_framerate(interval);
     guessed.unwrap_or_else(|| {
         let rate = 1e9 / interval.nseconds().max(1) as f64;
