@@ -4,9 +4,10 @@
 //! stored. Where times are not regular and frames are stored out of order, that is too short, and players leave the
 //! last frame out.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use gst::prelude::*;
+use gstsparseadv::element::lock;
 
 /// Muxers that do so.
 const MUXERS: [&str; 4] = ["mp4mux", "qtmux", "3gppmux", "ismlmux"];
@@ -73,10 +74,6 @@ fn hold(pad: &gst::Pad, irregular: bool) {
             None => gst::PadProbeReturn::Handled,
         }
     });
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {

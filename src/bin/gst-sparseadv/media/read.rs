@@ -3,10 +3,11 @@
 //! Reading a video file frame by frame.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail, ensure};
 use gst::prelude::*;
+use gstsparseadv::element::lock;
 
 use super::location::Location;
 use super::play;
@@ -107,10 +108,6 @@ impl Drop for Reader {
     fn drop(&mut self) {
         play::stop(&self.pipeline);
     }
-}
-
-fn lock(streams: &Mutex<Streams>) -> MutexGuard<'_, Streams> {
-    streams.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Decodes the first video stream of a file into a pad. Nothing else is decoded.

@@ -2,9 +2,10 @@
 
 //! Times for frames whose file gives them none that a muxer takes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use gst::prelude::*;
+use gstsparseadv::element::lock;
 
 /// Decoders give frames of no known rate durations such as a nanosecond.
 const NEGLIGIBLE: gst::ClockTime = gst::ClockTime::from_useconds(100);
@@ -15,7 +16,7 @@ pub fn keep(pad: &gst::Pad, rate: Option<gst::Fraction>, mean: gst::Fraction) {
     let state = Mutex::new(State::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     pad.add_probe(kinds, move |_, info| {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&state);
         if let Some(rate) = rate
             && let Some(event) = info.event().map(ToOwned::to_owned)
         {
