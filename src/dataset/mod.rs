@@ -33,10 +33,11 @@ use tree::{Kind, Tree};
 /// How many names a note gives.
 const EXAMPLES: usize = 3;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
     Ucf101,
     Hmdb51,
+    #[default]
     Folders,
 }
 
@@ -97,7 +98,7 @@ pub struct PassedOver {
     pub reason: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DataSet {
     pub layout: Layout,
     pub labels: Vec<String>,
@@ -133,7 +134,7 @@ pub fn open(root: &Path, options: &Options) -> Result<DataSet, Error> {
     if let (None, None, Some(folder)) = (options.layout, &lists, search.other_splits) {
         return Err(Error::OtherSplits { split, folder });
     }
-    let mut data = match (layout.unwrap_or(Layout::Folders), &lists) {
+    let mut data = match (layout.unwrap_or_default(), &lists) {
         (Layout::Folders, _) => folders::open(&tree, options),
         (_, Some(lists)) => lists::open(lists, &tree, split),
         (_, None) => Err(Error::NoLists { split, root: root.to_path_buf() }),
@@ -179,16 +180,7 @@ impl DataSet {
     }
 
     fn new(layout: Layout, labels: Vec<String>) -> Self {
-        Self {
-            layout,
-            labels,
-            clips: Vec::new(),
-            missing: Vec::new(),
-            passed_over: Vec::new(),
-            lists: None,
-            sides: String::new(),
-            notes: Vec::new(),
-        }
+        Self { layout, labels, ..Self::default() }
     }
 
     fn add(&mut self, path: PathBuf, name: String, label: usize, held_out: bool) {

@@ -20,7 +20,7 @@ const ENOUGH: u64 = 80;
 const MOST: u64 = 95;
 
 /// A file that has been read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Source {
     pub path: PathBuf,
     /// Frames of the first video stream.
@@ -173,18 +173,7 @@ fn readable(path: &Path) -> anyhow::Result<(Vec<u8>, Structure)> {
 
 /// Everything there is to know, and the error that ended it.
 fn scan(path: &Path) -> (Source, Streams, Option<anyhow::Error>) {
-    let mut source = Source {
-        path: path.to_path_buf(),
-        frames: 0,
-        sizes: Sizes::default(),
-        caps: Vec::new(),
-        turned: None,
-        sounds: 0,
-        further_videos: 0,
-        span: gst::ClockTime::ZERO,
-        irregular: false,
-        note: None,
-    };
+    let mut source = Source { path: path.to_path_buf(), ..Source::default() };
     let mut streams = Streams::default();
     let result = Reader::open(path).and_then(|mut reader| {
         let result = count(&mut reader, &mut source);
