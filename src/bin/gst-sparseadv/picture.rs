@@ -105,9 +105,45 @@ impl<'a> Pixels<'a> {
 
 /// What is shown of a window, but for its title. Both clips are RGB and hold the frames that the model sees of it.
 pub fn strip(clean: &Clip, attacked: &Clip, row: &Row) -> anyhow::Result<Canvas> {
-    let sizes = Sizes::new(clean, row);
-    let mut canvas = Canvas::new(sizes.width, GAP + sizes.block);
-    draw(&mut canvas, &sizes, clean, attacked, row)?;
+    let frame = (clean.info.width() as usize, clean.info.height() as usize);
+    let scaled = |width: usize| (width * frame.1 / frame.0).max(1);
+    let (big, small) = (scaled(BIG), scaled(THUMBNAIL));
+    let width = GAP + (3 * (BIG + GAP)).max(row.frames * (THUMBNAIL + 4) + GAP);
+    let mut canvas = Canvas::new(width, GAP + TEXT + big + GAP + small + BAR + 2 * GAP);
+    let weight = |k: &usize| row.weights.get(*k).copied().unwrap_or(0.0);
+    let strongest = row.keyframes.iter().copied().max_by(|a, b| weight(a).total_cmp(&weight(b)));
+    let shown = strongest.unwrap_or(0);
+    let (a, b) = (Pixels::new(clean, shown)?, Pixels::new(attacked, shown)?);
+    let difference = |x: usize, y: usize| {
+        let (a, b) = (a.at(x, y), b.at(x, y));
+        [0, 1, 2].map(|c| (128 + AMPLIFY * (i32::from(b[c]) - i32::from(a[c]))).clamp(0, 255) as u8)
+    };
+    let y = GAP + TEXT;
+    let panels: [(&Pixel, String); 3] = [
+        (&|x, y| a.at(x, y), format!("clean, frame {shown}")),
+        (&|x, y| b.at(x, y), "attacked".into()),
+        (&difference, format!("difference x {AMPLIFY}")),
+    ];
+    for (i, (pixel, caption)) in panels.iter().enumerate() {
+        let x = GAP + i * (BIG + GAP);
+        canvas.image(x, y, BIG, big, frame, pixel);
+        canvas.fill(x, y, caption.len() * 8 + 6, 12, [250; 3]);
+        canvas.text(x + 3, y + 2, caption, BLACK);
+    }
+    let y = y + big + GAP;
+    let largest = row.weights.iter().copied().fold(1e-12, f64::max);
+    for k in 0..row.frames {
+        let x = GAP + k * (THUMBNAIL + 4);
+        let pixels = Pixels::new(attacked, k)?;
+        canvas.image(x, y, THUMBNAIL, small, frame, &|x, y| pixels.at(x, y));
+        let chosen = row.keyframes.contains(&k);
+        let color = if chosen { RED } else { GRAY };
+        if chosen {
+            canvas.frame(x, y, THUMBNAIL, small, RED);
+        }
+        let bar = (weight(&k) / largest * BAR as f64) as usize;
+        canvas.fill(x, y + small + 2, THUMBNAIL, bar, color);
+    }
     Ok(canvas)
 }
 
@@ -149,67 +185,4 @@ pub fn png<'a>(strips: impl Iterator<Item = &'a Canvas> + Clone) -> anyhow::Resu
     stream.finish()?;
     writer.finish()?;
     Ok(bytes)
-}
-
-/// Of images, in pixels.
-struct Sizes {
-    frame: (usize, usize),
-    big: usize,
-    small: usize,
-    width: usize,
-    block: usize,
-}
-
-impl Sizes {
-    fn new(clip: &Clip, row: &Row) -> Self {
-        let frame = (clip.info.width() as usize, clip.info.height() as usize);
-        let scaled = |width: usize| (width * frame.1 / frame.0).max(1);
-        let (big, small) = (scaled(BIG), scaled(THUMBNAIL));
-        Self {
-            frame,
-            big,
-            small,
-            width: GAP + (3 * (BIG + GAP)).max(row.frames * (THUMBNAIL + 4) + GAP),
-            block: TEXT + big + GAP + small + BAR + 2 * GAP,
-        }
-    }
-}
-
-fn draw(canvas: &mut Canvas, sizes: &Sizes, clean: &Clip, attacked: &Clip, row: &Row) -> anyhow::Result<()> {
-    let (big, small) = (sizes.big, sizes.small);
-    let weight = |k: &usize| row.weights.get(*k).copied().unwrap_or(0.0);
-    let strongest = row.keyframes.iter().copied().max_by(|a, b| weight(a).total_cmp(&weight(b)));
-    let shown = strongest.unwrap_or(0);
-    let (a, b) = (Pixels::new(clean, shown)?, Pixels::new(attacked, shown)?);
-    let difference = |x: usize, y: usize| {
-        let (a, b) = (a.at(x, y), b.at(x, y));
-        [0, 1, 2].map(|c| (128 + AMPLIFY * (i32::from(b[c]) - i32::from(a[c]))).clamp(0, 255) as u8)
-    };
-    let y = GAP + TEXT;
-    let panels: [(&Pixel, String); 3] = [
-        (&|x, y| a.at(x, y), format!("clean, frame {}", strongest.unwrap_or(0))),
-        (&|x, y| b.at(x, y), "attacked".into()),
-        (&difference, format!("difference x {AMPLIFY}")),
-    ];
-    for (i, (pixel, caption)) in panels.iter().enumerate() {
-        let x = GAP + i * (BIG + GAP);
-        canvas.image(x, y, BIG, big, sizes.frame, pixel);
-        canvas.fill(x, y, caption.len() * 8 + 6, 12, [250; 3]);
-        canvas.text(x + 3, y + 2, caption, BLACK);
-    }
-    let y = y + big + GAP;
-    let largest = row.weights.iter().copied().fold(1e-12, f64::max);
-    for k in 0..row.frames {
-        let x = GAP + k * (THUMBNAIL + 4);
-        let pixels = Pixels::new(attacked, k)?;
-        canvas.image(x, y, THUMBNAIL, small, sizes.frame, &|x, y| pixels.at(x, y));
-        let chosen = row.keyframes.contains(&k);
-        let color = if chosen { RED } else { GRAY };
-        if chosen {
-            canvas.frame(x, y, THUMBNAIL, small, RED);
-        }
-        let bar = (weight(&k) / largest * BAR as f64) as usize;
-        canvas.fill(x, y + small + 2, THUMBNAIL, bar, color);
-    }
-    Ok(())
 }
