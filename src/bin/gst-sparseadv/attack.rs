@@ -86,7 +86,7 @@ impl<'a> Job<'a> {
         }
         if let Some(part) = outputs.part(REPORT) {
             let part = part.to_str().context("Expected a report whose path is in UTF-8. Rename its folder.")?;
-            attacker.element().set_property("report-location", part);
+            attacker.element.set_property("report-location", part);
         }
         attacker.load()?;
         let mut job = Self {
@@ -106,7 +106,7 @@ impl<'a> Job<'a> {
     }
 
     fn prepare_shown(&mut self) -> anyhow::Result<()> {
-        let element = self.attacker.element();
+        let element = &self.attacker.element;
         let set = |name| Some(element.property::<u32>(name) as usize).filter(|n| *n > 0);
         let (mut metadata, _) = archive::read_metadata(&self.arguments.model)?;
         metadata.window = set("window-size").unwrap_or(metadata.window);
@@ -129,7 +129,7 @@ impl<'a> Job<'a> {
 
     /// The model for what is to be classified besides.
     fn load(&self) -> anyhow::Result<Model> {
-        let element = self.attacker.element();
+        let element = &self.attacker.element;
         let window: u32 = element.property("window-size");
         let device: Option<String> = element.property("device");
         Ok(Model::load(&Options {
@@ -148,7 +148,7 @@ impl<'a> Job<'a> {
             None => file,
         };
         let pad = |name: &str| {
-            let pad = self.attacker.element().static_pad(name);
+            let pad = self.attacker.element.static_pad(name);
             pad.context("a pad")
         };
         let (into, out_of) = (pad("sink")?, pad("src")?);
@@ -235,7 +235,7 @@ impl<'a> Job<'a> {
     }
 
     fn summary(&self, rows: &[Row]) -> String {
-        let enabled: bool = self.attacker.element().property("enabled");
+        let enabled: bool = self.attacker.element.property("enabled");
         match rows.is_empty() {
             true if !enabled => "Nothing was attacked: enabled=false.".into(),
             true => "Nothing was attacked: there was no window.".into(),

@@ -18,7 +18,7 @@ use super::out::errln;
 pub const TOLD: &str = "SPARSEADV_TOLD";
 
 pub struct Attacker {
-    element: gst::Element,
+    pub element: gst::Element,
 }
 
 impl Attacker {
@@ -66,27 +66,22 @@ impl Attacker {
             gst_app::AppSrc::builder().caps(&clip.info.to_caps()?).format(gst::Format::Time).max_bytes(0).build();
         let sink = gst_app::AppSink::builder().sync(false).build();
         let pushed = decode::collect(&sink);
-        let windows = self.run(
-            |pipeline, pad| {
-                pipeline.add(&source)?;
-                let from = source.static_pad("src").context("a source pad")?;
-                from.link(&pad)?;
-                // Its queue takes them all before it runs.
-                source.set_state(gst::State::Ready)?;
-                for frame in &clip.frames {
-                    source.push_buffer(frame.clone())?;
-                }
-                source.end_of_stream()?;
-                Ok(())
-            },
-            sink.upcast_ref(),
-        )?;
+        let pad = self.element.static_pad("sink").context("a sink pad")?;
+        let mut windows = Vec::new();
+        self.with(sink.upcast_ref(), |pipeline| {
+            pipeline.add(&source)?;
+            source.static_pad("src").context("a source pad")?.link(&pad)?;
+            // Its queue takes them all before it runs.
+            source.set_state(gst::State::Ready)?;
+            for frame in &clip.frames {
+                source.push_buffer(frame.clone())?;
+            }
+            source.end_of_stream()?;
+            decode::play(pipeline, |structure| windows.extend(report(structure)))
+        })?;
+        let windows = windows.into_iter().collect::<serde_json::Result<Vec<_>>>()?;
         let pushed = pushed.lock().map_err(|_| anyhow!("the reader failed"))?.take();
         Ok((pushed.context("expected frames, found none")?, windows))
-    }
-
-    pub fn element(&self) -> &gst::Element {
-        &self.element
     }
 
     /// Goes to READY, where the element loads its model and checks its settings.
@@ -161,22 +156,6 @@ impl Attacker {
             );
         }
         Ok(pushed)
-    }
-
-    /// Runs `source ! sparseadv ! sink` to the end of the stream. `source` links itself to the pad it is given. Returns
-    /// the windows' reports.
-    pub fn run(
-        &self,
-        source: impl FnOnce(&gst::Pipeline, gst::Pad) -> anyhow::Result<()>,
-        sink: &gst::Element,
-    ) -> anyhow::Result<Vec<WindowReport>> {
-        let pad = self.element.static_pad("sink").context("a sink pad")?;
-        let mut windows = Vec::new();
-        self.with(sink, |pipeline| {
-            source(pipeline, pad)?;
-            decode::play(pipeline, |structure| windows.extend(report(structure)))
-        })?;
-        Ok(windows.into_iter().collect::<Result<_, _>>()?)
     }
 
     /// Puts the element in front of `sink` in a pipeline that ends with `action`, and keeps the model.

@@ -80,7 +80,7 @@ impl Arguments {
                 "Expected another --target-label than --label, found {label} for both: there would be nothing to attack."
             );
         }
-        let element = attacker.element();
+        let element = &attacker.element;
         for (name, value) in [("label", &self.label), ("target-label", &self.target_label), ("device", &self.device)] {
             if let Some(value) = value {
                 element.set_property(name, value);
@@ -97,7 +97,7 @@ impl Arguments {
 
     /// Where the report goes. It may be named as a property too.
     pub fn report(&self, attacker: &Attacker) -> anyhow::Result<Option<PathBuf>> {
-        let property: Option<String> = attacker.element().property("report-location");
+        let property: Option<String> = attacker.element.property("report-location");
         match (&self.report, property) {
             (Some(_), Some(_)) => {
                 bail!("Expected --report or the property report-location, found both. Leave one out.")

@@ -132,7 +132,7 @@ fn convert(attacker: &Attacker, planner: &mut Planner, spec: &Spec, request: &Re
     }
     let plan = planner.plan(source)?;
     // Also where there is none: the last clip's must not stay.
-    attacker.element().set_property("label", &request.label);
+    attacker.element.set_property("label", &request.label);
     let mut windows = Vec::new();
     let frames = attacker.convert(&plan, &request.part, |structure| {
         windows.extend(structure.and_then(report).transpose()?);

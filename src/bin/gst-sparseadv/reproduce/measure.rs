@@ -270,7 +270,7 @@ impl Model {
             arguments.seed
         ))?;
         // Labels may have spaces in their names.
-        let element = self.attacker.element();
+        let element = &self.attacker.element;
         element.set_property("label", &window.class);
         element.set_property("target-label", &target);
         let began = Instant::now();
