@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     let mut job = Job::prepare(arguments)?;
-    let mut lines = Lines::new(job.plan.source().frames)?;
+    let mut lines = Lines::new(job.plan.source.frames)?;
     for note in &job.plan.notes {
         lines.note(note);
     }
@@ -119,7 +119,7 @@ impl<'a> Job<'a> {
             self.shown = Some(Shown::new(
                 &metadata,
                 self.windowing,
-                self.plan.source().frames,
+                self.plan.source.frames,
                 self.arguments.codec.len(),
                 self.model.is_some(),
             ));
@@ -147,10 +147,7 @@ impl<'a> Job<'a> {
             Some(shown) => codecs::branches(&file, &self.arguments.codec, shown)?,
             None => file,
         };
-        let pad = |name: &str| {
-            let pad = self.attacker.element.static_pad(name);
-            pad.context("a pad")
-        };
+        let pad = |name: &str| self.attacker.element.static_pad(name).context("a pad");
         let (into, out_of) = (pad("sink")?, pad("src")?);
         let mut probes = Vec::new();
         if let Some(shown) = &self.shown {

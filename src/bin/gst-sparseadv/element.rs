@@ -148,7 +148,7 @@ impl Attacker {
         });
         let [decoded, pushed] = counts.map(Count::end);
         result?;
-        let expected = plan.source().frames;
+        let expected = plan.source.frames;
         if (decoded, pushed) != (expected, expected) {
             bail!(
                 "Expected to attack the {expected} frames that the file holds, found {decoded} decoded and {pushed} pushed. Try again; if it \

@@ -90,7 +90,7 @@ fn main() -> ExitCode {
             report::pages(&results)?;
             Ok(counted(skipped))
         }),
-        Command::Report(arguments) => report::run(&arguments).map(done),
+        Command::Report(arguments) => report::pages(&arguments.folder).map(done),
         Command::Inspect(arguments) => inspect::run(&arguments).map(done),
     };
     result.unwrap_or_else(|error| {

@@ -53,10 +53,6 @@ impl Row {
         }
     }
 
-    pub fn set_after_codec(&mut self, label: usize, name: String) {
-        self.after_codec = Some((label, name));
-    }
-
     /// One line, as [`heading`] names the columns; without what is known after the codec only.
     pub fn line(&self) -> String {
         let keyframes: Vec<String> = self.keyframes.iter().map(usize::to_string).collect();

@@ -44,7 +44,7 @@ pub fn classify(
                 match seen.view(row).map(|view| model.classify(&view)) {
                     Some(Ok(logits)) => {
                         let label = argmax(&logits);
-                        row.set_after_codec(label, metadata.label_name(label));
+                        row.after_codec = Some((label, metadata.label_name(label)));
                         answer(row, &logits);
                     }
                     Some(Err(error)) => failed = failed.take().or(Some(error)),

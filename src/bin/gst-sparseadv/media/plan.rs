@@ -36,7 +36,7 @@ struct Fit {
 /// From file to file.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    source: Source,
+    pub source: Source,
     encoder: String,
     muxer: String,
     /// To convert to.
@@ -235,10 +235,6 @@ fn notes(source: &Source, first: &VideoInfo, fit: &Fit, muxer: &str, rate: Optio
 }
 
 impl Plan {
-    pub fn source(&self) -> &Source {
-        &self.source
-    }
-
     /// The frames' description where they reach the element, for each of the caps in the file.
     pub fn infos(&self) -> anyhow::Result<Vec<VideoInfo>> {
         let turn = self.source.turned.as_ref().map(|(turn, _)| *turn);

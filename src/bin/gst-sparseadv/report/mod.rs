@@ -20,11 +20,7 @@ use crate::reproduce::systems::{Goal, Optimization, Selection, System};
     Writes report.html, report.md, a CSV file for each table and figure-2-*.svg into that folder.")]
 pub struct Arguments {
     /// Folder of results.jsonl, made by reproduce
-    folder: PathBuf,
-}
-
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    pages(&arguments.folder)
+    pub folder: PathBuf,
 }
 
 /// Writes the pages of a folder's results beside them.
