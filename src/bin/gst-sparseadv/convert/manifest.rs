@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gstsparseadv::provenance::Provenance;
 use gstsparseadv::tally::{Rates, Tally};
 use gstsparseadv::window::report::WindowReport;
 use serde::Serialize;
@@ -187,18 +186,11 @@ struct WindowRow<'a> {
     settings: &'a Settings,
 }
 
-/// What made a window stands in the settings' columns, its time in another file.
-#[derive(Serialize)]
-struct Elsewhere<'a> {
-    seconds: f64,
-    #[serde(flatten)]
-    provenance: &'a Provenance,
-}
-
 fn window_row(record: &Record, window: &WindowReport, settings: &Settings) -> anyhow::Result<Row> {
-    let elsewhere = columns(&Elsewhere { seconds: window.seconds, provenance: &window.provenance })?;
+    // What made a window stands in the settings' columns, its time in another file.
+    let provenance = columns(&window.provenance)?;
     let mut report = columns(window)?;
-    report.retain(|key, _| !elsewhere.contains_key(key));
+    report.retain(|key, _| key != "seconds" && !provenance.contains_key(key));
     columns(&WindowRow { clip: &record.clip, class: &record.class, report, settings })
 }
 

@@ -80,17 +80,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     answer(&Answer::Ready)?;
     for request in requests() {
         let request: Request = serde_json::from_str(&request)?;
-        let began = std::time::Instant::now();
         let result = convert(&attacker, &mut planner, &spec, &request);
-        answer(&match result {
-            Ok(done) => Answer::Converted {
-                frames: done.frames,
-                windows: done.windows,
-                notes: done.notes,
-                seconds: began.elapsed().as_secs_f64(),
-            },
-            Err(error) => Answer::Skipped(format!("{error:#}")),
-        })?;
+        answer(&result.unwrap_or_else(|error| Answer::Skipped(format!("{error:#}"))))?;
     }
     Ok(())
 }
@@ -118,14 +109,8 @@ pub fn check(spec: &Spec) -> anyhow::Result<()> {
     Planner::new(&spec.encoder, &spec.muxer).map(drop)
 }
 
-/// What became of a clip.
-struct Done {
-    frames: u64,
-    windows: Vec<WindowReport>,
-    notes: Vec<String>,
-}
-
-fn convert(attacker: &Attacker, planner: &mut Planner, spec: &Spec, request: &Request) -> anyhow::Result<Done> {
+fn convert(attacker: &Attacker, planner: &mut Planner, spec: &Spec, request: &Request) -> anyhow::Result<Answer> {
+    let began = std::time::Instant::now();
     let source = media::look(&request.source)?;
     if source.frames < spec.min_frames as u64 {
         bail!("expected at least {} frames, found {} (--min-frames)", spec.min_frames, source.frames);
@@ -138,5 +123,5 @@ fn convert(attacker: &Attacker, planner: &mut Planner, spec: &Spec, request: &Re
         windows.extend(structure.and_then(report).transpose()?);
         Ok(())
     })?;
-    Ok(Done { frames, windows, notes: plan.notes })
+    Ok(Answer::Converted { frames, windows, notes: plan.notes, seconds: began.elapsed().as_secs_f64() })
 }

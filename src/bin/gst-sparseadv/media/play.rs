@@ -2,6 +2,8 @@
 
 //! Running a pipeline to its end, and the errors of pipelines in words that help.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, anyhow, bail};
 use gst::prelude::*;
 
@@ -29,7 +31,7 @@ pub fn play(
         }
     });
     let mut watch = Watch::new();
-    let mut warnings = Warnings::default();
+    let mut said = HashSet::new();
     // Where a state change fails, the bus has the reason.
     let started = pipeline.set_state(gst::State::Playing);
     let result = loop {
@@ -53,7 +55,7 @@ pub fn play(
         match msg.view() {
             gst::MessageView::Eos(_) => break Ok(()),
             gst::MessageView::Error(error) => break Err(blame(pipeline, error)),
-            gst::MessageView::Warning(warning) => warnings.say(warning),
+            gst::MessageView::Warning(warning) => say(warning, &mut said),
             gst::MessageView::Element(element) => {
                 if let Some(structure) = element.structure()
                     && let Err(error) = message(Some(structure))
@@ -71,16 +73,10 @@ pub fn play(
 }
 
 /// Says each warning once.
-#[derive(Default)]
-struct Warnings(std::collections::HashSet<String>);
-
-impl Warnings {
-    fn say(&mut self, warning: &gst::message::Warning) {
-        let text = warning.error().to_string();
-        // A stream that nothing is done with, sound for instance, is none of the user's worries.
-        if text == "Delayed linking failed." || !self.0.insert(text.clone()) {
-            return;
-        }
+fn say(warning: &gst::message::Warning, said: &mut HashSet<String>) {
+    let text = warning.error().to_string();
+    // A stream that nothing is done with, sound for instance, is none of the user's worries.
+    if text != "Delayed linking failed." && said.insert(text.clone()) {
         crate::out::errln!("warning: {text}");
     }
 }
