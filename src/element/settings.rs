@@ -78,16 +78,9 @@ impl Common {
 
     /// Sizes of the windows for a model.
     pub fn windowing(&self, metadata: &Metadata) -> Windowing {
-        let frames = metadata.window;
-        let step = match self.frame_step {
-            0 => metadata.frame_step,
-            n => n as usize,
-        };
-        let stride = match self.stride {
-            0 => frames * step,
-            n => n as usize,
-        };
-        Windowing { frames, step, span: (frames - 1) * step + 1, stride }
+        let set = |n: u32| Some(n as usize).filter(|n| *n > 0);
+        let step = set(self.frame_step).unwrap_or(metadata.frame_step);
+        Windowing::new(metadata.window, step, set(self.stride))
     }
 
     /// The true label, where it is given, as an index of the model's `classes`.

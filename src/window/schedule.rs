@@ -115,8 +115,13 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
 
     /// When the first frame in line arrived.
     fn oldest(&self) -> Option<Instant> {
-        self.line.iter().find_map(|item| match item {
-            Item::Frame(held) => Some(held.arrived),
+        self.waiting().next().map(|held| held.arrived)
+    }
+
+    /// The frames in line.
+    fn waiting(&self) -> impl Iterator<Item = &Held<F>> {
+        self.line.iter().filter_map(|item| match item {
+            Item::Frame(held) => Some(held),
             _ => None,
         })
     }
@@ -158,11 +163,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     /// When the first frame of the front window arrived, if it has.
     fn begun(&self) -> Option<Instant> {
         let place = self.cursor.window()?.start.checked_sub(self.head)?;
-        let frames = self.line.iter().filter_map(|item| match item {
-            Item::Frame(held) => Some(held),
-            _ => None,
-        });
-        Some(frames.take(self.frames).nth(usize::try_from(place).ok()?)?.arrived)
+        Some(self.waiting().take(self.frames).nth(usize::try_from(place).ok()?)?.arrived)
     }
 
     /// When the front window has to leave, finished or not.
@@ -260,10 +261,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     /// The frames of the front window that are here: number in the stream, and the frame.
     pub fn window_frames(&self) -> impl Iterator<Item = (u64, &F)> {
         let window = self.cursor.window().unwrap_or_default();
-        let frames = self.line.iter().filter_map(|item| match item {
-            Item::Frame(held) => Some(&held.frame),
-            _ => None,
-        });
+        let frames = self.waiting().map(|held| &held.frame);
         (self.head..).zip(frames).filter(move |(number, _)| window.contains(number))
     }
 
@@ -280,10 +278,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     /// The last frames before the front window, whether they have left or not.
     pub fn context_frames(&self) -> impl Iterator<Item = &F> {
         let before = self.cursor.window().map_or(0, |window| window.start.saturating_sub(self.head));
-        let waiting = self.line.iter().filter_map(|item| match item {
-            Item::Frame(held) => Some(&held.frame),
-            _ => None,
-        });
+        let waiting = self.waiting().map(|held| &held.frame);
         let before = usize::try_from(before).unwrap_or(usize::MAX).min(self.frames);
         let superfluous = (self.kept.len() + before).saturating_sub(self.context);
         self.kept.iter().chain(waiting.take(before)).skip(superfluous)
@@ -384,7 +379,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
                 true
             }
         });
-        self.frames = self.line.iter().filter(|item| matches!(item, Item::Frame(_))).count();
+        self.frames = self.waiting().count();
         self.head = end - self.frames as u64;
         // Nothing is left of what was before.
         self.job = None;
