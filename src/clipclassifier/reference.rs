@@ -68,10 +68,6 @@ impl AttackReport {
         Self { path: path.to_path_buf(), file: None, rest: Vec::new(), windows: Vec::new(), unreadable: 0 }
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Reads on where the file has grown.
     pub fn read(&mut self) -> io::Result<()> {
         let file = match &mut self.file {
@@ -140,7 +136,7 @@ pub fn unreadable(report: &AttackReport, error: &io::Error) -> gst::ErrorMessage
         gst::ResourceError::OpenRead,
         (
             "Expected the report of a sparseadv as reference-location, but {} cannot be read: {error}. Check the path.",
-            report.path().display()
+            report.path.display()
         )
     )
 }

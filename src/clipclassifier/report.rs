@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::element::message;
 use crate::provenance::Provenance;
 use crate::tally::Labels;
 
@@ -45,14 +44,5 @@ impl WindowReport {
     /// What the rates are made of.
     pub fn labels(&self) -> Labels {
         Labels { truth: self.true_label, target: self.target_label, clean: self.clean_label, last: Some(self.label) }
-    }
-
-    /// The message's structure, `clipclassifier-window`.
-    pub fn structure(&self) -> gst::Structure {
-        message::of_window("clipclassifier-window", self)
-    }
-
-    pub fn json(&self) -> String {
-        message::json(self)
     }
 }

@@ -15,8 +15,8 @@ use super::reference::{self, Place, unreadable};
 use super::report::WindowReport;
 use super::worker::Worker;
 use crate::attack::criterion::{argmax, softmax};
-use crate::element::lock;
 use crate::element::pads::running_time;
+use crate::element::{lock, message};
 use crate::tally::Labels;
 use crate::video::view::Samples;
 use crate::window::Tail;
@@ -152,9 +152,10 @@ impl ClipClassifier {
             self.post_error_message(message);
             gst::FlowError::Error
         })?;
-        gst::debug!(CAT, imp = self, "{}", report.json());
-        self.write(&report);
-        self.post(report.structure());
+        let json = message::json(&report);
+        gst::debug!(CAT, imp = self, "{json}");
+        self.write(&json);
+        self.post(message::of_window("clipclassifier-window", &report));
         Ok(report)
     }
 
@@ -213,9 +214,9 @@ impl ClipClassifier {
         Ok(report)
     }
 
-    fn write(&self, report: &WindowReport) {
+    fn write(&self, json: &str) {
         let mut results = lock(&self.results);
-        let written = results.report.as_mut().map(|file| file.write(&report.json()));
+        let written = results.report.as_mut().map(|file| file.write(json));
         if let Some(Err(error)) = written {
             // Once is enough; a full disk stays full.
             results.report = None;

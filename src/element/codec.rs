@@ -55,14 +55,10 @@ fn bin(description: &str) -> Result<gst::Element, String> {
             Ok(bin) => return Ok(bin.upcast()),
             Err(why) => why,
         },
-        Err(error) => {
-            let missing = context.missing_elements();
-            if missing.is_empty() {
-                error.to_string()
-            } else {
-                format!("no element {}; install its plugin", missing.join(", "))
-            }
-        }
+        Err(error) => match context.missing_elements() {
+            missing if missing.is_empty() => error.to_string(),
+            missing => format!("no element {}; install its plugin", missing.join(", ")),
+        },
     };
     Err(format!(
         "The survive property: expected a bin from raw video to raw video such as x264enc ! avdec_h264, found \"{description}\": {why}."
@@ -287,15 +283,10 @@ impl Chain {
 
     fn error(&self) -> Option<String> {
         let message = self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
-        match message.view() {
-            gst::MessageView::Error(error) => {
-                let debug = error.debug().unwrap_or_default();
-                // Where formats or sizes do not fit, only the details say so.
-                let detail = debug.lines().last().unwrap_or_default().to_string();
-                Some(format!("{} {detail}", error.error()))
-            }
-            _ => None,
-        }
+        let gst::MessageView::Error(error) = message.view() else { return None };
+        let debug = error.debug().unwrap_or_default();
+        // Where formats or sizes do not fit, only the details say so.
+        Some(format!("{} {}", error.error(), debug.lines().last().unwrap_or_default()))
     }
 }
 

@@ -39,10 +39,8 @@ pub const MIN_SIZE: i32 = 16;
 pub fn frame_duration(info: &gst_video::VideoInfo) -> gst::ClockTime {
     let fps = info.fps();
     let known = fps.numer() > 0;
-    known
-        .then(|| gst::ClockTime::SECOND.mul_div_round(fps.denom() as u64, fps.numer() as u64))
-        .flatten()
-        .unwrap_or(40 * gst::ClockTime::MSECOND)
+    let lasts = known.then(|| gst::ClockTime::SECOND.mul_div_round(fps.denom() as u64, fps.numer() as u64));
+    lasts.flatten().unwrap_or(40 * gst::ClockTime::MSECOND)
 }
 
 /// A sink and a source pad for these formats.
@@ -143,8 +141,7 @@ fn refusal(caps: &gst::CapsRef, element: &str) -> Option<String> {
         };
         return Some(format!("Expected frames in system memory, found {features} (format {format}). {remedy}."));
     }
-    let known = FORMATS.iter().any(|f| f.to_str() == format);
-    if !known {
+    if FORMATS.iter().all(|f| f.to_str() != format) {
         return Some(format!(
             "Expected 8-bit raw video in one of the formats {}, found {format}. Put a videoconvert in front of {element}.",
             FORMATS.map(|f| f.to_str().to_string()).join(", ")

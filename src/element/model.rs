@@ -7,9 +7,7 @@ use crate::model::{self, Metadata, Model};
 /// Loads a model; an error says what kind it is of.
 pub fn load_model(options: &model::Options) -> Result<Model, gst::ErrorMessage> {
     Model::load(options).map_err(|e| match e {
-        model::Error::Unreadable { .. } => {
-            gst::error_msg!(gst::ResourceError::NotFound, ("{e}"))
-        }
+        model::Error::Unreadable { .. } => gst::error_msg!(gst::ResourceError::NotFound, ("{e}")),
         model::Error::DeviceName { .. } | model::Error::DeviceMissing { .. } => {
             gst::error_msg!(gst::LibraryError::Settings, ("{e}"))
         }
