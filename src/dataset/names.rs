@@ -129,8 +129,12 @@ fn unique(name: &str, names: &[impl AsRef<str>], key: impl Fn(&str) -> String) -
         return Match::One(exact);
     }
     let wanted = key(name);
-    let found: Vec<usize> =
-        names.iter().enumerate().filter_map(|(index, n)| (key(n.as_ref()) == wanted).then_some(index)).collect();
+    only(names, |n| key(n) == wanted)
+}
+
+/// The only one of the names that fits.
+fn only(names: &[impl AsRef<str>], fits: impl Fn(&str) -> bool) -> Match {
+    let found: Vec<usize> = (0..names.len()).filter(|index| fits(names[*index].as_ref())).collect();
     match found[..] {
         [] => Match::None,
         [one] => Match::One(one),
@@ -154,17 +158,7 @@ pub fn match_file(name: &str, names: &[impl AsRef<str>]) -> Match {
     match unique(name, names, folded) {
         Match::None => {
             let wanted = folded(if is_video(name) { stem(name) } else { name });
-            let found: Vec<usize> = names
-                .iter()
-                .enumerate()
-                .filter(|(_, n)| is_video(n.as_ref()) && folded(stem(n.as_ref())) == wanted)
-                .map(|(index, _)| index)
-                .collect();
-            match found[..] {
-                [] => Match::None,
-                [one] => Match::One(one),
-                _ => Match::Several(found),
-            }
+            only(names, |n| is_video(n) && folded(stem(n)) == wanted)
         }
         found => found,
     }

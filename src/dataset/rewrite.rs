@@ -12,7 +12,7 @@ use super::text::{decoded, parts, path_range, utf8};
 /// HMDB-51's lists are of one class, `class`.
 pub fn rewrite(bytes: &[u8], class: Option<&str>, outputs: &HashMap<String, String>, extension: &str) -> Vec<u8> {
     let known = by_name(outputs);
-    let (bytes, _) = utf8(bytes);
+    let bytes = utf8(bytes);
     let mut text = String::new();
     for raw in bytes.split_inclusive(|b| [b'\n', b'\r'].contains(b)) {
         let (line, _) = decoded(raw);
@@ -42,8 +42,7 @@ fn by_name(outputs: &HashMap<String, String>) -> HashMap<String, &str> {
     for exactness in 0..3 {
         for (clip, output) in &sorted {
             let (class, file) = clip.split_once('/').unwrap_or(("", clip));
-            let [exact, cased, bare] = keys(class, file);
-            let key = [exact, cased, bare].into_iter().nth(exactness);
+            let key = keys(class, file).into_iter().nth(exactness);
             known.entry(key.unwrap_or_default()).or_insert(output.as_str());
         }
     }

@@ -20,7 +20,7 @@ pub struct Line {
 
 /// The lines of a list, whatever it is encoded in, without blanks at their ends. Empty ones and comments are left out.
 pub fn lines(bytes: &[u8]) -> Vec<Line> {
-    let (bytes, _) = utf8(bytes);
+    let bytes = utf8(bytes);
     let mut lines = Vec::new();
     for (number, raw) in raw_lines(&bytes).enumerate() {
         let (text, latin1) = decoded(raw);
@@ -37,10 +37,10 @@ fn is_comment(text: &str) -> bool {
     ["#", "//"].iter().any(|mark| text.starts_with(mark)) && !is_video(path_in(text).0)
 }
 
-/// The bytes without a mark, UTF-16 as UTF-8; and whether that changed them.
-pub fn utf8(bytes: &[u8]) -> (Vec<u8>, bool) {
+/// The bytes without a mark, UTF-16 as UTF-8.
+pub fn utf8(bytes: &[u8]) -> Vec<u8> {
     if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
-        return (rest.to_vec(), true);
+        return rest.to_vec();
     }
     let unit: Option<fn([u8; 2]) -> u16> = match bytes {
         [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
@@ -50,15 +50,10 @@ pub fn utf8(bytes: &[u8]) -> (Vec<u8>, bool) {
         [0, second, ..] if *second != 0 => Some(u16::from_be_bytes),
         _ => None,
     };
-    let Some(unit) = unit else {
-        return (bytes.to_vec(), false);
-    };
+    let Some(unit) = unit else { return bytes.to_vec() };
     let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-    let text: String = char::decode_utf16(units)
-        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .filter(|c| *c != '\u{feff}')
-        .collect();
-    (text.into_bytes(), true)
+    let text = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER));
+    text.filter(|c| *c != '\u{feff}').collect::<String>().into_bytes()
 }
 
 /// Lines that end in `\n`, `\r\n` or `\r`.

@@ -107,9 +107,6 @@ impl Drop for Part {
 /// system; a sum of the whole name keeps its parts from another's.
 fn prefix(name: &str) -> String {
     let longest = LONGEST_NAME - ".".len() - ".part-".len() - 16;
-    if name.len() <= longest {
-        return format!(".{name}.part-");
-    }
     format!(".{}.part-", shortened(name, longest))
 }
 
