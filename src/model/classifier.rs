@@ -2,16 +2,26 @@
 
 //! A classifier under attack: a module that has been looked at, and what is known of it.
 
+use std::path::PathBuf;
+
 use tch::{CModule, Device, Kind, Tensor};
 
 use super::archive::{self, Archive, Origin};
 use super::features::{Coverage, Features};
 use super::module::Module;
-use super::options::Options;
 use super::tensor::{FLOATS, gradients, run_error};
-use super::{Error, Metadata, probe, refusal, warnings};
+use super::{DeviceChoice, Error, Metadata, probe, refusal, warnings};
 use crate::attack::FeatureGradient;
 use crate::torch;
+
+/// How to load a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    pub path: PathBuf,
+    pub device: DeviceChoice,
+    /// Frames a window, instead of the metadata's.
+    pub window: Option<usize>,
+}
 
 /// A loaded classifier, probed and ready. One per element: libtorch modules are not safe to run from several threads.
 pub struct Model {

@@ -32,16 +32,14 @@ pub mod kind;
 pub mod libtorch;
 pub mod metadata;
 mod module;
-mod options;
 mod probe;
 mod refusal;
 mod tensor;
 mod warnings;
 
 pub use archive::Origin;
-pub use classifier::Model;
+pub use classifier::{Model, Options};
 pub use device::DeviceChoice;
 pub use error::Error;
 pub use libtorch::version as libtorch_version;
 pub use metadata::Metadata;
-pub use options::Options;

@@ -7,9 +7,8 @@ use tch::Kind;
 use super::archive::{Archive, sidecar_path};
 use super::metadata::{Metadata, Resize};
 use super::module::Module;
-use super::options::Options;
 use super::probe::Probed;
-use super::{Origin, libtorch};
+use super::{Options, Origin, libtorch};
 
 pub(super) fn of(module: &Module, archive: &Archive, options: &Options, probed: &Probed) -> Vec<String> {
     let mut found = Vec::new();

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::structure::Structure;
+use super::look::Structure;
 
 /// MP4, QuickTime and 3GP.
 pub fn iso(file: &mut File, length: u64) -> io::Result<Structure> {

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use super::structure::Structure;
+use super::look::Structure;
 
 pub fn avi(file: &mut File, length: u64) -> io::Result<Structure> {
     let mut structure = Structure::default();

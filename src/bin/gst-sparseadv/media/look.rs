@@ -10,7 +10,6 @@ use anyhow::{Context, anyhow, bail};
 use gst::prelude::*;
 
 use super::read::{self, Reader, Sizes, Streams};
-use super::structure::Structure;
 use super::{boxes, chunks, kind};
 use crate::interrupt;
 
@@ -18,6 +17,19 @@ use crate::interrupt;
 const ENOUGH: u64 = 80;
 /// Share below which missing frames are told of where nothing else is a sign of damage, in percent.
 const MOST: u64 = 95;
+
+/// What the outer structure of a file says.
+#[derive(Debug, Default)]
+pub struct Structure {
+    /// Bytes that the file should have, and those it has.
+    pub cut: Option<(u64, u64)>,
+    /// Frames that the video stream should have.
+    pub frames: Option<u64>,
+    /// The frames stated are those to be decoded: there are no lists of edits.
+    pub counts: bool,
+    /// What is wrong where nothing can be decoded.
+    pub fault: Option<&'static str>,
+}
 
 /// A file that has been read.
 #[derive(Clone, Debug, Default)]

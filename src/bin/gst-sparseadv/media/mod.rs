@@ -21,7 +21,6 @@ mod plan;
 mod play;
 mod read;
 mod stall;
-mod structure;
 mod times;
 
 pub use look::{Source, look};
