@@ -41,26 +41,19 @@ pub enum Selection {
 impl Selection {
     pub const ALL: [Self; 6] = [Self::Ours, Self::Sa, Self::Ifd, Self::Heuristic, Self::Random, Self::Dense];
 
-    /// As the paper calls it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Ours => "Ours",
-            Self::Sa => "SA",
-            Self::Ifd => "IFD",
-            Self::Heuristic => "Heuristic",
-            Self::Random => "Random",
-            Self::Dense => "Dense",
-        }
+        self.names().0
     }
 
-    fn property(self) -> &'static str {
+    /// As the paper calls it, and as the element's property does.
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Ours => "gradient",
-            Self::Sa => "fixed",
-            Self::Ifd => "ifd",
-            Self::Heuristic => "heuristic",
-            Self::Random => "random",
-            Self::Dense => "all",
+            Self::Ours => ("Ours", "gradient"),
+            Self::Sa => ("SA", "fixed"),
+            Self::Ifd => ("IFD", "ifd"),
+            Self::Heuristic => ("Heuristic", "heuristic"),
+            Self::Random => ("Random", "random"),
+            Self::Dense => ("Dense", "all"),
         }
     }
 }
@@ -138,7 +131,7 @@ impl System {
 
     /// Properties of the element, as in gst-launch-1.0, with those that every system has.
     pub fn properties(&self, common: &str) -> String {
-        let (selection, optimization) = (self.selection.property(), self.optimization.properties());
+        let ((_, selection), optimization) = (self.selection.names(), self.optimization.properties());
         let variant = self.variant.as_deref().unwrap_or_default();
         // Calls are what a walk is there to save.
         let last = if self.optimization == Optimization::Walk { "patience=-1" } else { "" };
