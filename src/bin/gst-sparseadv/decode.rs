@@ -47,14 +47,8 @@ pub fn play(pipeline: &gst::Pipeline, mut message: impl FnMut(&gst::StructureRef
         match msg.view() {
             gst::MessageView::Eos(_) => return Ok(()),
             gst::MessageView::Error(error) => bail!("{}", error.error()),
-            gst::MessageView::Warning(warning) => {
-                errln!("warning: {}", warning.error())
-            }
-            gst::MessageView::Element(element) => {
-                if let Some(structure) = element.structure() {
-                    message(structure);
-                }
-            }
+            gst::MessageView::Warning(warning) => errln!("warning: {}", warning.error()),
+            gst::MessageView::Element(element) => element.structure().into_iter().for_each(&mut message),
             _ => {}
         }
     }

@@ -63,15 +63,10 @@ impl Seen {
             self.kind = Some((caps.clone(), info, view));
         }
         let (_, info, view) = self.kind.as_ref().context("caps")?;
-        let samples = match self.keep.samples {
-            true => {
-                let frame = planes::Frame::read(buffer, info).map_err(anyhow::Error::msg)?;
-                Some(view.sample(&frame))
-            }
-            false => None,
-        };
+        let frame = self.keep.samples.then(|| planes::Frame::read(buffer, info)).transpose();
+        let frame = frame.map_err(anyhow::Error::msg)?;
         self.frames.push_back(Frame {
-            samples,
+            samples: frame.map(|frame| view.sample(&frame)),
             buffer: self.keep.frames.then(|| buffer.clone()),
             info: info.clone(),
             view: view.clone(),

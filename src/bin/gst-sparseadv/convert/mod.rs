@@ -124,9 +124,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     worker::check(&spec)?;
     let classes = all.iter().map(|job| job.class.as_str());
     let (truth, notes) = Truth::of(&spec.properties, &metadata.labels, classes)?;
-    for note in &notes {
-        errln!("note: {note}");
-    }
+    notes.iter().for_each(|note| errln!("note: {note}"));
     let settings = settings(arguments, min_frames)?;
     let records = Records::open(destination, &settings, arguments.shard)?;
     records.set_missing(arguments.side, &plan.missing)?;
@@ -176,9 +174,7 @@ fn convert(pool: &Pool, open: &[plan::Job], all: usize, workers: usize) -> anyho
         bar.inc(1);
         tally.merge(&manifest::tally(record));
         match &record.outcome {
-            Outcome::Skipped { reason } => {
-                bar.suspend(|| errln!("skipped {}: {reason}", record.clip));
-            }
+            Outcome::Skipped { reason } => bar.suspend(|| errln!("skipped {}: {reason}", record.clip)),
             Outcome::Converted { notes, .. } => {
                 // Once each; the manifest has every clip's.
                 for note in notes.iter().filter(|note| said.insert((*note).clone())) {

@@ -116,9 +116,7 @@ fn damage(structure: &Structure, frames: u64, failed: Option<&anyhow::Error>) ->
     let is_sign = structure.cut.is_some() || structure.counts || failed.is_some();
     let bytes = structure.cut.filter(|(expected, found)| expected > found);
     let cut = match bytes {
-        Some((expected, found)) => {
-            format!("the file is cut off: expected {expected} bytes, found {found}")
-        }
+        Some((expected, found)) => format!("the file is cut off: expected {expected} bytes, found {found}"),
         None if structure.cut.is_some() => "the file is cut off".into(),
         None => "the file is damaged".into(),
     };

@@ -247,11 +247,8 @@ impl Plan {
 
     /// The sizes of the frames that reach the element.
     pub fn sizes(&self) -> read::Sizes {
-        let turned = self.source.turned.as_ref();
-        match turned.is_some_and(|(turn, _)| is_quarter(*turn)) {
-            true => self.source.sizes.turned(),
-            false => self.source.sizes.clone(),
-        }
+        let turned = self.source.turned.as_ref().is_some_and(|(turn, _)| is_quarter(*turn));
+        if turned { self.source.sizes.turned() } else { self.source.sizes.clone() }
     }
 
     /// Decodes and converts the file into a pad. The location has to live as long as the pipeline.

@@ -36,10 +36,8 @@ pub fn pages(folder: &Path) -> anyhow::Result<()> {
     for (name, svg) in &figures {
         pages.push((format!("{name}.svg"), svg.clone().into_bytes()));
     }
-    let text = markdown(&results, &tables, &figures);
-    pages.push(("report.md".into(), text.into_bytes()));
-    let text = html(&results, &tables, &figures);
-    pages.push(("report.html".into(), text.into_bytes()));
+    pages.push(("report.md".into(), markdown(&results, &tables, &figures).into_bytes()));
+    pages.push(("report.html".into(), html(&results, &tables, &figures).into_bytes()));
     pages::write(folder, &pages)?;
     crate::out::outln!("wrote {}", folder.join("report.html").display());
     Ok(())

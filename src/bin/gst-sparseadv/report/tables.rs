@@ -136,16 +136,10 @@ fn claim(results: &Results) -> Table {
                 let (Some(queries), Some(map)) = (queries, map) else {
                     continue;
                 };
-                rows.push(vec![
-                    pair.0.to_string(),
-                    pair.1.to_string(),
-                    goal.name().to_string(),
-                    other.name().to_string(),
-                    with_interval(Some(queries), 0),
-                    verdict(queries, paper::CLAIM.0),
-                    with_interval(Some(map), 0),
-                    verdict(map, paper::CLAIM.1),
-                ]);
+                let mut row = [pair.0, pair.1, goal.name(), other.name()].map(str::to_string).to_vec();
+                row.extend([with_interval(Some(queries), 0), verdict(queries, paper::CLAIM.0)]);
+                row.extend([with_interval(Some(map), 0), verdict(map, paper::CLAIM.1)]);
+                rows.push(row);
             }
         }
     }
@@ -241,15 +235,9 @@ fn paper_table_1() -> Table {
 
 fn paper_table_2() -> Table {
     let rows = paper::TABLE_2.map(|(dataset, model, goal, method, mq, map, sr)| {
-        vec![
-            dataset.to_string(),
-            model.to_string(),
-            goal.name().to_string(),
-            method.name().to_string(),
-            format!("{mq:.2}"),
-            format!("{map:.4}"),
-            format!("{sr:.0}"),
-        ]
+        let mut row = [dataset, model, goal.name(), method.name()].map(str::to_string).to_vec();
+        row.extend([format!("{mq:.2}"), format!("{map:.4}"), format!("{sr:.0}")]);
+        row
     });
     Table {
         name: "paper-table-2",
