@@ -17,13 +17,12 @@ pub struct Interrupted;
 
 /// From now on SIGINT, SIGTERM and SIGHUP are requests.
 pub fn watch() -> anyhow::Result<()> {
-    ctrlc::set_handler(|| {
+    Ok(ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::SeqCst) {
             // SAFETY: ends the process; nothing runs after it.
             unsafe { libc::_exit(i32::from(STATUS)) }
         }
-    })?;
-    Ok(())
+    })?)
 }
 
 /// An error as soon as the user has asked for the end.

@@ -182,7 +182,7 @@ impl Pool<'_> {
     /// Writes the record of a clip.
     fn keep(&self, job: &Job, outcome: Outcome) -> anyhow::Result<Record> {
         let (clip, class) = (job.clip.clone(), job.class.clone());
-        let record = Record { clip, class, settings: self.records.settings().to_string(), outcome };
+        let record = Record { clip, class, settings: self.records.settings.clone(), outcome };
         self.records.put(&record)?;
         Ok(record)
     }

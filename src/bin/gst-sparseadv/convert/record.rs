@@ -58,7 +58,7 @@ pub enum Outcome {
 pub struct Records {
     root: PathBuf,
     /// Digest of the tree's settings.
-    settings: String,
+    pub settings: String,
     /// Locked as long as this tree is written.
     locks: Vec<File>,
 }
@@ -83,11 +83,6 @@ impl Records {
         let settings = begun::read_settings(&settings_path(root))?;
         let records = Self { root: root.to_path_buf(), settings: settings.digest()?, locks: Vec::new() };
         Ok((records, settings))
-    }
-
-    /// Digest of the tree's settings.
-    pub fn settings(&self) -> &str {
-        &self.settings
     }
 
     /// The file of something about a clip, with a name that file systems take.

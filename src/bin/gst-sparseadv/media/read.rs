@@ -226,13 +226,9 @@ impl Sizes {
     pub fn add(&mut self, caps: Option<&gst::CapsRef>) {
         let field = |name| caps?.structure(0)?.get::<i32>(name).ok();
         let size = (field("width").unwrap_or(0), field("height").unwrap_or(0));
-        self.push(size, 1);
-    }
-
-    pub fn push(&mut self, size: (i32, i32), frames: u64) {
         match self.0.last_mut() {
-            Some((last, count)) if *last == size => *count += frames,
-            _ => self.0.push((size, frames)),
+            Some((last, count)) if *last == size => *count += 1,
+            _ => self.0.push((size, 1)),
         }
     }
 

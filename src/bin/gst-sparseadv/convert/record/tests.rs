@@ -30,7 +30,7 @@ fn record(records: &Records, job: &Job, bytes: u64) -> Record {
     Record {
         clip: job.clip.clone(),
         class: job.class.clone(),
-        settings: records.settings().to_string(),
+        settings: records.settings.clone(),
         outcome: Outcome::Converted {
             output: job.output.clone(),
             bytes,
