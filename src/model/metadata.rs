@@ -134,19 +134,15 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// The size after the resize, `[height, width]`, for frames of `height` x `width`.
-    pub fn resized(&self, height: usize, width: usize) -> [usize; 2] {
-        match self.resize {
+    /// Where the model's view lies in frames of `height` x `width`.
+    pub fn geometry(&self, height: usize, width: usize) -> Geometry {
+        let resized = match self.resize {
             Resize::Exact(size) => size,
             // The rounding down of torchvision's `resize`.
             Resize::ShortSide(side) if height <= width => [side, side * width / height.max(1)],
             Resize::ShortSide(side) => [side * height / width.max(1), side],
-        }
-    }
-
-    /// Where the model's view lies in frames of `height` x `width`.
-    pub fn geometry(&self, height: usize, width: usize) -> Geometry {
-        Geometry { resized: self.resized(height, width), crop: self.crop, antialias: self.antialias }
+        };
+        Geometry { resized, crop: self.crop, antialias: self.antialias }
     }
 
     /// Multiplier and offset a channel that turn gray levels 0..255 into the model's values.
