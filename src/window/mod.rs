@@ -68,3 +68,36 @@ impl Windowing {
         (0..frames).step_by(self.step).take(self.frames)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn windows(frames: usize, step: usize, stride: usize, end: u64) -> Vec<Range<u64>> {
+        let windowing = Windowing { frames, step, span: (frames - 1) * step + 1, stride };
+        (0..).map_while(|n| windowing.window(n, Some(end))).collect()
+    }
+
+    #[test]
+    fn windows_are_a_stride_apart_and_the_rest_is_one_short_window() {
+        assert_eq!(windows(4, 1, 4, 10), [0..4, 4..8, 8..10]);
+        assert_eq!(windows(4, 1, 4, 8), [0..4, 4..8]);
+        assert_eq!(windows(4, 1, 4, 3), [0..3; 1]);
+        // Overlapping: no frame of the last three is in no window.
+        assert_eq!(windows(4, 1, 1, 6), [0..4, 1..5, 2..6]);
+        assert_eq!(windows(4, 1, 2, 7), [0..4, 2..6, 4..7]);
+        // Frames between windows are in none.
+        assert_eq!(windows(4, 1, 6, 9), [0..4, 6..9]);
+        assert_eq!(windows(4, 1, 6, 6), [0..4; 1]);
+        assert_eq!(windows(2, 3, 6, 12), [0..4, 6..10]);
+        assert_eq!(windows(2, 3, 6, 0), []);
+    }
+
+    #[test]
+    fn the_model_sees_every_step_th_frame_of_a_window() {
+        let windowing = Windowing { frames: 3, step: 2, span: 5, stride: 6 };
+        assert_eq!(windowing.offsets(5).collect::<Vec<_>>(), [0, 2, 4]);
+        assert_eq!(windowing.offsets(4).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(windowing.offsets(9).collect::<Vec<_>>(), [0, 2, 4]);
+    }
+}
