@@ -74,6 +74,19 @@
  * With `grow-after`, more frames become keyframes while the attack has no success. A selection by gradient weighs the
  * frames anew where the attack stands; another one goes on in its own order.
  *
+ * ## Search
+ *
+ * `search` says how the perturbation of the keyframes is found:
+ *
+ * * `two-stage`: the paper's. It descends until the window is fooled, and then makes the perturbation small.
+ * * `walk`: along the boundary between two labels. It takes fewer calls of the model, and its perturbations are
+ *   smaller. `norm` says in what: `l2`, `l1` (few samples, each by a lot), `l21` (few frames) or `linf` (no sample by a
+ *   lot).
+ *   `learning-rate`, `learning-rate-decay`, `optimizer` and `loss` do not matter to it.
+ * * `weighted-sum`: that of the peer SA.
+ *
+ * `patience` and `grow-after` are by default what suits the search.
+ *
  * ## Live pipelines
  *
  * The element answers the LATENCY query with the time that a window takes to gather, plus the time budget. In a live
