@@ -12,9 +12,6 @@ use super::{Goal, Loss, Selection};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstSparseAdvSearch")]
 pub enum Search {
-    /// Along the decision boundary to the smallest perturbation in a [`Norm`], as FAB does.
-    #[enum_value(name = "A walk along the decision boundary: fewest calls, smallest perturbation", nick = "walk")]
-    Walk,
     /// The class term while the window keeps its label, the norm while it is fooled (Section 3.1).
     #[default]
     #[enum_value(
@@ -22,6 +19,9 @@ pub enum Search {
         nick = "two-stage"
     )]
     TwoStage,
+    /// Along the decision boundary to the smallest perturbation in a [`Norm`], as FAB does.
+    #[enum_value(name = "A walk along the decision boundary: fewest calls, smallest perturbation", nick = "walk")]
+    Walk,
     /// Both at once with constant weights, as SA's published program does (Wei et al., AAAI 2019): `-log(1 - p_y)`, or
     /// `-log p_target`, plus the sum over frames of the root mean square of the perturbation in 0..1, from an initial
     /// value of 0.01 gray level.

@@ -71,10 +71,10 @@
 //!
 //! # Other searches
 //!
-//! `search` sets the second step ([`Search`]). `walk` goes along the decision boundary instead: each call says where the
-//! boundary is if the model is linear around here, and the next perturbation is close to the smallest one that crosses
-//! it, in the norm that `norm` names. It takes fewer calls, and its perturbations are smaller. `weighted-sum` is what SA's
-//! program does.
+//! `search` sets the second step ([`Search`]). `walk` goes along the decision boundary. Each call tells where the boundary
+//! is, if the model is linear around here. The next perturbation is close to the smallest one that crosses it, in the
+//! norm that `norm` names. A walk takes fewer calls, and its perturbations are smaller. `weighted-sum` is what SA's program
+//! does.
 
 pub mod adam;
 pub mod calls;

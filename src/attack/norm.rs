@@ -11,12 +11,12 @@ use crate::{threads, torch};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstSparseAdvNorm")]
 pub enum Norm {
-    /// The sum of the frames' L2 norms (Section 3.1).
-    #[enum_value(name = "The sum of the frames' L2 norms: the paper", nick = "l21")]
-    L21,
     #[default]
     #[enum_value(name = "The root of the sum of squares", nick = "l2")]
     L2,
+    /// The sum of the frames' L2 norms (Section 3.1).
+    #[enum_value(name = "The sum of the frames' L2 norms: the paper", nick = "l21")]
+    L21,
     #[enum_value(name = "The sum of absolute values: few samples, each by a lot", nick = "l1")]
     L1,
     #[enum_value(name = "The largest absolute value", nick = "linf")]

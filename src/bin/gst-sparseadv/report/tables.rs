@@ -193,9 +193,9 @@ fn ablation(results: &Results) -> Table {
     Table {
         name: "ablation",
         title: "Ablation: selection and optimization apart".into(),
-        note: "Four ways to optimize, each with three ways to select. Two-stage: the paper's loss. SA's own: constant weights of class term and \
-               norm, its initial value and class loss (Wei et al., AAAI 2019). Element's default: two stages with a step of 2 gray levels that \
-               decays at each return over the boundary, and keyframes that join when the attack stalls. Walk: along the decision boundary."
+        note: "Three ways to optimize, each with three ways to select. Two-stage: the paper's loss. SA's own: constant weights of class term and \
+               norm, its initial value and class loss (Wei et al., AAAI 2019). Element's default: a step of 2 gray levels that decays at each \
+               return over the boundary, keyframes that join when the attack stalls."
             .into(),
         header: header(&["data set", "model", "goal", "optimization", "selection"]),
         rows: rows(results, &systems),

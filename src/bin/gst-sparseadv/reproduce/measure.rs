@@ -265,8 +265,9 @@ impl Model {
         let target = self.target(arguments, window, goal);
         let iterations = arguments.iterations[usize::from(goal == Goal::Targeted)];
         self.attacker.configure(&format!(
-            "{} max-iterations={iterations} seed={}",
-            system.properties(&arguments.properties),
+            "{} {} max-iterations={iterations} seed={}",
+            system.properties(),
+            arguments.properties,
             arguments.seed
         ))?;
         // Labels may have spaces in their names.

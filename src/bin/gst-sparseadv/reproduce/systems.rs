@@ -41,19 +41,26 @@ pub enum Selection {
 impl Selection {
     pub const ALL: [Self; 6] = [Self::Ours, Self::Sa, Self::Ifd, Self::Heuristic, Self::Random, Self::Dense];
 
+    /// As the paper calls it.
     pub fn name(self) -> &'static str {
-        self.names().0
+        match self {
+            Self::Ours => "Ours",
+            Self::Sa => "SA",
+            Self::Ifd => "IFD",
+            Self::Heuristic => "Heuristic",
+            Self::Random => "Random",
+            Self::Dense => "Dense",
+        }
     }
 
-    /// As the paper calls it, and as the element's property does.
-    fn names(self) -> (&'static str, &'static str) {
+    fn property(self) -> &'static str {
         match self {
-            Self::Ours => ("Ours", "gradient"),
-            Self::Sa => ("SA", "fixed"),
-            Self::Ifd => ("IFD", "ifd"),
-            Self::Heuristic => ("Heuristic", "heuristic"),
-            Self::Random => ("Random", "random"),
-            Self::Dense => ("Dense", "all"),
+            Self::Ours => "gradient",
+            Self::Sa => "fixed",
+            Self::Ifd => "ifd",
+            Self::Heuristic => "heuristic",
+            Self::Random => "random",
+            Self::Dense => "all",
         }
     }
 }
@@ -67,21 +74,17 @@ pub enum Optimization {
     /// SA's published program: class term and norm at once
     Published,
     /// The element's defaults: a larger, decaying step; keyframes join when the attack stalls
-    #[serde(alias = "element")]
-    Descent,
-    /// A walk along the decision boundary, with a patience of its own
-    Walk,
+    Element,
 }
 
 impl Optimization {
-    pub const ALL: [Self; 4] = [Self::Paper, Self::Published, Self::Descent, Self::Walk];
+    pub const ALL: [Self; 3] = [Self::Paper, Self::Published, Self::Element];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Paper => "two-stage",
             Self::Published => "SA's own",
-            Self::Descent => "element's default",
-            Self::Walk => "walk",
+            Self::Element => "element's default",
         }
     }
 
@@ -92,8 +95,7 @@ impl Optimization {
             Self::Published => {
                 "search=weighted-sum learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0"
             }
-            Self::Descent => "search=two-stage grow-after=5 confidence=0",
-            Self::Walk => "search=walk confidence=0",
+            Self::Element => "confidence=0",
         }
     }
 }
@@ -117,9 +119,9 @@ impl System {
     /// Table 2: every selection with the paper's optimization. The ablation: the paper's three with the others.
     pub fn all() -> Vec<Self> {
         let paper = Selection::ALL.map(|selection| (selection, Optimization::Paper));
-        let others = [Selection::Ours, Selection::Sa, Selection::Ifd].into_iter().flat_map(|selection| {
-            [Optimization::Published, Optimization::Descent, Optimization::Walk].map(|o| (selection, o))
-        });
+        let others = [Selection::Ours, Selection::Sa, Selection::Ifd]
+            .into_iter()
+            .flat_map(|selection| [Optimization::Published, Optimization::Element].map(|o| (selection, o)));
         let pairs = paper.into_iter().chain(others);
         pairs.map(|(selection, optimization)| Self::new(selection, optimization)).collect()
     }
@@ -129,12 +131,13 @@ impl System {
         Self { variant: Some(properties.to_string()), ..Self::new(Selection::Ours, Optimization::Paper) }
     }
 
-    /// Properties of the element, as in gst-launch-1.0, with those that every system has.
-    pub fn properties(&self, common: &str) -> String {
-        let ((_, selection), optimization) = (self.selection.names(), self.optimization.properties());
-        let variant = self.variant.as_deref().unwrap_or_default();
-        // Calls are what a walk is there to save.
-        let last = if self.optimization == Optimization::Walk { "patience=-1" } else { "" };
-        format!("keyframes={selection} {optimization} {variant} {common} {last}")
+    /// Properties of the element, as in gst-launch-1.0.
+    pub fn properties(&self) -> String {
+        format!(
+            "keyframes={} {} {}",
+            self.selection.property(),
+            self.optimization.properties(),
+            self.variant.as_deref().unwrap_or_default()
+        )
     }
 }
