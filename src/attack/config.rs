@@ -117,7 +117,7 @@ impl Config {
     }
 
     /// What is made small.
-    pub fn norm(&self) -> Norm {
+    pub fn minimized_norm(&self) -> Norm {
         match self.search {
             Search::Walk => self.norm,
             Search::TwoStage | Search::WeightedSum => Norm::L21,

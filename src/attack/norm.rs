@@ -70,6 +70,21 @@ pub fn l21_gradient(delta: &Tensor) -> Result<Tensor, TchError> {
     scale_frames(delta, &inverse)
 }
 
+/// The size of `values` in a norm, where the L2 norms of their frames are known.
+pub fn size(norm: Norm, values: &Tensor, frame_norms: &[f64]) -> Result<f64, TchError> {
+    match norm {
+        Norm::L21 => Ok(frame_norms.iter().sum()),
+        Norm::L2 => Ok(frame_norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt()),
+        Norm::L1 => Ok(sum_and_max_abs(values)?.0),
+        Norm::Linf => Ok(sum_and_max_abs(values)?.1),
+    }
+}
+
+/// `<a, b>`, in double precision.
+pub fn dot(a: &Tensor, b: &Tensor) -> Result<f64, TchError> {
+    Ok(torch::download_f64(&a.f_mul(b)?.f_sum(Kind::Double)?)?[0])
+}
+
 /// The sum of absolute values, and the largest one.
 pub fn sum_and_max_abs(values: &Tensor) -> Result<(f64, f64), TchError> {
     if values.numel() == 0 {

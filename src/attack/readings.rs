@@ -55,8 +55,7 @@ impl Readings {
 
     /// Whether a look shows a success, as far as one look can.
     pub fn holds(&self, look: &Look, criterion: &Criterion) -> bool {
-        let more = if self.confirm.contains(&look.reading) { 0.0 } else { self.gap };
-        criterion.holds(&look.logits, more)
+        self.lack(look, criterion) < 0.0
     }
 
     /// What the goal lacks at a look; negative where it is reached.
@@ -85,11 +84,12 @@ impl Readings {
         for reading in &self.always {
             let logits = target.logits(delta, *reading)?;
             let resists_most = weakest.as_ref().is_none_or(|w| criterion.margin(&logits) < criterion.margin(&w.logits));
-            if if walk { resists_most } else { !criterion.holds(&logits, 0.0) } {
+            let leads_on = if walk { resists_most } else { !criterion.holds(&logits, 0.0) };
+            if leads_on {
                 let gradient = target.backward(&grad_logits(&logits), &all)?;
-                sum = Some(match sum.filter(|_| !walk) {
-                    Some(sum) => sum.f_add(&gradient)?,
-                    None => gradient,
+                sum = Some(match sum {
+                    Some(sum) if !walk => sum.f_add(&gradient)?,
+                    _ => gradient,
                 });
             }
             if resists_most {

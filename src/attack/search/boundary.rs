@@ -7,10 +7,8 @@
 use tch::{Kind, TchError, Tensor};
 
 use crate::attack::norm::{self, Norm};
-use crate::torch;
 
-/// How far L1 moves a value, which no 8-bit sample would follow if it were left to one of them: in one step the boundary
-/// is linear only nearby.
+/// How far L1 moves a value: further away the boundary is not linear any more.
 const L1_REACH: f64 = 16.0;
 
 /// Gray levels that no perturbation has, and that are far from the end of single precision.
@@ -31,7 +29,7 @@ pub fn nearest(norm: Norm, gradient: &Tensor, effect: f64, bound: f64, most: f64
         Norm::L2 => along(gradient, effect, bound)?,
         Norm::L1 => by_values(gradient, effect, reach, gradient.numel())?,
         Norm::Linf => {
-            let size = (effect / sum(&gradient.f_abs()?)?).min(if bound > 0.0 { bound } else { HUGE });
+            let size = (effect / norm::sum_and_max_abs(gradient)?.0).min(if bound > 0.0 { bound } else { HUGE });
             gradient.f_sign()?.f_mul_scalar(-size)?
         }
     };
@@ -47,19 +45,19 @@ pub fn nearest(norm: Norm, gradient: &Tensor, effect: f64, bound: f64, most: f64
 
 /// Along the gradient.
 fn along(gradient: &Tensor, effect: f64, bound: f64) -> Result<Tensor, TchError> {
-    let squares = sum(&gradient.f_square()?)?;
+    let squares = norm::dot(gradient, gradient)?;
     if squares <= 0.0 {
         return gradient.f_zeros_like();
     }
     let mut size = (effect / squares).min(HUGE * (gradient.numel() as f64 / squares).sqrt());
     let mut nearest = gradient.f_mul_scalar(-size)?;
-    if bound <= 0.0 || largest(&nearest)? <= bound {
+    if bound <= 0.0 || norm::sum_and_max_abs(&nearest)?.1 <= bound {
         return Ok(nearest);
     }
     // What is clipped is made up for by the rest, as far as a few rounds get.
     for _ in 0..8 {
         nearest = gradient.f_mul_scalar(-size)?.f_clamp(-bound, bound)?;
-        let reached = -sum(&nearest.f_mul(gradient)?)?;
+        let reached = -norm::dot(&nearest, gradient)?;
         if reached >= 0.999 * effect {
             break;
         }
@@ -78,7 +76,7 @@ fn by_frames(gradient: &Tensor, effect: f64, bound: f64) -> Result<Tensor, TchEr
     for k in order {
         let frame = gradient.f_narrow(1, k as i64, 1)?;
         let moved = if left > 1e-6 * effect { along(&frame, left, bound)? } else { frame.f_zeros_like()? };
-        left += sum(&moved.f_mul(&frame)?)?;
+        left += norm::dot(&moved, &frame)?;
         frames[k] = Some(moved);
     }
     Tensor::f_cat(&frames.into_iter().flatten().collect::<Vec<_>>(), 1)
@@ -96,24 +94,15 @@ fn by_values(gradient: &Tensor, effect: f64, reach: f64, most: usize) -> Result<
 
 /// The size of a perturbation by a norm, as if each of its values were as large.
 pub fn mean(norm: Norm, values: &Tensor) -> Result<f64, TchError> {
+    let norms = norm::frame_norms(values)?;
     let count = values.numel().max(1) as f64;
-    match norm {
-        Norm::L21 => {
-            let norms = norm::frame_norms(values)?;
-            Ok(norms.iter().sum::<f64>() / (count * norms.len().max(1) as f64).sqrt())
-        }
-        Norm::L2 => Ok((sum(&values.f_square()?)? / count).sqrt()),
-        Norm::L1 => Ok(sum(&values.f_abs()?)? / count),
-        Norm::Linf => largest(values),
-    }
-}
-
-fn sum(values: &Tensor) -> Result<f64, TchError> {
-    Ok(torch::download_f64(&values.f_sum(Kind::Double)?)?[0])
-}
-
-fn largest(values: &Tensor) -> Result<f64, TchError> {
-    Ok(torch::download_f64(&values.f_abs()?.f_max()?)?[0])
+    let of_ones = match norm {
+        Norm::L21 => (count * norms.len().max(1) as f64).sqrt(),
+        Norm::L2 => count.sqrt(),
+        Norm::L1 => count,
+        Norm::Linf => 1.0,
+    };
+    Ok(norm::size(norm, values, &norms)? / of_ones)
 }
 
 #[cfg(test)]
@@ -121,6 +110,7 @@ mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::torch;
 
     const SHAPE: [i64; 5] = [1, 3, 3, 2, 2];
 

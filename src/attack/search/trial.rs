@@ -8,7 +8,7 @@ use super::Problem;
 use super::success::Success;
 use crate::attack::criterion::Criterion;
 use crate::attack::criterion::{self, Loss};
-use crate::attack::norm::{self, Norm};
+use crate::attack::norm;
 use crate::attack::objective::weighted_sum;
 use crate::attack::readings::{Look, Readings};
 use crate::attack::select::{Keyframes, view_weights};
@@ -97,12 +97,7 @@ impl<'a, 'b> Trial<'a, 'b> {
 
     /// The size of what the model sees, in the norm that the search makes small.
     pub fn size(&self) -> Result<f64, Error> {
-        match self.problem.config.norm() {
-            Norm::L21 => Ok(self.norms.iter().sum()),
-            Norm::L2 => Ok(self.norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt()),
-            Norm::L1 => Ok(norm::sum_and_max_abs(&self.observed)?.0),
-            Norm::Linf => Ok(norm::sum_and_max_abs(&self.observed)?.1),
-        }
+        Ok(norm::size(self.problem.config.minimized_norm(), &self.observed, &self.norms)?)
     }
 
     /// The frames at the front of the perturbation that stay as they are: an earlier window stands on them. None where

@@ -8,18 +8,17 @@
 //! ([`boundary`](super::boundary)).
 //!
 //! Until the first success each step is the smallest one from where the walk stands. From then on the smallest
-//! perturbation is sought as seen from the clean window, and the next one lies between that and the one at hand: the
+//! perturbation is sought as seen from the clean window. The next one lies between that and the one at hand, so that the
 //! gradient of either side of the boundary has a say in it. By what the linear model was wrong, the next step aims
 //! further. Rounding takes small steps away, which is most of it.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::boundary::{mean, nearest};
 use super::{Step, trial::Trial};
-use crate::attack::norm::Norm;
+use crate::attack::norm::{Norm, dot};
 use crate::attack::support::Support;
 use crate::attack::{Error, optimizer};
-use crate::torch;
 
 /// The largest step before the first success, in gray levels by root mean square. The gradient of a model that is sure
 /// of itself says next to nothing of how far the boundary is.
@@ -50,11 +49,11 @@ struct State {
     bias: f64,
     /// What the goal was to lack here by the linear model.
     expected: f64,
-    best: Option<Success>,
+    best: Option<LastSuccess>,
 }
 
-/// The last success.
-struct Success {
+/// Where the goal was last reached.
+struct LastSuccess {
     values: Tensor,
     lack: f64,
     size: f64,
@@ -85,10 +84,10 @@ impl Step for Walk {
         }
         let here = Here { lack: trial.lack().into(), gradient: &gradient, values: &values, linear };
         let state = self.state.get_or_insert_with(|| State::new(here.lack));
-        state.learn(&here, config.norm())?;
+        state.learn(&here, config.minimized_norm())?;
         let next = match &state.best {
             None => state.onward(&here, config.epsilon)?,
-            Some(best) => state.along(&here, best, config.norm(), config.epsilon.into())?,
+            Some(best) => state.along(&here, best, config.minimized_norm(), config.epsilon.into())?,
         };
         state.expected = here.lack + dot(&gradient, &next)? - linear;
         Ok(match fixed {
@@ -110,7 +109,7 @@ impl State {
         self.bias = (self.bias + LEARNING * (wrong - self.bias)).clamp(0.0, LARGEST_BIAS * self.unit);
         if here.lack < 0.0 {
             let size = mean(norm, here.values)?;
-            self.best = Some(Success { values: here.values.shallow_clone(), lack: here.lack, size });
+            self.best = Some(LastSuccess { values: here.values.shallow_clone(), lack: here.lack, size });
         }
         Ok(())
     }
@@ -124,7 +123,7 @@ impl State {
     }
 
     /// Towards the smallest perturbation on the boundary.
-    fn along(&self, here: &Here, best: &Success, norm: Norm, bound: f64) -> Result<Tensor, TchError> {
+    fn along(&self, here: &Here, best: &LastSuccess, norm: Norm, bound: f64) -> Result<Tensor, TchError> {
         // Of the next perturbation, which is only in part the one that is sought.
         let effect = here.lack - here.linear + LEAD * self.unit + self.bias;
         let sought = (effect + (1.0 - MIX) * here.linear) / MIX;
@@ -142,7 +141,7 @@ impl State {
     }
 
     /// From a success no further towards the clean window than the straight way there tells of the boundary.
-    fn held_back(&self, here: &Here, best: &Success, norm: Norm, next: Tensor) -> Result<Tensor, TchError> {
+    fn held_back(&self, here: &Here, best: &LastSuccess, norm: Norm, next: Tensor) -> Result<Tensor, TchError> {
         let least = RETREAT * self.unit / (self.unit - here.lack.min(0.0));
         let share = mean(norm, &next)? / best.size.max(f64::MIN_POSITIVE);
         if here.lack >= 0.0 || share >= least.min(1.0) {
@@ -150,8 +149,4 @@ impl State {
         }
         here.values.f_lerp(&next, (1.0 - least) / (1.0 - share))
     }
-}
-
-fn dot(a: &Tensor, b: &Tensor) -> Result<f64, TchError> {
-    Ok(torch::download_f64(&a.f_mul(b)?.f_sum(Kind::Double)?)?[0])
 }
