@@ -258,6 +258,8 @@ impl ModelFile {
 
 /// Fixed weights between -`scale` and `scale`, without a gradient, so that a trace may hold them as constants.
 pub fn weights(seed: u64, shape: &[i64], scale: f32) -> Tensor {
+    // A thread that has used libtorch keeps its number of threads: changed in between, sums come in another order.
+    super::init();
     let n: i64 = shape.iter().product();
     let mut noise = Noise::new(seed);
     let values: Vec<f32> = (0..n).map(|_| (noise.unit() * 2.0 - 1.0) * scale).collect();
