@@ -33,7 +33,7 @@ impl Search {
     /// Iterations without a smaller success that are enough.
     pub fn default_patience(self) -> u32 {
         match self {
-            Self::Walk => 4,
+            Self::Walk => 3,
             Self::TwoStage | Self::WeightedSum => 10,
         }
     }
@@ -41,7 +41,7 @@ impl Search {
     /// Iterations without any success that are enough for these keyframes.
     pub fn default_grow_after(self) -> u32 {
         match self {
-            Self::Walk => 2,
+            Self::Walk => 1,
             Self::TwoStage | Self::WeightedSum => 5,
         }
     }

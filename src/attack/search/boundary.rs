@@ -9,7 +9,7 @@ use tch::{Kind, TchError, Tensor};
 use crate::attack::norm::{self, Norm};
 
 /// How far L1 moves a value: further away the boundary is not linear any more.
-const L1_REACH: f64 = 16.0;
+const L1_REACH: f64 = 24.0;
 
 /// Gray levels that no perturbation has, and that are far from the end of single precision.
 const HUGE: f64 = 1e6;

@@ -9,8 +9,8 @@
 //!
 //! Until the first success each step is the smallest one from where the walk stands. From then on the smallest
 //! perturbation is sought as seen from the clean window. The next one lies between that and the one at hand, so that the
-//! gradient of either side of the boundary has a say in it. By what the linear model was wrong, the next step aims
-//! further. Rounding takes small steps away, which is most of it.
+//! gradient of either side of the boundary has a say in it. Where a success is lost, the way back to the last one says
+//! where the boundary is, and the linear model is trusted less. By what that was wrong, the next step aims further.
 
 use tch::{TchError, Tensor};
 
@@ -22,9 +22,13 @@ use crate::attack::{Error, optimizer};
 
 /// The largest step before the first success, in gray levels by root mean square. The gradient of a model that is sure
 /// of itself says next to nothing of how far the boundary is.
-const RADIUS: f64 = 1.0;
-/// The share of the new perturbation in the next one.
+const RADIUS: f64 = 3.0;
+/// The share in the next perturbation of the one that is sought: at the most, and at the least.
 const MIX: f64 = 0.6;
+const LEAST_MIX: f64 = 0.1;
+/// What that share is multiplied by where a success is lost, and where one is found.
+const DISTRUST: f64 = 0.5;
+const TRUST: f64 = 1.5;
 /// What a success is to lead by beyond its margin, by the lead of the clean window.
 const LEAD: f64 = 0.03;
 /// How far the linear model is taken to be wrong at first and at the most, by the lead of the clean window; and the share of
@@ -35,7 +39,7 @@ const LEARNING: f64 = 0.5;
 /// How much nearer to the clean window a step may go than where the straight way there crosses the boundary.
 const RETREAT: f64 = 0.8;
 /// Bounds on the share of the last success in a step back to it.
-const RETURN: (f64, f64) = (0.3, 0.9);
+const RETURN: (f64, f64) = (0.1, 0.9);
 
 #[derive(Default)]
 pub struct Walk {
@@ -47,6 +51,8 @@ struct State {
     unit: f64,
     /// By how much more than the linear model says the goal is missed.
     bias: f64,
+    /// The share of the perturbation that is sought in the next one.
+    mix: f64,
     /// What the goal was to lack here by the linear model.
     expected: f64,
     best: Option<LastSuccess>,
@@ -69,7 +75,7 @@ struct Here<'a> {
 }
 
 impl Step for Walk {
-    const IMPROVEMENT: f64 = 0.97;
+    const IMPROVEMENT: f64 = 0.95;
 
     fn step(&mut self, trial: &mut Trial, iteration: u32) -> Result<Tensor, Error> {
         let config = trial.problem.config;
@@ -100,13 +106,17 @@ impl Step for Walk {
 impl State {
     fn new(lack: f64) -> Self {
         let unit = lack.max(0.5);
-        Self { unit, bias: FIRST_BIAS * unit, expected: lack - FIRST_BIAS * unit, best: None }
+        Self { unit, bias: FIRST_BIAS * unit, mix: MIX, expected: lack - FIRST_BIAS * unit, best: None }
     }
 
     /// Takes note of what has become of the last step.
     fn learn(&mut self, here: &Here, norm: Norm) -> Result<(), TchError> {
         let wrong = here.lack - self.expected;
         self.bias = (self.bias + LEARNING * (wrong - self.bias)).clamp(0.0, LARGEST_BIAS * self.unit);
+        if self.best.is_some() {
+            let trust = if here.lack < 0.0 { TRUST } else { DISTRUST };
+            self.mix = (self.mix * trust).clamp(LEAST_MIX, MIX);
+        }
         if here.lack < 0.0 {
             let size = mean(norm, here.values)?;
             self.best = Some(LastSuccess { values: here.values.shallow_clone(), lack: here.lack, size });
@@ -124,20 +134,29 @@ impl State {
 
     /// Towards the smallest perturbation on the boundary.
     fn along(&self, here: &Here, best: &LastSuccess, norm: Norm, bound: f64) -> Result<Tensor, TchError> {
-        // Of the next perturbation, which is only in part the one that is sought.
-        let effect = here.lack - here.linear + LEAD * self.unit + self.bias;
-        let sought = (effect + (1.0 - MIX) * here.linear) / MIX;
+        let lead = LEAD * self.unit;
+        let (lost, mix) = (here.lack >= 0.0, self.mix);
+        // From where the boundary is by the last success, if that is lost.
+        let share = ((here.lack + lead) / (here.lack - best.lack)).clamp(RETURN.0, RETURN.1);
+        let (from, lack) = match lost {
+            true => (here.values.f_lerp(&best.values, share)?, here.lack + share * (best.lack - here.lack)),
+            false => (here.values.shallow_clone(), here.lack),
+        };
+        let linear = if lost { dot(here.gradient, &from)? } else { here.linear };
+        // Of the next perturbation, which is only in part the one that is sought. What the linear model is wrong by
+        // shrinks with that part.
+        let effect = lack - linear + lead + self.bias * mix / MIX;
+        let sought = (effect + (1.0 - mix) * linear) / mix;
         if sought <= 0.0 {
-            let share = (effect / -here.linear).clamp(1.0 - MIX, 1.0);
-            return self.held_back(here, best, norm, here.values.f_mul_scalar(share)?);
+            let share = (effect / -linear).clamp(1.0 - mix, 1.0);
+            return self.held_back(here, best, norm, from.f_mul_scalar(share)?);
         }
         let found = nearest(norm, here.gradient, sought, bound, best.size)?;
-        if here.lack >= 0.0 && found.size > best.size {
+        if lost && found.size > best.size {
             // The linear model knows no way that is better than the one back.
-            let share = (here.lack + LEAD * self.unit) / (here.lack - best.lack);
-            return here.values.f_lerp(&best.values, share.clamp(RETURN.0, RETURN.1));
+            return Ok(from);
         }
-        self.held_back(here, best, norm, here.values.f_lerp(&found.values, MIX)?)
+        self.held_back(here, best, norm, from.f_lerp(&found.values, mix)?)
     }
 
     /// From a success no further towards the clean window than the straight way there tells of the boundary.
