@@ -21,6 +21,8 @@ pub(super) struct Downstream {
     told_not_linked: bool,
     /// Linked again: the next frame does not follow on the last.
     relinked: bool,
+    /// Something was linked since the push under way began: its answer may be from before.
+    overtaken: bool,
     caps: Caps,
 }
 
@@ -31,6 +33,7 @@ impl Default for Downstream {
             ended: false,
             told_not_linked: false,
             relinked: false,
+            overtaken: false,
             caps: Caps::Taken,
         }
     }
@@ -75,13 +78,24 @@ impl Downstream {
         self.ended = true;
     }
 
-    pub fn fail(&mut self, error: FlowError) {
+    /// Takes over the error that a push was answered with. Returns whether that stands.
+    pub fn fail(&mut self, error: FlowError) -> bool {
+        if error == FlowError::NotLinked && self.overtaken {
+            self.relinked = true;
+            return false;
+        }
         self.flow = Err(error);
         self.told_not_linked = false;
+        true
+    }
+
+    pub fn push_frame(&mut self) {
+        self.overtaken = false;
     }
 
     /// Something was linked behind. Returns whether nothing was.
     pub fn relink(&mut self) -> bool {
+        self.overtaken = true;
         let unlinked = self.flow == Err(FlowError::NotLinked);
         if unlinked {
             self.resume();

@@ -91,8 +91,9 @@ impl SparseAdv {
         if passed { Ok(gst::FlowSuccess::Ok) } else { Err(gst::FlowError::Error) }
     }
 
-    /// Takes an item into the line. While downstream refuses frames, events wait there as in a `queue`: upstream hears
-    /// of it by frames, and a refused event would be an error to every other branch of a tee.
+    /// Takes an item into the line. While downstream refuses frames, events that last wait there as in a `queue`, and
+    /// those of the moment go the way of the frames. None is refused: upstream hears of it by frames, and a refused event
+    /// would be an error to every other branch of a tee.
     fn enqueue(&self, item: Item<Frame, gst::Event>) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut state = self.state();
         if state.downstream.is_flushing() {
@@ -100,6 +101,9 @@ impl SparseAdv {
         }
         if matches!(&item, Item::Barrier(Some(event)) if begins(event)) {
             state.downstream.begin();
+        }
+        if state.downstream.flow().is_err() && matches!(&item, Item::Event(event) if !event.is_sticky()) {
+            return Ok(gst::FlowSuccess::Ok);
         }
         // Upstream learns of an error by its next buffer, but after EOS there is none.
         let last = matches!(&item, Item::End(_)) && !state.has_failed();
@@ -237,6 +241,7 @@ impl SparseAdv {
         let now = Instant::now();
         match state.schedule.next_output(now) {
             Output::Frame { frame, sampled } => {
+                state.downstream.push_frame();
                 drop(state);
                 let buffer = self.leave(frame, sampled);
                 self.tell();
@@ -299,9 +304,8 @@ impl SparseAdv {
                     if !state.schedule.drop_frames(begins) {
                         state.downstream.end();
                     }
-                } else {
+                } else if state.downstream.fail(error) {
                     state.schedule.cancel();
-                    state.downstream.fail(error);
                     // Upstream learns of an error by its next buffer; behind EOS there is none.
                     let last = state.schedule.events().any(|event| event.type_() == gst::EventType::Eos);
                     unheard = state.downstream.unheard().filter(|_| last);

@@ -36,6 +36,9 @@ fn frames_flow_again_when_linked_again() {
     guarded(60, || {
         let model = good(Good::default());
         let (rig, sink) = unlinked(&model);
+        // Those that last wait, so that nothing is missing behind; those of the moment do not pile up.
+        assert!(rig.event(gst::event::Tag::new(gst::TagList::new())));
+        assert!(rig.event(gst::event::Gap::builder(gst::ClockTime::ZERO).build()));
         pad(&rig, "src").link(&sink).expect("a link");
         // As the core sends it where a pad is linked.
         pad(&rig, "src").send_event(gst::event::Reconfigure::new());
@@ -43,6 +46,30 @@ fn frames_flow_again_when_linked_again() {
         rig.feed((100..108).map(|i| frame(&rgb(), i)));
         rig.wait_for_buffers(before + 8);
         rig.finish();
+        let types: Vec<gst::EventType> = rig.events().iter().map(|event| event.type_()).collect();
+        assert!(types.contains(&gst::EventType::Tag) && !types.contains(&gst::EventType::Gap), "{types:?}");
+        assert_eq!(rig.errors(), [""; 0]);
+    });
+}
+
+/// What is linked while a push is on its way is not undone by the answer to that push.
+#[test]
+fn frames_flow_on_when_linked_during_a_push() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let rig = Rig::new(&model, &[("max-iterations", "1")]);
+        let source = pad(&rig, "src");
+        rig.answer(move |before| match before {
+            0 => {
+                source.send_event(gst::event::Reconfigure::new());
+                Err(FlowError::NotLinked)
+            }
+            _ => Ok(gst::FlowSuccess::Ok),
+        });
+        rig.begin(&rgb());
+        rig.feed((0..12).map(|i| frame(&rgb(), i)));
+        rig.finish();
+        assert_eq!(rig.buffers().len(), 11);
         assert_eq!(rig.errors(), [""; 0]);
     });
 }
