@@ -233,15 +233,16 @@ pub struct SparseAdv {
         blurb = "Updates of a window's perturbation at the most (-1 = 500 untargeted, 1000 targeted)")]
     #[property(name = "patience", type = i32, minimum = -1, default = -1, mutable_playing,
         get = get!(patience), set = set!(patience), nick = "Patience",
-        blurb = "The attack of a fooled window ends after this many iterations without a smaller success (0 = use all \
-            iterations, -1 = 4 of a walk, 10 of another search)")]
+        blurb = &format!("The attack of a fooled window ends after this many iterations without a smaller success (0 = \
+            use all iterations, -1 = {} of a walk, {} of another search)", Search::Walk.default_patience(),
+            Search::TwoStage.default_patience()))]
     #[property(name = "stop-early", type = bool, default = Settings::default().attack.stop_early, mutable_playing,
         get = get!(attack.stop_early), set = set!(attack.stop_early), nick = "Stop early",
         blurb = "Take the first success: fewest calls of the model, larger perturbation")]
     #[property(name = "grow-after", type = i32, minimum = -1, default = -1, mutable_playing,
         get = get!(grow_after), set = set!(grow_after), nick = "Grow after",
-        blurb = "Iterations without success after which more frames become keyframes (0 = never, -1 = 2 of a walk, 5 \
-            of another search)")]
+        blurb = &format!("Iterations without success after which more frames become keyframes (0 = never, -1 = {} of a \
+            walk, {} of another search)", Search::Walk.default_grow_after(), Search::TwoStage.default_grow_after()))]
     #[property(name = "grow-by", type = u32, minimum = 1, default = Settings::default().attack.grow_by, mutable_playing,
         get = get!(attack.grow_by), set = set!(attack.grow_by), nick = "Grow by",
         blurb = "Frames that become keyframes then: those of the next largest weight. A selection by gradient weighs \
