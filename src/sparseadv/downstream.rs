@@ -89,6 +89,7 @@ impl Downstream {
         true
     }
 
+    /// A frame is pushed. What is linked from here on may come too late for its answer.
     pub fn push_frame(&mut self) {
         self.overtaken = false;
     }

@@ -91,9 +91,9 @@ impl SparseAdv {
         if passed { Ok(gst::FlowSuccess::Ok) } else { Err(gst::FlowError::Error) }
     }
 
-    /// Takes an item into the line. While downstream refuses frames, events that last wait there as in a `queue`, and
-    /// those of the moment go the way of the frames. None is refused: upstream hears of it by frames, and a refused event
-    /// would be an error to every other branch of a tee.
+    /// Takes an item into the line. While downstream refuses frames, sticky events wait there as in a `queue`. Others are
+    /// dropped as the frames are, or they would pile up. None is refused: upstream hears of it by frames, and a refused
+    /// event would be an error to every other branch of a tee.
     fn enqueue(&self, item: Item<Frame, gst::Event>) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut state = self.state();
         if state.downstream.is_flushing() {

@@ -36,7 +36,7 @@ fn frames_flow_again_when_linked_again() {
     guarded(60, || {
         let model = good(Good::default());
         let (rig, sink) = unlinked(&model);
-        // Those that last wait, so that nothing is missing behind; those of the moment do not pile up.
+        // Sticky events wait, so that nothing is missing behind. Others do not pile up.
         assert!(rig.event(gst::event::Tag::new(gst::TagList::new())));
         assert!(rig.event(gst::event::Gap::builder(gst::ClockTime::ZERO).build()));
         pad(&rig, "src").link(&sink).expect("a link");

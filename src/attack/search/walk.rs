@@ -134,15 +134,16 @@ impl State {
 
     /// Towards the smallest perturbation on the boundary.
     fn along(&self, here: &Here, best: &LastSuccess, norm: Norm, bound: f64) -> Result<Tensor, TchError> {
-        let lead = LEAD * self.unit;
-        let (lost, mix) = (here.lack >= 0.0, self.mix);
+        let (lost, lead, mix) = (here.lack >= 0.0, LEAD * self.unit, self.mix);
         // From where the boundary is by the last success, if that is lost.
-        let share = ((here.lack + lead) / (here.lack - best.lack)).clamp(RETURN.0, RETURN.1);
-        let (from, lack) = match lost {
-            true => (here.values.f_lerp(&best.values, share)?, here.lack + share * (best.lack - here.lack)),
-            false => (here.values.shallow_clone(), here.lack),
+        let (from, lack, linear) = if lost {
+            let share = ((here.lack + lead) / (here.lack - best.lack)).clamp(RETURN.0, RETURN.1);
+            let from = here.values.f_lerp(&best.values, share)?;
+            let linear = dot(here.gradient, &from)?;
+            (from, here.lack + share * (best.lack - here.lack), linear)
+        } else {
+            (here.values.shallow_clone(), here.lack, here.linear)
         };
-        let linear = if lost { dot(here.gradient, &from)? } else { here.linear };
         // Of the next perturbation, which is only in part the one that is sought. What the linear model is wrong by
         // shrinks with that part.
         let effect = lack - linear + lead + self.bias * mix / MIX;
@@ -161,9 +162,12 @@ impl State {
 
     /// From a success no further towards the clean window than the straight way there tells of the boundary.
     fn held_back(&self, here: &Here, best: &LastSuccess, norm: Norm, next: Tensor) -> Result<Tensor, TchError> {
-        let least = RETREAT * self.unit / (self.unit - here.lack.min(0.0));
+        if here.lack >= 0.0 {
+            return Ok(next);
+        }
+        let least = RETREAT * self.unit / (self.unit - here.lack);
         let share = mean(norm, &next)? / best.size.max(f64::MIN_POSITIVE);
-        if here.lack >= 0.0 || share >= least.min(1.0) {
+        if share >= least {
             return Ok(next);
         }
         here.values.f_lerp(&next, (1.0 - least) / (1.0 - share))
