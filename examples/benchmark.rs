@@ -8,9 +8,7 @@
 //!   decode, attack and encode overlap if the first is near one.
 //! - a data set's conversion: wall time over what the calls of its attacks take the bare module, one thread each.
 //!
-//!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET] [JSON]
-//!
-//! JSON is a file that a line for each ratio is added to, for examples/python/results.py.
+//!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET] [JSON] [--device cuda] [--precision bf16]
 
 use std::fs::File;
 use std::io::Write;
@@ -18,10 +16,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use clap::Parser;
 use gst::prelude::*;
 use gstsparseadv::attack::{self, Config, Goal};
 use gstsparseadv::model::metadata::Layout;
-use gstsparseadv::model::{DeviceChoice, Metadata, Model, Options};
+use gstsparseadv::model::{Metadata, Model, Options, Precision};
 use gstsparseadv::provenance::{Versions, sha256};
 use gstsparseadv::target::WindowTarget;
 use gstsparseadv::video::layout::BT709;
@@ -32,20 +31,44 @@ use tch::{CModule, IValue, Kind, Tensor};
 const ITERATIONS: u32 = 24;
 const ROUNDS: usize = 10;
 
+#[derive(clap::Parser)]
+struct Arguments {
+    model: String,
+    /// A clip to attack, or a data set to convert
+    source: Option<String>,
+    /// A file that a line for each ratio is added to, for examples/python/results.py
+    json: Option<String>,
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Of the attack's gradients: auto, f32 or bf16. What they are compared with is always the module as it is
+    #[arg(long, default_value = "f32")]
+    precision: String,
+}
+
+impl Arguments {
+    fn options(&self) -> anyhow::Result<Options> {
+        let precision = match &*self.precision {
+            "auto" => Precision::Auto,
+            "f32" => Precision::F32,
+            "bf16" => Precision::Bf16,
+            other => anyhow::bail!("expected a precision of auto, f32 or bf16, found {other}"),
+        };
+        Ok(Options { path: self.model.clone().into(), device: self.device.parse()?, precision, window: None })
+    }
+}
+
 fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().context("expected a model: benchmark MODEL.pt [CLIP]")?;
+    let arguments = Arguments::parse();
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     tch::jit::f_set_graph_executor_optimize(false)?;
-    let source = arguments.next();
-    let mut ratios = Ratios::new(&path, arguments.next())?;
+    let mut ratios = Ratios::new(&arguments.model, arguments.json.as_deref())?;
     for (width, height) in [(180, 144), (1920, 1080)] {
-        iteration(&path, width, height, &mut ratios)?;
+        iteration(&arguments, width, height, &mut ratios)?;
     }
-    match source {
-        Some(folder) if Path::new(&folder).is_dir() => conversion(&path, &folder, &mut ratios),
-        Some(clip) => overlap(&path, &clip, &mut ratios),
+    match &arguments.source {
+        Some(folder) if Path::new(&folder).is_dir() => conversion(&arguments, folder, &mut ratios),
+        Some(clip) => overlap(&arguments, clip, &mut ratios),
         None => Ok(()),
     }
 }
@@ -58,7 +81,7 @@ struct Ratios {
 }
 
 impl Ratios {
-    fn new(model: &str, json: Option<String>) -> anyhow::Result<Self> {
+    fn new(model: &str, json: Option<&str>) -> anyhow::Result<Self> {
         let file = json.map(|path| File::options().create(true).append(true).open(path)).transpose()?;
         Ok(Self { file, model: model.into(), model_sha256: sha256(Path::new(model))? })
     }
@@ -81,9 +104,14 @@ impl Ratios {
 }
 
 /// The least disturbed of interleaved rounds on either side: a busy machine only ever adds time.
-fn iteration(path: &str, width: usize, height: usize, ratios: &mut Ratios) -> anyhow::Result<()> {
-    let mut model = Model::load(&Options { path: path.into(), device: DeviceChoice::Cpu, window: None })?;
-    let bare = Bare::new(path, &model)?;
+fn iteration(arguments: &Arguments, width: usize, height: usize, ratios: &mut Ratios) -> anyhow::Result<()> {
+    let mut model = Model::load(&arguments.options()?)?;
+    println!(
+        "gradients in {}, on {:?}",
+        if model.reduces() { "bfloat16" } else { "the model's precision" },
+        model.device()
+    );
+    let bare = Bare::new(&arguments.model, &model)?;
     let metadata = model.metadata().clone();
     let layout = i420(width, height);
     let geometry = metadata.geometry(height, width);
@@ -135,12 +163,12 @@ struct Bare {
 
 impl Bare {
     fn new(path: &str, model: &Model) -> anyhow::Result<Self> {
-        let mut module = CModule::load(path)?;
+        let mut module = CModule::load_on_device(path, model.device())?;
         module.f_set_eval()?;
         for (_, parameter) in module.named_parameters()? {
             let _ = parameter.f_set_requires_grad(false)?;
         }
-        let input = Tensor::f_rand(model.input_shape(), (Kind::Float, tch::Device::Cpu))?;
+        let input = Tensor::f_rand(model.input_shape(), (Kind::Float, model.device()))?;
         Ok(Self { module, input: input.f_set_requires_grad(true)? })
     }
 
@@ -156,7 +184,8 @@ impl Bare {
             Layout::Bcthw => window.f_permute([0, 2, 1, 3, 4])?.f_contiguous()?,
             Layout::Btchw => window,
         };
-        Ok(Self { input: window.f_set_requires_grad(true)?, ..self })
+        let input = window.f_to_device(self.input.device())?.f_set_requires_grad(true)?;
+        Ok(Self { input, ..self })
     }
 
     /// Seconds of as many forwards and backwards.
@@ -167,6 +196,7 @@ impl Bare {
     /// Seconds of forwards, the first of them each with a backward.
     fn time_of(&self, forwards: u32, backwards: u32) -> anyhow::Result<f64> {
         let began = Instant::now();
+        let mut last = None;
         for n in 0..forwards {
             let output = self.module.forward_is(&[IValue::Tensor(self.input.shallow_clone())])?;
             let logits = match output {
@@ -177,12 +207,14 @@ impl Bare {
                 },
                 _ => anyhow::bail!("expected a tensor or a tuple"),
             };
-            if n >= backwards {
-                continue;
-            }
             let loss = logits.f_select(1, 0)?.f_sum(Kind::Float)?;
-            Tensor::f_run_backward(&[loss], &[&self.input], false, false)?;
+            if n < backwards {
+                last = Tensor::f_run_backward(&[&loss], &[&self.input], false, false)?.pop();
+            }
+            last = last.or(Some(loss));
         }
+        // Waits for the device.
+        let _ = last.context("expected a pass")?.f_sum(Kind::Float)?.f_double_value(&[])?;
         Ok(began.elapsed().as_secs_f64())
     }
 }
@@ -206,9 +238,9 @@ fn textured(layout: &FrameLayout, k: usize) -> Vec<(Vec<u8>, usize)> {
     vec![plane(0), plane(1), plane(1)]
 }
 
-fn conversion(path: &str, folder: &str, ratios: &mut Ratios) -> anyhow::Result<()> {
-    let model = Model::load(&Options { path: path.into(), device: DeviceChoice::Cpu, window: None })?;
-    let bare = Bare::new(path, &model)?;
+fn conversion(arguments: &Arguments, folder: &str, ratios: &mut Ratios) -> anyhow::Result<()> {
+    let path = &arguments.model;
+    let bare = Bare::new(path, &Model::load(&arguments.options()?)?)?;
     let tree = std::env::temp_dir().join(format!("sparseadv-benchmark-{}", std::process::id()));
     let tool = std::env::current_exe()?;
     let tool = tool.parent().and_then(|p| p.parent()).context("target/release")?;
@@ -217,6 +249,7 @@ fn conversion(path: &str, folder: &str, ratios: &mut Ratios) -> anyhow::Result<(
         .args(["convert", folder])
         .arg(&tree)
         .args(["--model", path])
+        .args(["--properties", &format!("device={} precision={}", arguments.device, arguments.precision)])
         .status()?;
     let wall = began.elapsed().as_secs_f64();
     anyhow::ensure!(status.success(), "the conversion failed: {status}");
@@ -238,7 +271,7 @@ fn conversion(path: &str, folder: &str, ratios: &mut Ratios) -> anyhow::Result<(
     ratios.say("conversion of a data set", wall, "the module's forwards and backwards in it", seconds)
 }
 
-fn overlap(model: &str, clip: &str, ratios: &mut Ratios) -> anyhow::Result<()> {
+fn overlap(arguments: &Arguments, clip: &str, ratios: &mut Ratios) -> anyhow::Result<()> {
     let run = |element: &str| -> anyhow::Result<(f64, f64)> {
         let pipeline = gst::parse::launch(&format!(
             "filesrc location={clip} ! decodebin ! {element} ! x264enc ! mp4mux ! fakesink sync=false"
@@ -266,7 +299,8 @@ fn overlap(model: &str, clip: &str, ratios: &mut Ratios) -> anyhow::Result<()> {
         Ok((wall, attacking))
     };
     let (plain, _) = run("identity")?;
-    let (wall, attacking) = run(&format!("sparseadv model={model}"))?;
+    let Arguments { model, device, precision, .. } = arguments;
+    let (wall, attacking) = run(&format!("sparseadv model={model} device={device} precision={precision}"))?;
     println!("pipeline with identity: {plain:.2} s");
     ratios.say("decode, attack and encode", wall, "the attacks in it", attacking)
 }

@@ -26,6 +26,8 @@ enum Way<'a> {
     /// By another one, and its view of the clean frames.
     Other(Box<dyn Observe + 'a>, Tensor),
     Transport(&'a dyn Transport),
+    /// By the observer of the window, and the model as it is where gradients are taken in a lower precision.
+    Exact,
 }
 
 /// A window under attack.
@@ -42,6 +44,9 @@ pub struct WindowTarget<'a> {
     observed: Option<Tensor>,
     readings: Vec<Reading>,
     ways: Vec<Way<'a>>,
+    /// The last pass was in a lower precision than the model's.
+    reduced: bool,
+    repeats: u32,
     /// What the model is shown: the reading of its clean frames, and which frames are perturbed.
     shown: Option<(usize, Vec<usize>)>,
 }
@@ -51,7 +56,14 @@ impl<'a> WindowTarget<'a> {
     /// operations on other devices.
     pub fn new(model: &'a mut Model, view: &'a View, samples: &[Samples]) -> Result<Self, Error> {
         match model.device() {
-            Device::Cpu => Self::of(model, view, samples, Box::new(HostView::new(view, samples.to_vec()))),
+            Device::Cpu => {
+                let mut target = Self::of(model, view, samples, Box::new(HostView::new(view, samples.to_vec())))?;
+                if target.model.reduces() {
+                    target.readings.push(Reading::Confirm);
+                    target.ways.push(Way::Exact);
+                }
+                Ok(target)
+            }
             _ => Self::by_tensors(model, view, samples),
         }
     }
@@ -85,6 +97,8 @@ impl<'a> WindowTarget<'a> {
             observed: None,
             readings: vec![Reading::Always],
             ways: vec![Way::Own],
+            reduced: false,
+            repeats: 0,
             shown: None,
         })
     }
@@ -107,11 +121,19 @@ impl<'a> WindowTarget<'a> {
         }
     }
 
+    /// The view of perturbed frames, which was the last one that was observed.
+    fn own_views(&mut self, delta: &Delta) -> Result<Tensor, Error> {
+        match &self.observed {
+            Some(views) => Ok(views.shallow_clone()),
+            None => Ok(self.observer.observe(&delta.frames, &delta.values)?),
+        }
+    }
+
     /// Shows the model the clean frames of a reading, and perturbed ones in their place.
     fn show(&mut self, reading: usize, frames: &[usize], views: &Tensor) -> Result<(), Error> {
         let clean = match &self.ways[reading] {
             Way::Other(_, clean) => clean,
-            Way::Own | Way::Transport(_) => &self.clean,
+            Way::Own | Way::Exact | Way::Transport(_) => &self.clean,
         };
         let batch = views.size()[0];
         let stale: Vec<usize> = match self.shown.take() {
@@ -159,14 +181,19 @@ impl<'a> WindowTarget<'a> {
     }
 
     /// The logits of what `show` shows.
-    fn pass(&mut self, keep: bool, show: impl Fn(&mut Self) -> Result<(), Error>) -> Result<Tensor, Error> {
+    fn pass(
+        &mut self,
+        forward: impl Fn(&mut Model) -> Result<Tensor, model::Error>,
+        show: impl Fn(&mut Self) -> Result<(), Error>,
+    ) -> Result<Tensor, Error> {
+        self.reduced = false;
         show(self)?;
-        match self.model.forward(keep) {
+        match forward(self.model) {
             Err(model::Error::WritesInput) => {
                 // What it has been shown is no more; from now on it gets a copy.
                 self.shown = None;
                 show(self)?;
-                Ok(self.model.forward(keep)?)
+                Ok(forward(self.model)?)
             }
             done => Ok(done?),
         }
@@ -219,31 +246,54 @@ impl Query for WindowTarget<'_> {
         Ok(observed)
     }
 
+    fn difference(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error> {
+        let (own, device) = (self.own_views(delta)?, self.device());
+        let (other, clean) = match &mut self.ways[reading] {
+            Way::Other(other, clean) => (other, clean),
+            Way::Exact => {
+                let mut whole = self.clean.size();
+                whole[1] = self.shape.frames as i64;
+                return Ok(Tensor::f_zeros(&whole, (tch::Kind::Float, device))?);
+            }
+            _ => return Err(Error::Transport("Expected a reading that confirms, found another one.".into())),
+        };
+        let views = other.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?.f_to_device(device)?;
+        let index = torch::index(&delta.frames, device)?;
+        let real = clean.f_sub(&self.clean)?.f_index_copy(1, &index, &views.f_sub(&own)?)?;
+        let last = real.f_narrow(1, self.shape.real as i64 - 1, 1)?;
+        let repeats = (self.shape.frames - self.shape.real) as i64;
+        Ok(Tensor::f_cat(&[real, last.f_expand([-1, repeats, -1, -1, -1], false)?], 1)?)
+    }
+
     fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
-        self.pass(true, |target| target.show_moved(frames))
+        self.pass(|model| model.forward(true), |target| target.show_moved(frames))
     }
 
     fn logits(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error> {
+        let device = self.device();
         match &mut self.ways[reading] {
             Way::Own => {
-                let views = match self.observed.take() {
-                    Some(views) => views,
-                    None => self.observer.observe(&delta.frames, &delta.values)?,
-                };
-                self.pass(false, |target| target.show(reading, &delta.frames, &views))
+                let views = self.own_views(delta)?;
+                let logits = self.pass(Model::forward_for_gradient, |t| t.show(reading, &delta.frames, &views))?;
+                self.reduced = self.model.reduces();
+                Ok(logits)
+            }
+            Way::Exact => {
+                let views = self.observer.observe(&delta.frames, &delta.values)?;
+                self.pass(|model| model.forward(false), |target| target.show(reading, &delta.frames, &views))
             }
             Way::Other(other, _) => {
                 let views = other.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
-                let views = views.f_to_device(self.device())?;
-                self.pass(false, |target| target.show(reading, &delta.frames, &views))
+                let views = views.f_to_device(device)?;
+                self.pass(|model| model.forward(false), |target| target.show(reading, &delta.frames, &views))
             }
             Way::Transport(transport) => {
                 let values = torch::download(&delta.values)?;
                 let values = values.chunks_exact(self.shape.frame_len()).map(<[f32]>::to_vec);
                 let samples = transport.transmit(&delta.frames.iter().copied().zip(values).collect())?;
                 let frames: Vec<usize> = (0..self.shape.real).collect();
-                let views = HostView::new(self.view, samples).clean()?.f_to_device(self.device())?.f_unsqueeze(0)?;
-                self.pass(false, |target| target.show(reading, &frames, &views))
+                let views = HostView::new(self.view, samples).clean()?.f_to_device(device)?.f_unsqueeze(0)?;
+                self.pass(|model| model.forward(false), |target| target.show(reading, &frames, &views))
             }
         }
     }
@@ -251,7 +301,18 @@ impl Query for WindowTarget<'_> {
 
 impl Differentiate for WindowTarget<'_> {
     fn backward(&mut self, grad_logits: &Tensor, frames: &[usize]) -> Result<Tensor, Error> {
+        let gradient = self.model.backward(grad_logits, frames)?;
+        if !self.reduced || torch::download(&gradient.f_isfinite()?.f_all()?)? != [0.0] {
+            return Ok(gradient);
+        }
+        self.reduced = false;
+        self.repeats += 1;
+        let _ = self.model.forward(false)?;
         Ok(self.model.backward(grad_logits, frames)?)
+    }
+
+    fn repeats(&mut self) -> u32 {
+        std::mem::take(&mut self.repeats)
     }
 
     fn pull(&mut self, delta: &Delta, reading: usize, grad_view: &Tensor) -> Result<Tensor, Error> {

@@ -64,6 +64,10 @@ impl<'a> Counted<'a> {
         self.inner.observe(delta)
     }
 
+    pub fn difference(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error> {
+        self.inner.difference(delta, reading)
+    }
+
     pub fn logits_of(&mut self, frames: &[usize]) -> Result<Vec<f32>, Error> {
         let logits = self.inner.logits_of(frames)?;
         self.passed(&logits)
@@ -92,6 +96,10 @@ impl<'a> Counted<'a> {
     pub fn backward(&mut self, grad_logits: &[f32], frames: &[usize]) -> Result<Tensor, Error> {
         self.count_backward();
         let gradient = self.inner.backward(&self.row(grad_logits)?, frames)?;
+        let repeats = self.inner.repeats();
+        self.calls.forwards += repeats;
+        self.calls.backwards += repeats;
+        self.calls.queries += repeats;
         self.note_gradient(grad_logits, &gradient)?;
         Ok(gradient)
     }

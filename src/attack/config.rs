@@ -12,16 +12,16 @@ use super::{Goal, Loss, Selection};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstSparseAdvSearch")]
 pub enum Search {
-    /// The class term while the window keeps its label, the norm while it is fooled (Section 3.1).
+    /// Along the decision boundary to the smallest perturbation in a [`Norm`], as FAB does.
     #[default]
+    #[enum_value(name = "A walk along the decision boundary: fewest calls, smallest perturbation", nick = "walk")]
+    Walk,
+    /// The class term while the window keeps its label, the norm while it is fooled (Section 3.1).
     #[enum_value(
         name = "The class term while the label holds, the norm while it is fooled: the paper",
         nick = "two-stage"
     )]
     TwoStage,
-    /// Along the decision boundary to the smallest perturbation in a [`Norm`], as FAB does.
-    #[enum_value(name = "A walk along the decision boundary: fewest calls, smallest perturbation", nick = "walk")]
-    Walk,
     /// Both at once with constant weights, as SA's published program does (Wei et al., AAAI 2019): `-log(1 - p_y)`, or
     /// `-log p_target`, plus the sum over frames of the root mean square of the perturbation in 0..1, from an initial
     /// value of 0.01 gray level.
@@ -35,6 +35,15 @@ impl Search {
         match self {
             Self::Walk => 3,
             Self::TwoStage | Self::WeightedSum => 10,
+        }
+    }
+
+    /// The lead that is a success: what the roundings of decoders that are not looked at may take away. Along a walk that is
+    /// what is left of it beyond the readings that are.
+    pub fn default_confidence(self) -> f32 {
+        match self {
+            Self::Walk => 0.1,
+            Self::TwoStage | Self::WeightedSum => 0.5,
         }
     }
 
@@ -110,7 +119,7 @@ impl Config {
             learning_rate_decay: 0.7,
             optimizer: Kind::Adam,
             epsilon: 0.0,
-            confidence: 0.5,
+            confidence: search.default_confidence(),
             seed: 0,
             time_budget: None,
         }

@@ -66,6 +66,6 @@ pub struct Best {
 pub enum Progress<'a> {
     /// The label of the clean window.
     CleanLabel(usize),
-    /// A success, and the calls it took.
+    /// A success that holds in all readings, and the calls it took. A walk without a deadline tells of none.
     Improved(&'a Best, Calls),
 }

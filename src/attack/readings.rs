@@ -4,10 +4,10 @@
 
 use tch::Tensor;
 
-use super::Error;
 use super::calls::Counted;
 use super::criterion::Criterion;
 use super::target::{Delta, Reading};
+use super::{Error, norm};
 
 /// What the model said at the last look at the perturbation.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) struct Readings {
     /// By how much the margin was smaller in a reading that confirms than in the first one, at the most. A success in the
     /// first reading has to lead by as much more.
     gap: f32,
+    /// The least that it is taken to be, by those that were asked.
+    found: f32,
 }
 
 impl Readings {
@@ -41,6 +43,7 @@ impl Readings {
             confirm: those(true),
             transports: readings.contains(&Reading::Transport),
             gap: 0.0,
+            found: 0.0,
         }
     }
 
@@ -60,8 +63,13 @@ impl Readings {
 
     /// What the goal lacks at a look; negative where it is reached.
     pub fn lack(&self, look: &Look, criterion: &Criterion) -> f32 {
-        let more = if self.confirm.contains(&look.reading) { 0.0 } else { self.gap };
-        criterion.confidence + more - criterion.margin(&look.logits)
+        self.lack_by(look.reading, criterion.margin(&look.logits), criterion)
+    }
+
+    /// The same by a margin that was seen in a reading. It changes with what is known of the others.
+    pub fn lack_by(&self, reading: usize, margin: f32, criterion: &Criterion) -> f32 {
+        let more = if self.confirm.contains(&reading) { 0.0 } else { self.gap };
+        criterion.confidence + more - margin
     }
 
     /// Looks at the perturbation. Of several readings, the one that resists most is what is judged, and the gradient is
@@ -75,8 +83,8 @@ impl Readings {
         walk: bool,
         grad_logits: &dyn Fn(&[f32]) -> Vec<f32>,
     ) -> Result<Look, Error> {
-        if let ([only], false) = (&self.always[..], self.transports) {
-            return Ok(Look { logits: target.logits(delta, *only)?, reading: *only, gradient: None });
+        if let [only] = self.always[..] {
+            return Ok(Look { logits: target.logits(delta, only)?, reading: only, gradient: None });
         }
         let all: Vec<usize> = (0..target.shape().frames).collect();
         let mut weakest: Option<Look> = None;
@@ -121,7 +129,8 @@ impl Readings {
         let mut last = None;
         for reading in &self.confirm {
             let look = Look { logits: target.logits(delta, *reading)?, reading: *reading, gradient: None };
-            self.gap = self.gap.max(criterion.margin(logits) - criterion.margin(&look.logits));
+            self.found = self.found.max(criterion.margin(logits) - criterion.margin(&look.logits));
+            self.gap = self.gap.max(self.found);
             let holds = criterion.holds(&look.logits, 0.0);
             last = Some(look);
             if !holds {
@@ -129,6 +138,22 @@ impl Readings {
             }
         }
         Ok(last)
+    }
+
+    /// Whether a look shows a success that readings that confirm may not.
+    pub fn may_fail(&self, look: &Look, criterion: &Criterion) -> bool {
+        !self.confirm.is_empty() && look.reading == 0 && criterion.holds(&look.logits, 0.0)
+    }
+
+    /// Takes the gap for what it is where the model is linear. `by_view` is the class term's gradient at the last look by
+    /// the model's view of all frames.
+    pub fn expect(&mut self, target: &mut Counted, delta: &Delta, by_view: &Tensor) -> Result<(), Error> {
+        self.gap = self.found;
+        for reading in &self.confirm {
+            let other = target.difference(delta, *reading)?;
+            self.gap = self.gap.max(norm::dot(by_view, &other)? as f32);
+        }
+        Ok(())
     }
 
     /// Whether a success of the first reading leads by enough to be worth confirming.

@@ -71,6 +71,9 @@ pub trait Query {
     fn clean(&self) -> Result<Tensor, Error>;
     /// The model's view of the perturbed frames less that of the clean ones, shaped as the values. No call of the model.
     fn observe(&mut self, delta: &Delta) -> Result<Tensor, Error>;
+    /// The model's view of the perturbed window in a reading that confirms, less that in the first reading: `[batch, T, 3,
+    /// height, width]`. The last `observe` was of the same perturbation. No call of the model.
+    fn difference(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error>;
     /// The logits `[1, classes]` of the clean window with `frames[k]` at place k, for each of the real frames. One forward
     /// pass.
     fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error>;
@@ -84,6 +87,10 @@ pub trait Differentiate: Query {
     /// The gradient of `sum(grad_logits * logits)` at the last pass, by the model's view of `frames` of its window:
     /// `[batch, frames, 3, height, width]`. One backward pass. `grad_logits` is `[batch, classes]`.
     fn backward(&mut self, grad_logits: &Tensor, frames: &[usize]) -> Result<Tensor, Error>;
+    /// Pairs of a forward and a backward pass that gradients took since this was asked last, beyond those asked for.
+    fn repeats(&mut self) -> u32 {
+        0
+    }
     /// The gradient by the values of `delta`, from the one by the model's view of its frames. No call of the model. In
     /// the first reading, and behind transports, the last [`observe`](Query::observe) was of the same perturbation.
     fn pull(&mut self, delta: &Delta, reading: usize, grad_view: &Tensor) -> Result<Tensor, Error>;

@@ -9,7 +9,7 @@ use gst::prelude::*;
 
 use super::lock;
 use super::model::find_label;
-use crate::model::{self, Metadata};
+use crate::model::{self, Metadata, Precision};
 use crate::window::{Tail, Windowing};
 
 /// The settings of an element. Whoever works by them holds a snapshot, which stays as it is when a property is set.
@@ -72,6 +72,7 @@ impl Common {
         Ok(model::Options {
             path,
             device: device.parse().map_err(|e: model::Error| e.to_string())?,
+            precision: Precision::F32,
             window: (self.window_size > 0).then_some(self.window_size as usize),
         })
     }

@@ -10,7 +10,7 @@ use super::archive::{self, Archive, Origin};
 use super::features::{Coverage, Features};
 use super::module::Module;
 use super::tensor::{FLOATS, gradients, run_error};
-use super::{DeviceChoice, Error, Metadata, probe, refusal, warnings};
+use super::{DeviceChoice, Error, Metadata, Precision, precision, probe, refusal, warnings};
 use crate::attack::FeatureGradient;
 use crate::torch;
 
@@ -21,6 +21,8 @@ pub struct Options {
     pub device: DeviceChoice,
     /// Frames a window, instead of the metadata's.
     pub window: Option<usize>,
+    /// Of the passes that gradients come from.
+    pub precision: Precision,
 }
 
 /// A loaded classifier, probed and ready. One per element: libtorch modules are not safe to run from several threads.
@@ -33,6 +35,8 @@ pub struct Model {
     features_unused: Option<String>,
     /// Of the file, in hexadecimal.
     sha256: String,
+    /// Whether gradients are taken in bfloat16.
+    reduces: bool,
     warnings: Vec<String>,
 }
 
@@ -48,7 +52,10 @@ impl Model {
         let (module, kind) = load_module(options, device, &archive)?;
         let mut module = Module::new(module, kind, device, metadata)?;
         let probed = probe::probe(&mut module).map_err(|e| refusal::of_code(e, &archive.code))?;
+        let reduces = precision::reduces(options.precision, &mut module)?;
+        module.forget();
         Ok(Self {
+            reduces,
             warnings: warnings::of(&module, &archive, options, &probed),
             module,
             origin: archive.origin.clone(),
@@ -99,6 +106,12 @@ impl Model {
         self.features_unused.as_deref()
     }
 
+    /// Whether gradients are taken in bfloat16: [`forward_for_gradient`](Self::forward_for_gradient) is not the same as
+    /// [`forward`](Self::forward).
+    pub fn reduces(&self) -> bool {
+        self.reduces
+    }
+
     /// Shape of the tensor the model is given.
     pub fn input_shape(&self) -> [i64; 5] {
         self.module.input_shape()
@@ -142,7 +155,16 @@ impl Model {
 
     /// The logits `[batch, classes]` of what is shown. One forward pass. Its graph outlives a backward pass if asked for.
     pub fn forward(&mut self, keep: bool) -> Result<Tensor, Error> {
-        match self.module.forward(keep) {
+        self.pass(keep, false)
+    }
+
+    /// The same in the precision that gradients are taken in.
+    pub fn forward_for_gradient(&mut self) -> Result<Tensor, Error> {
+        self.pass(false, self.reduces)
+    }
+
+    fn pass(&mut self, keep: bool, reduced: bool) -> Result<Tensor, Error> {
+        match self.module.forward(keep, reduced) {
             Ok(()) => Ok(self.module.last()?.logits.shallow_clone()),
             Err(Error::WritesInput) if !self.module.giving.copies => {
                 // Another try is worth it.

@@ -23,6 +23,7 @@
 //! works with a warning or a copy.
 
 pub mod archive;
+mod autocast;
 pub mod classifier;
 mod cudnn;
 pub mod device;
@@ -32,6 +33,7 @@ pub mod kind;
 pub mod libtorch;
 pub mod metadata;
 mod module;
+pub mod precision;
 mod probe;
 mod refusal;
 mod tensor;
@@ -43,3 +45,4 @@ pub use device::DeviceChoice;
 pub use error::Error;
 pub use libtorch::version as libtorch_version;
 pub use metadata::Metadata;
+pub use precision::Precision;

@@ -5,6 +5,7 @@
 
 use tch::{CModule, Device, IValue, Kind, Tensor};
 
+use super::autocast::Autocast;
 use super::cudnn::WithoutCudnn;
 use super::error::Error;
 use super::metadata::{Layout, Metadata};
@@ -149,13 +150,14 @@ impl Module {
         if self.metadata.channels == "BGR" { frames.f_flip([-3i64]) } else { Ok(frames) }
     }
 
-    /// One forward pass over what is shown. After [`Error::WritesInput`] of a module without a copy, the window has to be
+    /// One forward pass over what is shown, as the model is or in bfloat16. After [`Error::WritesInput`] of a module without a copy, the window has to be
     /// shown again, to a copy.
-    pub fn forward(&mut self, keep: bool) -> Result<(), Error> {
+    pub fn forward(&mut self, keep: bool, reduced: bool) -> Result<(), Error> {
         // The old graph is freed before the new one is built.
         self.pass = None;
         let input = self.input.as_ref().ok_or_else(no_pass)?;
         let input = input.f_set_requires_grad(true).map_err(run_error)?;
+        let _reduced = reduced.then(|| Autocast::on(self.device)).flatten();
         let output = match self.give(&input) {
             Ok(output) => output,
             Err(Failure::Written) => return Err(Error::WritesInput),

@@ -55,16 +55,22 @@ impl Views {
 /// One pass over a window. A model that writes into its input gets a copy from here on.
 fn pass<'a>(module: &'a mut Module, view: &Tensor) -> Result<&'a Pass, Error> {
     module.show(&module.all(), view)?;
-    match module.forward(true) {
+    match module.forward(true, false) {
         Err(Error::WritesInput) if !module.giving.copies => {
             module.copy_input();
             module.show(&module.all(), view)?;
-            module.forward(true)?;
+            module.forward(true, false)?;
         }
         Err(error) => return Err(error),
         Ok(_) => {}
     }
     module.last()
+}
+
+/// Shows the window of texture.
+pub(super) fn show_texture(module: &mut Module) -> Result<(), Error> {
+    let texture = Views::of(module)?.texture;
+    module.show(&module.all(), &texture)
 }
 
 pub(super) fn probe(module: &mut Module) -> Result<Probed, Error> {

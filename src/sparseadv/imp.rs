@@ -78,14 +78,21 @@
  *
  * `search` says how the perturbation of the keyframes is found:
  *
- * * `two-stage`: the paper's. It descends until the window is fooled, and then makes the perturbation small.
- * * `walk`: along the boundary between two labels. It takes fewer calls of the model, and its perturbations are
- *   smaller. `norm` says in what: `l2`, `l1` (few samples, each by a lot), `l21` (few frames) or `linf` (no sample by a
- *   lot).
- *   `learning-rate`, `learning-rate-decay`, `optimizer` and `loss` do not matter to it.
+ * * `walk`: along the boundary between two labels. `norm` says in what the perturbation is small. In `l1` few samples
+ *   change, each by a lot. In `l21` few frames do. In `linf` no sample changes by a lot. `l2` is between these.
+ * * `two-stage`: the paper's. It descends until the window is fooled, and then makes the perturbation small. It takes
+ *   more calls of the model, and its perturbations are larger.
  * * `weighted-sum`: that of the peer SA.
  *
- * `patience` and `grow-after` are by default what suits the search.
+ * `learning-rate`, `learning-rate-decay`, `optimizer` and `loss` matter to the last two alone. `patience`, `grow-after`
+ * and `confidence` are by default what suits the search.
+ *
+ * ## Precision
+ *
+ * `precision` is that of the passes that gradients come from. `bf16` is bfloat16, by libtorch's autocast. `auto`
+ * measures both when the model is loaded, where the device has such arithmetic: a GPU, or a CPU with AVX512-BF16. It
+ * takes bfloat16 where that is faster by a quarter and the gradients agree. The clean label and the success that is
+ * rendered are always those of the model as it is. A gradient that is not finite is taken again, as the model is.
  *
  * ## Live pipelines
  *
@@ -174,7 +181,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::settings::Settings;
+use super::settings::{SURVIVING_CONFIDENCE, Settings};
 use super::state::State;
 use super::stats::Stats;
 use super::survive::Codecs;
@@ -184,7 +191,7 @@ use crate::element::format;
 use crate::element::lock;
 use crate::element::report_file::ReportFile;
 use crate::element::settings::{AUTO, Shared, get, set, with_stats};
-use crate::model::{self, Metadata, Model};
+use crate::model::{self, Metadata, Model, Precision};
 use crate::provenance::settings_of;
 use crate::window::Tail;
 
@@ -210,6 +217,9 @@ pub struct SparseAdv {
     #[property(name = "device", type = Option<String>, default = Some(AUTO), set = set!(common.device), mutable_ready,
         get = |this: &Self| this.settings.snapshot().common.device.clone().or(Some(AUTO.into())),
         nick = "Device", blurb = "Device the model runs on: auto, cpu, cuda or cuda:N")]
+    #[property(name = "precision", type = Precision, default, mutable_ready,
+        get = get!(precision), set = set!(precision), nick = "Precision",
+        blurb = "Of the passes that gradients come from. Labels and successes are those of the model as it is")]
     #[property(name = "window-size", type = u32, maximum = 1024, mutable_ready,
         get = get!(common.window_size), set = set!(common.window_size),
         nick = "Window size", blurb = "Frames the model sees at once (0 = the model's own, 16 if it does not say)")]
@@ -275,9 +285,10 @@ pub struct SparseAdv {
         blurb = "Bound on the perturbation of any value of the model's view in gray levels (0 = none)")]
     #[property(name = "confidence", type = f32, default = -1.0, minimum = -1.0, maximum = 1000.0, mutable_playing,
         get = get!(confidence), set = set!(confidence), nick = "Confidence",
-        blurb = "Margin that counts as success: the logit of the wrong (or target) label leads by this much. A margin \
-            outlasts the rounding of other decoders, a larger one what an encoder of the whole file does (-1 = 0.5, or \
-            2 with survive)")]
+        blurb = &format!("Margin that counts as success: the logit of the wrong (or target) label leads by this much. A \
+            margin outlasts the rounding of other decoders, a larger one what an encoder of the whole file does (-1 = {} \
+            of a walk, {} of another search, or {SURVIVING_CONFIDENCE} with survive)", Search::Walk.default_confidence(),
+            Search::TwoStage.default_confidence()))]
     #[property(name = "survive", type = Option<String>, mutable_ready, get = get!(survive), set = set!(survive),
         nick = "Survive",
         blurb = "Bins that take and give raw video, such as \"x264enc ! avdec_h264\", with | between: the attack \

@@ -16,6 +16,7 @@ use crate::element::codec;
 use crate::element::lock;
 use crate::element::model::load_model;
 use crate::element::report_file::ReportFile;
+use crate::model;
 use crate::provenance::Provenance;
 
 impl SparseAdv {
@@ -25,6 +26,7 @@ impl SparseAdv {
         let settings = self.settings();
         let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
         let options = settings.common.model_options().map_err(wrong)?;
+        let options = model::Options { precision: settings.precision, ..options };
         let mut loaded = lock(&self.loaded);
         if loaded.as_ref().is_none_or(|l| l.options != options) {
             *loaded = None;
@@ -33,14 +35,15 @@ impl SparseAdv {
             gst::info!(
                 CAT,
                 imp = self,
-                "Loaded {} on {:?} in {:?}, metadata from {:?}: {:?}",
+                "Loaded {} on {:?} in {:?}, gradients in bfloat16: {}, metadata from {:?}: {:?}",
                 options.path.display(),
                 model.device(),
                 started.elapsed(),
+                model.reduces(),
                 model.metadata_origin(),
                 model.metadata()
             );
-            for warning in model.warnings() {
+            for warning in model.warnings().into_iter().chain(settings.without_effect()) {
                 gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
             }
             *loaded = Some(Loaded { model, options, codecs: Codecs::default() });

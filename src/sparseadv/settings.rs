@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use crate::attack::{self, Goal, Selection};
+use crate::attack::{self, Goal, Search, Selection};
 use crate::element::model::find_label;
 use crate::element::settings::Common;
-use crate::model::Metadata;
+use crate::model::{Metadata, Precision};
 use crate::window::Windowing;
 
 /// The properties. Zero, -1 or an absent value stands for "by the model" or "by the goal", as each property's text
@@ -15,6 +15,7 @@ use crate::window::Windowing;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub common: Common,
+    pub precision: Precision,
     /// What an attack is asked and no goal, model or codec has a say in. Its other fields stand below.
     pub attack: attack::Config,
     pub keyframes: Option<String>,
@@ -33,6 +34,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             common: Common::default(),
+            precision: Precision::default(),
             attack: attack::Config::new(Goal::Untargeted { label: None }),
             keyframes: None,
             boundary: 0.0,
@@ -50,7 +52,7 @@ impl Default for Settings {
 
 /// What a codec takes away depends on the rest of the file too, which the loop does not have. This lead keeps windows
 /// fooled behind an encoder of the whole file that are lost without it.
-const SURVIVING_CONFIDENCE: f32 = 2.0;
+pub(super) const SURVIVING_CONFIDENCE: f32 = 2.0;
 
 impl Settings {
     /// Descriptions of the codecs that an attack has to survive, where there are any.
@@ -85,6 +87,27 @@ impl Settings {
         })
     }
 
+    /// What is set and has no effect on the search that is set, and what to do.
+    pub fn without_effect(&self) -> Option<String> {
+        let (set, default) = (&self.attack, Self::default().attack);
+        let walks = set.search == Search::Walk;
+        let unused: Vec<&str> = [
+            ("learning-rate", walks && set.learning_rate != default.learning_rate),
+            ("learning-rate-decay", walks && set.learning_rate_decay != default.learning_rate_decay),
+            ("optimizer", walks && set.optimizer != default.optimizer),
+            ("loss", walks && set.loss != default.loss),
+            ("norm", !walks && set.norm != default.norm),
+        ]
+        .into_iter()
+        .filter_map(|(name, unused)| unused.then_some(name))
+        .collect();
+        let search =
+            if walks { "search=two-stage, which it is a setting of" } else { "search=walk, which it is a setting of" };
+        let set = unused.join(" and ");
+        (!unused.is_empty())
+            .then(|| format!("The property {set} has no effect on this search. Leave it out, or set {search}."))
+    }
+
     /// The time a window's attack may take: as set, or in a live pipeline the time until the next window is due, so
     /// that it keeps up.
     pub fn budget(&self, live: bool, frame_duration: gst::ClockTime, windowing: Windowing) -> Option<Duration> {
@@ -114,13 +137,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_search_does_not_look_at_is_told_of() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.without_effect(), None);
+        settings.attack.learning_rate = 0.255;
+        assert!(settings.without_effect().is_some_and(|text| text.contains("learning-rate")));
+        settings.attack.search = Search::TwoStage;
+        assert_eq!(settings.without_effect(), None);
+        settings.attack.norm = attack::Norm::L1;
+        assert!(settings.without_effect().is_some_and(|text| text.contains("norm")));
+    }
+
+    #[test]
     fn surviving_asks_for_a_larger_lead_unless_it_is_set() {
         let lead = |confidence: f32, survive: Option<&str>| {
             let settings = Settings { confidence, survive: survive.map(String::from), ..Settings::default() };
             let config = settings.attack_config(&Metadata::default(), 2);
             config.expect("settings of an attack").confidence
         };
-        assert_eq!(lead(-1.0, None), 0.5);
+        assert_eq!(lead(-1.0, None), 0.1);
         assert_eq!(lead(-1.0, Some("jpegenc ! jpegdec")), SURVIVING_CONFIDENCE);
         assert_eq!(lead(0.0, Some("jpegenc ! jpegdec")), 0.0);
         assert_eq!(lead(0.25, None), 0.25);

@@ -22,6 +22,8 @@ pub struct Exact {
     pub real: usize,
     /// The same frames as another program reads them.
     pub second: Option<Vec<f32>>,
+    /// What the gradient says of the second reading is wrong, as where a model is far from linear.
+    pub surprising: bool,
     /// A codec that keeps multiples of eight only, or one that is broken.
     pub transport: Option<Result<(), &'static str>>,
 }
@@ -171,6 +173,18 @@ impl Query for Target<'_> {
         Ok(delta.values.shallow_clone())
     }
 
+    fn difference(&mut self, _delta: &Delta, reading: usize) -> Result<Tensor, Error> {
+        let Some(second) = self.scene.second.as_ref().filter(|_| self.readings[reading] == Reading::Confirm) else {
+            panic!("reading {reading} is none that confirms");
+        };
+        let window = |frames: &[f32]| Exact::window(&frames[..self.scene.real * LEN], &Vec::new());
+        let differences: Vec<f32> =
+            window(second).iter().zip(window(&self.scene.frames)).map(|(other, own)| other - own).collect();
+        let known = if self.scene.surprising { 0.0 } else { 1.0 };
+        let differences: Vec<f32> = differences.into_iter().map(|d| d * known).collect();
+        tensor(&differences, &[1, T as i64, 3, 2, 2])
+    }
+
     fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
         let clean = Exact::window(&self.scene.frames[..self.scene.real * LEN], &Vec::new());
         let mut view = clean.clone();
@@ -220,7 +234,7 @@ impl Features for Target<'_> {
 }
 
 pub fn scene() -> Exact {
-    Exact { frames: vec![0.0; T * LEN], real: T, second: None, transport: None }
+    Exact { frames: vec![0.0; T * LEN], real: T, second: None, surprising: false, transport: None }
 }
 
 /// Of the two-stage search.

@@ -108,6 +108,25 @@ fn behind_a_transport_and_in_a_second_reading_it_holds() {
             let view = Exact::window(frames, &outcome.perturbation);
             assert_ne!(argmax(&model.logits(&view)), 0, "lead {lead}");
         }
+        // What the second reading says of a linear model is known before it is asked: once, at the end.
+        assert_eq!(outcome.calls.forwards, 1 + outcome.iterations + 1, "lead {lead}");
+    }
+}
+
+#[test]
+fn frames_join_where_the_second_reading_is_a_surprise() {
+    let darker: Vec<f32> = (0..T * LEN).map(|i| -((i % 5) as f32)).collect();
+    let scene = Exact { second: Some(darker.clone()), surprising: true, ..scene() };
+    for norm in [Norm::L21, Norm::L2, Norm::L1, Norm::Linf] {
+        let config = Config { selection: select("fixed:1"), epsilon: 3.0, grow_after: 1, ..walk(UNTARGETED, norm) };
+        let mut model = Linear::new([0.6; T], 0.5);
+        let outcome = attack(&scene, &mut model, &config);
+        assert!(outcome.success && outcome.keyframes.count > 1, "{norm:?}: {:?}", outcome.keyframes);
+        let view = Exact::window(&darker, &outcome.perturbation);
+        assert_ne!(argmax(&model.logits(&view)), 0, "{norm:?}");
+        // It is asked where the first success is about to be the result, and once more for each that fails there.
+        let asked = outcome.calls.forwards - 1 - outcome.iterations;
+        assert!((2..8).contains(&asked), "{norm:?}: {:?}", outcome.calls);
     }
 }
 

@@ -45,7 +45,7 @@ impl Default for Good {
 /// A model as the elements load it.
 pub fn load(file: &ModelFile) -> gstsparseadv::model::Model {
     use gstsparseadv::model::{DeviceChoice, Model, Options};
-    let model = Model::load(&Options { path: file.path.clone(), device: DeviceChoice::Cpu, window: None });
+    let model = Model::load(&Options { path: file.path.clone(), device: DeviceChoice::Cpu, ..Options::default() });
     model.expect("a model that fits")
 }
 

@@ -98,8 +98,10 @@ fn run<S: Step>(
     let mut since = Since::default();
     let mut longest = Duration::ZERO;
     let mut began = Instant::now();
+    // A deadline may make the first success the result.
+    let confirms_first = config.search != Search::Walk || trial.problem.deadline.is_some();
     loop {
-        note_success(&mut trial, S::IMPROVEMENT, &mut successes, &mut since, &mut found, progress)?;
+        note_success(&mut trial, S::IMPROVEMENT, confirms_first, &mut successes, &mut since, &mut found, progress)?;
         since.fooled = if trial.fooled() { 0 } else { since.fooled + 1 };
         longest = longest.max(began.elapsed());
         let patient = config.patience == 0 || since.better < config.patience;
@@ -107,12 +109,19 @@ fn run<S: Step>(
         let kept = !trial.problem.start.is_empty() && found.iterations == 0;
         let enough = config.stop_early || !patient || kept;
         if !successes.is_empty() && enough || found.iterations >= config.max_iterations {
-            break;
+            found.best = settle(&mut trial, &mut successes, confirms_first)?;
+            if found.best.is_some() || found.iterations >= config.max_iterations {
+                break;
+            }
+            // None held in all readings. The attack goes on by how much less they lead there.
+            trial.look()?;
+            since = Since::default();
         }
         began = Instant::now();
         // Not begun if it would not be finished in time, going by the slowest so far.
         if trial.problem.deadline.is_some_and(|d| began + longest > d) {
             found.out_of_time = true;
+            found.best = settle(&mut trial, &mut successes, confirms_first)?;
             break;
         }
         if (trial.problem.canceled)() {
@@ -127,14 +136,14 @@ fn run<S: Step>(
         let parameters = stepper.step(&mut trial, found.iterations)?;
         trial.set(parameters)?;
     }
-    found.best = settle(&mut trial, successes)?;
     Ok(found)
 }
 
-/// Keeps a success that is smaller than those before. The first one is confirmed at once.
+/// Keeps a success that is smaller than those before.
 fn note_success(
     trial: &mut Trial,
     improvement: f64,
+    confirms_first: bool,
     successes: &mut Vec<Success>,
     since: &mut Since,
     found: &mut Found,
@@ -151,12 +160,14 @@ fn note_success(
     }
     let success = trial.success(size)?;
     if successes.is_empty() {
-        if !trial.confirm(&success)? {
+        if confirms_first && !trial.confirm(&success)? {
             since.better = 1;
             return Ok(());
         }
         let calls = trial.problem.target.calls();
-        progress(Progress::Improved(&success.best(trial.shape)?, calls));
+        if confirms_first {
+            progress(Progress::Improved(&success.best(trial.shape)?, calls));
+        }
         found.queries_first_success = Some(calls.queries);
         found.iterations_first_success = Some(found.iterations);
     }
@@ -168,13 +179,13 @@ fn note_success(
     Ok(())
 }
 
-/// The smallest of the successes that holds in all readings. The first one is known to.
-fn settle(trial: &mut Trial, mut successes: Vec<Success>) -> Result<Option<Best>, Error> {
-    while successes.len() > 1 {
-        let Some(success) = successes.pop() else { break };
-        if trial.readings.may_hold(&success.logits, &trial.problem.criterion) && trial.confirm(&success)? {
+/// The smallest of the successes that holds in all readings. The first one may be known to.
+fn settle(trial: &mut Trial, successes: &mut Vec<Success>, first_is_confirmed: bool) -> Result<Option<Best>, Error> {
+    while let Some(success) = successes.pop() {
+        let known = successes.is_empty() && first_is_confirmed;
+        if known || trial.readings.may_hold(&success.logits, &trial.problem.criterion) && trial.confirm(&success)? {
             return success.best(trial.shape).map(Some);
         }
     }
-    successes.pop().map(|success| success.best(trial.shape)).transpose()
+    Ok(None)
 }

@@ -79,10 +79,17 @@ impl<'a, 'b> Trial<'a, 'b> {
         Ok(())
     }
 
-    fn look(&mut self) -> Result<(), Error> {
+    pub fn look(&mut self) -> Result<(), Error> {
         let Problem { target, config, criterion, .. } = &mut self.problem;
         let grad_logits = |logits: &[f32]| grad_logits(config, criterion, logits);
-        self.look = self.readings.look(target, &self.delta, criterion, config.search == Search::Walk, &grad_logits)?;
+        let walk = config.search == Search::Walk;
+        self.look = self.readings.look(target, &self.delta, criterion, walk, &grad_logits)?;
+        if walk && self.readings.may_fail(&self.look, criterion) {
+            let all: Vec<usize> = (0..self.shape.frames).collect();
+            let by_view = self.view_gradient(&all)?;
+            self.readings.expect(self.problem.target, &self.delta, &by_view)?;
+            self.look.gradient = Some(by_view);
+        }
         Ok(())
     }
 
@@ -93,6 +100,16 @@ impl<'a, 'b> Trial<'a, 'b> {
     /// What the goal lacks where the trial stands; negative where it is reached.
     pub fn lack(&self) -> f32 {
         self.readings.lack(&self.look, &self.problem.criterion)
+    }
+
+    /// By how much the goal is reached in the reading that was looked at.
+    pub fn margin(&self) -> f32 {
+        self.problem.criterion.margin(&self.look.logits)
+    }
+
+    /// What the goal lacked at an earlier look, by what is known of the readings now.
+    pub fn lack_by(&self, reading: usize, margin: f32) -> f32 {
+        self.readings.lack_by(reading, margin, &self.problem.criterion)
     }
 
     /// The size of what the model sees, in the norm that the search makes small.

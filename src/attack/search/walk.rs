@@ -63,6 +63,9 @@ struct LastSuccess {
     values: Tensor,
     lack: f64,
     size: f64,
+    /// By how much it was reached, and in which reading.
+    margin: f32,
+    reading: usize,
 }
 
 /// Where the walk stands, as far as it is free to move.
@@ -90,7 +93,8 @@ impl Step for Walk {
         }
         let here = Here { lack: trial.lack().into(), gradient: &gradient, values: &values, linear };
         let state = self.state.get_or_insert_with(|| State::new(here.lack));
-        state.learn(&here, config.minimized_norm())?;
+        state.recall(trial, &here, config.minimized_norm())?;
+        state.learn(trial, &here, config.minimized_norm())?;
         let next = match &state.best {
             None => state.onward(&here, config.epsilon)?,
             Some(best) => state.along(&here, best, config.minimized_norm(), config.epsilon.into())?,
@@ -109,8 +113,22 @@ impl State {
         Self { unit, bias: FIRST_BIAS * unit, mix: MIX, expected: lack - FIRST_BIAS * unit, best: None }
     }
 
+    /// The last success by what is known now: other readings may not have had it, and frames may have joined.
+    fn recall(&mut self, trial: &Trial, here: &Here, norm: Norm) -> Result<(), TchError> {
+        let Some(mut best) = self.best.take() else { return Ok(()) };
+        best.lack = trial.lack_by(best.reading, best.margin).into();
+        let (held, all) = (best.values.size()[1], here.values.size()[1]);
+        if held < all {
+            let joined = here.values.f_narrow(1, held, all - held)?.f_zeros_like()?;
+            best.values = Tensor::f_cat(&[&best.values, &joined], 1)?;
+            best.size = mean(norm, &best.values)?;
+        }
+        self.best = Some(best).filter(|best| best.lack < 0.0);
+        Ok(())
+    }
+
     /// Takes note of what has become of the last step.
-    fn learn(&mut self, here: &Here, norm: Norm) -> Result<(), TchError> {
+    fn learn(&mut self, trial: &Trial, here: &Here, norm: Norm) -> Result<(), TchError> {
         let wrong = here.lack - self.expected;
         self.bias = (self.bias + LEARNING * (wrong - self.bias)).clamp(0.0, LARGEST_BIAS * self.unit);
         if self.best.is_some() {
@@ -119,7 +137,9 @@ impl State {
         }
         if here.lack < 0.0 {
             let size = mean(norm, here.values)?;
-            self.best = Some(LastSuccess { values: here.values.shallow_clone(), lack: here.lack, size });
+            let (margin, reading) = (trial.margin(), trial.look.reading);
+            self.best =
+                Some(LastSuccess { values: here.values.shallow_clone(), lack: here.lack, size, margin, reading });
         }
         Ok(())
     }

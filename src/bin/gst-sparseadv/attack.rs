@@ -5,7 +5,7 @@
 
 use anyhow::Context;
 use gst::prelude::*;
-use gstsparseadv::model::{Model, Options, archive};
+use gstsparseadv::model::{Model, Options, Precision, archive};
 use gstsparseadv::window::Windowing;
 
 mod after;
@@ -136,6 +136,7 @@ impl<'a> Job<'a> {
             path: self.arguments.model.clone(),
             device: device.unwrap_or_default().parse().unwrap_or_default(),
             window: Some(window as usize).filter(|n| *n > 0),
+            precision: Precision::F32,
         })?)
     }
 

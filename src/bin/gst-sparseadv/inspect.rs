@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use crate::out::outln;
-use gstsparseadv::model::{Model, Options, Origin, archive};
+use gstsparseadv::model::{Model, Options, Origin, Precision, archive};
 
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  gst-sparseadv inspect examples/data/figures-c3d.pt")]
@@ -33,9 +33,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         path: arguments.model.clone(),
         device: arguments.device.parse()?,
         window: arguments.window_size,
+        precision: Precision::Auto,
     })?;
     outln!("sha256     {}", model.sha256());
     outln!("device     {:?}", model.device());
+    outln!(
+        "gradients  {}",
+        if model.reduces() { "in bfloat16, which is faster here" } else { "in the model's precision" }
+    );
     outln!("input      {:?}", model.input_shape());
     outln!("classes    {}", model.classes());
     match (model.feature_shape(), model.feature_coverage()) {
