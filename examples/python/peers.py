@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Compares `sparseadv` with ART's frame saliency attack on the same model and the same windows.
+"""Compares `sparseadv` with attacks of ART and adv-lib on the same model and the same windows.
 
     pip install adversarial-robustness-toolbox==1.20.1 packaging
     python peers.py --model c3d.pt --data /path/to/weizmann --windows 3 --eps 2 --steps 5,10 --ours patience=5
+    python peers.py --model c3d.pt --data /path/to/weizmann --encoder rgb --methods ddn,fmn-l1 --steps 10,20,40 --ours norm=l1
 
 The peers are the Adversarial Robustness Toolbox's FrameSaliencyAttack in its three methods, each with ProjectedGradientDescent inside, and
 plain PGD on all frames, which is what ART's one_shot turns out to be as well. A window is the first one of a clip; every attack is
-untargeted, against the model's own label of the clean window.
+untargeted, against the model's own label of the clean window. The minimum-norm attacks of adv-lib (minimum_norm.py) take --steps alone.
 
-ART perturbs the model's view in 0..1. Ours runs in a GStreamer pipeline, perturbs the decoded frames, and is judged by the file that comes
+They perturb the model's view in 0..1. Ours runs in a GStreamer pipeline, perturbs the decoded frames, and is judged by the file that comes
 out, which PyAV decodes and plain torch resizes, crops and classifies. The columns:
 
-    fooled (float)   ART: its result as it is; ours: the element's own claim, which is about 8-bit samples already
-    fooled (u8)      ART: its result rounded to 256 gray levels; ours: the decoded file. Both classified by plain torch
-    calls            forwards and backwards of the model, as counted: ART's by hooks, with all its own checks; ours as reported
+    fooled (float)   theirs: the result as it is; ours: the element's own claim, which is about 8-bit samples already
+    fooled (u8)      theirs: the result rounded to 256 gray levels; ours: the decoded file. Both classified by plain torch
+    calls            forwards and backwards of the model, as counted: theirs by hooks, with all their own checks; ours as reported
     frames, MAP      frames that differ from the clean view, and the mean absolute difference in gray levels over all 16 of them
     seconds          of the attack alone, without decoding, encoding and loading
 
@@ -29,11 +30,12 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import minimum_norm
 import numpy as np
 import torch
 from preprocess import CHROMA, ContractError, Metadata, frames, read_metadata, to_input
@@ -43,7 +45,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 from lossless_check import ENCODERS, find_clips, launch, pipeline  # noqa: E402
 
-METHODS = ("iterative_saliency", "iterative_saliency_refresh", "one_shot", "pgd")
+ART = ("iterative_saliency", "iterative_saliency_refresh", "one_shot", "pgd")
+METHODS = (*ART, *minimum_norm.NAMES)
 TIME_AXIS = 2  # of the view, [1, 3, T, H, W]
 
 
@@ -199,6 +202,18 @@ class Bench:
         )
 
 
+def judged(window: Window, model: Counted, generate: Callable[[], np.ndarray]) -> Result:
+    """Runs an attack of theirs and classifies what comes of it."""
+    model.reset()
+    began = time.monotonic()
+    attacked = generate()
+    seconds = time.monotonic() - began
+    forwards, backwards = model.forwards, model.backwards
+    rounded = (np.rint(attacked.clip(0, 1) * 255) / 255).astype(np.float32)
+    fooled, verified = (model.label(view) != window.label for view in (attacked, rounded))
+    return Result(str(window.clip), fooled, verified, forwards, backwards, **difference(window.view, rounded), seconds=seconds)
+
+
 class Peer:
     """ART's attacks on one model."""
 
@@ -217,15 +232,14 @@ class Peer:
         """`eps` and `step` in gray levels."""
         pgd = self.pgd(self.estimator, eps=eps / 255, eps_step=step / 255, max_iter=steps, batch_size=1, verbose=False)
         attack = pgd if method == "pgd" else self.saliency(self.estimator, pgd, method, frame_index=TIME_AXIS, batch_size=1, verbose=False)
-        self.model.reset()
-        began = time.monotonic()
         # Neither side is told the label. A copy, since ART writes into what it is given.
-        attacked = attack.generate(window.view.copy())
-        seconds = time.monotonic() - began
-        forwards, backwards = self.model.forwards, self.model.backwards
-        rounded = (np.rint(attacked.clip(0, 1) * 255) / 255).astype(np.float32)
-        fooled, verified = (self.model.label(view) != window.label for view in (attacked, rounded))
-        return Result(str(window.clip), fooled, verified, forwards, backwards, **difference(window.view, attacked), seconds=seconds)
+        return judged(window, self.model, lambda: attack.generate(window.view.copy()))
+
+
+def smallest(window: Window, model: Counted, attack: minimum_norm.Attack, steps: int) -> Result:
+    """One of adv-lib's."""
+    view, label = torch.from_numpy(window.view), torch.tensor([window.label])
+    return judged(window, model, lambda: attack(model, view, label, steps).detach().numpy())
 
 
 def verdict(ours: Row, rows: list[Row]) -> str:
@@ -256,9 +270,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p.add_argument("--data", type=Path, required=True, help="folder of clips, searched recursively")
     p.add_argument("--groups", default="moshe,shahar,lyova", help="prefixes of file names, in order (default: moshe,shahar,lyova)")
     p.add_argument("--windows", type=int, default=10, help="number of windows, each the first of a clip (default: 10)")
-    p.add_argument("--methods", default=",".join(METHODS), help=f"ART's, of {', '.join(METHODS)} (default: all)")
+    p.add_argument("--methods", default=",".join(ART), help=f"theirs, of {', '.join(METHODS)} (default: ART's)")
     p.add_argument("--eps", type=numbers, default=[1, 2, 4], metavar="E,E,...", help="ART's bounds in gray levels (default: 1,2,4)")
-    p.add_argument("--steps", type=numbers, default=[5, 10], metavar="N,N,...", help="PGD's max_iter (default: 5,10)")
+    p.add_argument("--steps", type=numbers, default=[5, 10], metavar="N,N,...", help="PGD's max_iter, or adv-lib's steps (default: 5,10)")
     p.add_argument("--reach", type=float, default=2.5, help="PGD's step is this times eps / max_iter, eps at the most (default: 2.5)")
     p.add_argument(
         "--ours",
@@ -310,10 +324,19 @@ def measure(args: argparse.Namespace, bench: Bench, model: Counted) -> tuple[lis
         rows.append(row)
     if args.reuse:
         return windows, rows + reused(args.reuse, subject(args, windows))
+    theirs = [m for m in args.methods if m in minimum_norm.NAMES]
+    for method in theirs:
+        for steps in map(int, args.steps):
+            row = Row(method, f"{steps} steps")
+            row.results = [smallest(w, model, minimum_norm.attacks()[method], steps) for w in windows]
+            print(" ".join(row.cells()), file=sys.stderr)
+            rows.append(row)
+    if not set(args.methods) - set(theirs):
+        return windows, rows
     with torch.no_grad():
         classes = model(torch.from_numpy(windows[0].view)).shape[1]
     peer = Peer(model, classes, windows[0].view.shape[1:])
-    for method in args.methods:
+    for method in [m for m in args.methods if m in ART]:
         for eps in args.eps:
             for steps in map(int, args.steps):
                 step = min(args.reach * eps / steps, eps)

@@ -86,7 +86,7 @@ judge() {
 }
 
 peers() { # ART at several bounds and steps; ours at its defaults, and where it takes the fewest calls
-    local fast="keyframes=gradient:loss stop-early=true optimizer=normalized confidence=0.05 grow-after=1"
+    local fast="search=two-stage keyframes=gradient:loss stop-early=true optimizer=normalized confidence=0.05 grow-after=1"
     local of="--data WEIZMANN --groups moshe --windows 5 --encoder rgb --methods iterative_saliency --steps 3,5,10"
     "$python" examples/python/peers.py --model MODELS/weizmann-c3d.pt $of --eps 2,4,8 --ours "$fast learning-rate=5 boundary=0.1" \
         --ours "$fast learning-rate=5 boundary=0.05" --record $out/peers.c3d.json --plugins "$plugins"

@@ -14,7 +14,7 @@
 //!    until their weights reach the share b of the sum. Other selections take the place of this step.
 //! 2. *Search* ([`Search`]). By default a walk goes along the decision boundary. Each call tells where the boundary is,
 //!    if the model is linear around here. The next perturbation is close to the smallest one that crosses it, in the norm
-//!    that `norm` names.
+//!    that `norm` names. Where fifteen iterations bring no success, the paper's search takes over.
 //! 3. *Settle.* The success with the smallest norm is the result.
 //!
 //! # How success is defined

@@ -79,7 +79,8 @@
  * `search` says how the perturbation of the keyframes is found:
  *
  * * `walk`: along the boundary between two labels. `norm` says in what the perturbation is small. In `l1` few samples
- *   change, each by a lot. In `l21` few frames do. In `linf` no sample changes by a lot. `l2` is between these.
+ *   change, each by a lot. In `l21` few frames do. In `linf` no sample changes by a lot. `l2` is between these. Where
+ *   fifteen iterations bring no success, `two-stage` with its defaults takes over.
  * * `two-stage`: the paper's. It descends until the window is fooled, and then makes the perturbation small. It takes
  *   more calls of the model, and its perturbations are larger.
  * * `weighted-sum`: that of the peer SA.
@@ -181,7 +182,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::settings::{SURVIVING_CONFIDENCE, Settings};
+use super::settings::Settings;
 use super::state::State;
 use super::stats::Stats;
 use super::survive::Codecs;
@@ -287,8 +288,9 @@ pub struct SparseAdv {
         get = get!(confidence), set = set!(confidence), nick = "Confidence",
         blurb = &format!("Margin that counts as success: the logit of the wrong (or target) label leads by this much. A \
             margin outlasts the rounding of other decoders, a larger one what an encoder of the whole file does (-1 = {} \
-            of a walk, {} of another search, or {SURVIVING_CONFIDENCE} with survive)", Search::Walk.default_confidence(),
-            Search::TwoStage.default_confidence()))]
+            of a walk and {} of another search, or {} and {} with survive)", Search::Walk.default_confidence(),
+            Search::TwoStage.default_confidence(), Search::Walk.surviving_confidence(),
+            Search::TwoStage.surviving_confidence()))]
     #[property(name = "survive", type = Option<String>, mutable_ready, get = get!(survive), set = set!(survive),
         nick = "Survive",
         blurb = "Bins that take and give raw video, such as \"x264enc ! avdec_h264\", with | between: the attack \

@@ -50,10 +50,6 @@ impl Default for Settings {
     }
 }
 
-/// What a codec takes away depends on the rest of the file too, which the loop does not have. This lead keeps windows
-/// fooled behind an encoder of the whole file that are lost without it.
-pub(super) const SURVIVING_CONFIDENCE: f32 = 2.0;
-
 impl Settings {
     /// Descriptions of the codecs that an attack has to survive, where there are any.
     pub fn survive(&self) -> Option<&str> {
@@ -72,7 +68,7 @@ impl Settings {
         let defaults = attack::Config::of(goal, self.attack.search);
         let confidence = match (self.confidence, self.survive()) {
             (set, _) if set >= 0.0 => set,
-            (_, Some(_)) => SURVIVING_CONFIDENCE,
+            (_, Some(_)) => self.attack.search.surviving_confidence(),
             _ => defaults.confidence,
         };
         Ok(attack::Config {
@@ -156,7 +152,7 @@ mod tests {
             config.expect("settings of an attack").confidence
         };
         assert_eq!(lead(-1.0, None), 0.1);
-        assert_eq!(lead(-1.0, Some("jpegenc ! jpegdec")), SURVIVING_CONFIDENCE);
+        assert_eq!(lead(-1.0, Some("jpegenc ! jpegdec")), 1.0);
         assert_eq!(lead(0.0, Some("jpegenc ! jpegdec")), 0.0);
         assert_eq!(lead(0.25, None), 0.25);
     }

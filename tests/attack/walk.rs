@@ -114,6 +114,19 @@ fn behind_a_transport_and_in_a_second_reading_it_holds() {
 }
 
 #[test]
+fn where_the_walk_is_lost_the_two_stage_search_goes_on_from_the_clean_window() {
+    let mut model = Linear::new(RISING, 1e6);
+    let config = Config { max_iterations: 20, ..walk(UNTARGETED, Norm::L2) };
+    assert!(!attack(&scene(), &mut model, &config).success);
+    let largest: Vec<f32> =
+        model.views().iter().map(|(view, _)| view.iter().fold(0.0, |most: f32, v| most.max(v.abs()))).collect();
+    assert!(largest[1..=15].iter().all(|most| *most > 0.0), "{largest:?}");
+    assert_eq!(largest[16], 0.0);
+    // Adam's first step is of its learning rate in every value.
+    assert!((largest[17] - 2.0).abs() < 1e-3, "{largest:?}");
+}
+
+#[test]
 fn frames_join_where_the_second_reading_is_a_surprise() {
     let darker: Vec<f32> = (0..T * LEN).map(|i| -((i % 5) as f32)).collect();
     let scene = Exact { second: Some(darker.clone()), surprising: true, ..scene() };

@@ -10,12 +10,17 @@ use crate::attack::objective::two_stage::{Stage, TwoStage};
 use crate::attack::objective::weighted_sum;
 use crate::attack::optimizer::{self, Kind, Optimizer};
 use crate::attack::support::Support;
-use crate::attack::{Config, Error, Search, norm};
+use crate::attack::{Config, Error, Loss, Search, norm};
 
 pub struct Descent {
     optimizer: Optimizer,
     two_stage: TwoStage,
     learning_rate: f32,
+    decay: f32,
+    loss: Loss,
+    search: Search,
+    /// Whether gradients are brought to one size.
+    unit: bool,
 }
 
 impl Descent {
@@ -24,17 +29,21 @@ impl Descent {
             optimizer: Optimizer::new(config.optimizer),
             two_stage: TwoStage::default(),
             learning_rate: config.learning_rate,
+            decay: config.learning_rate_decay,
+            loss: config.loss,
+            search: config.search,
+            unit: config.optimizer == Kind::Adam && config.search == Search::TwoStage,
         }
     }
 
     /// What is descended next, by the perturbation's values.
     fn gradient(&mut self, trial: &mut Trial) -> Result<Tensor, Error> {
-        let config = trial.problem.config;
-        if config.search == Search::WeightedSum {
+        trial.loss = self.loss;
+        if self.search == Search::WeightedSum {
             let class = trial.class_gradient()?;
             return Ok(weighted_sum::add_norm(&trial.delta.values, &class)?);
         }
-        match self.two_stage.stage(trial.fooled(), &mut self.learning_rate, config.learning_rate_decay) {
+        match self.two_stage.stage(trial.fooled(), &mut self.learning_rate, self.decay) {
             Stage::Norm => Ok(norm::l21_gradient(&trial.delta.values)?),
             Stage::Class => trial.class_gradient(),
         }
@@ -59,7 +68,7 @@ impl Step for Descent {
         if !norms.iter().all(|norm| norm.is_finite()) {
             return Err(Error::GradientNotFinite { iteration });
         }
-        if config.optimizer == Kind::Adam && config.search == Search::TwoStage {
+        if self.unit {
             gradient = optimizer::unit_rms(gradient, &norms)?;
         }
         let stepped = self.optimizer.descend(self.learning_rate, &trial.parameters, &gradient)?;

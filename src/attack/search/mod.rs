@@ -50,6 +50,11 @@ trait Step {
     /// queries.
     const IMPROVEMENT: f64;
 
+    /// How many times the iterations that are set as patience and for growth are had.
+    fn endurance(&self) -> u32 {
+        1
+    }
+
     /// The next parameters, from those that the trial has last looked at. `iteration` counts from 1.
     fn step(&mut self, trial: &mut Trial, iteration: u32) -> Result<Tensor, Error>;
 }
@@ -104,7 +109,8 @@ fn run<S: Step>(
         note_success(&mut trial, S::IMPROVEMENT, confirms_first, &mut successes, &mut since, &mut found, progress)?;
         since.fooled = if trial.fooled() { 0 } else { since.fooled + 1 };
         longest = longest.max(began.elapsed());
-        let patient = config.patience == 0 || since.better < config.patience;
+        let patience = config.patience.saturating_mul(stepper.endurance());
+        let patient = patience == 0 || since.better < patience;
         // Shrinking what an earlier window stands on could undo it.
         let kept = !trial.problem.start.is_empty() && found.iterations == 0;
         let enough = config.stop_early || !patient || kept;
@@ -127,7 +133,8 @@ fn run<S: Step>(
         if (trial.problem.canceled)() {
             return Err(Error::Canceled);
         }
-        let stalled = successes.is_empty() && config.grow_after > 0 && since.fooled > config.grow_after;
+        let grow_after = config.grow_after.saturating_mul(stepper.endurance());
+        let stalled = successes.is_empty() && grow_after > 0 && since.fooled > grow_after;
         if stalled && keyframes.has_more() {
             trial.grow(keyframes)?;
             since.fooled = 1;

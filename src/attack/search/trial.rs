@@ -29,6 +29,8 @@ pub struct Trial<'a, 'b> {
     /// The L2 norm of each of them.
     norms: Vec<f64>,
     pub look: Look,
+    /// The class term whose gradient is taken.
+    pub loss: Loss,
 }
 
 impl<'a, 'b> Trial<'a, 'b> {
@@ -55,7 +57,9 @@ impl<'a, 'b> Trial<'a, 'b> {
         let look = Look { logits: problem.clean_logits.to_vec(), reading: 0, gradient: first_gradient };
         let delta = support.expand(&parameters)?;
         let observed = parameters.shallow_clone();
-        let mut trial = Self { problem, shape, readings, support, parameters, delta, observed, norms: vec![], look };
+        let loss = if config.search == Search::Walk { Loss::Margin } else { config.loss };
+        let mut trial =
+            Self { problem, shape, readings, support, parameters, delta, observed, norms: vec![], look, loss };
         trial.observe()?;
         if look_first {
             // Their own logits, not the clean window's, say which stage is on.
@@ -81,10 +85,13 @@ impl<'a, 'b> Trial<'a, 'b> {
 
     pub fn look(&mut self) -> Result<(), Error> {
         let Problem { target, config, criterion, .. } = &mut self.problem;
-        let grad_logits = |logits: &[f32]| grad_logits(config, criterion, logits);
+        let loss = self.loss;
+        let grad_logits = |logits: &[f32]| grad_logits(config, criterion, loss, logits);
         let walk = config.search == Search::Walk;
         self.look = self.readings.look(target, &self.delta, criterion, walk, &grad_logits)?;
         if walk && self.readings.may_fail(&self.look, criterion) {
+            // The gap is one of margins.
+            self.loss = Loss::Margin;
             let all: Vec<usize> = (0..self.shape.frames).collect();
             let by_view = self.view_gradient(&all)?;
             self.readings.expect(self.problem.target, &self.delta, &by_view)?;
@@ -177,7 +184,7 @@ impl<'a, 'b> Trial<'a, 'b> {
         match &self.look.gradient {
             Some(all) if frames.iter().copied().eq(0..self.shape.frames) => Ok(all.shallow_clone()),
             Some(all) => Ok(all.f_index_select(1, &torch::index(frames, all.device())?)?),
-            None => target.backward(&grad_logits(config, criterion, &self.look.logits), frames),
+            None => target.backward(&grad_logits(config, criterion, self.loss, &self.look.logits), frames),
         }
     }
 
@@ -207,11 +214,10 @@ impl<'a, 'b> Trial<'a, 'b> {
 }
 
 /// The gradient of what is descended while the window keeps its label, by its logits.
-fn grad_logits(config: &Config, criterion: &Criterion, logits: &[f32]) -> Vec<f32> {
+fn grad_logits(config: &Config, criterion: &Criterion, loss: Loss, logits: &[f32]) -> Vec<f32> {
     let Criterion { goal, label, .. } = *criterion;
     match config.search {
-        Search::Walk => criterion::grad_logits(logits, goal, label, Loss::Margin),
-        Search::TwoStage => criterion::grad_logits(logits, goal, label, config.loss),
         Search::WeightedSum => weighted_sum::grad_logits(logits, goal, label),
+        Search::Walk | Search::TwoStage => criterion::grad_logits(logits, goal, label, loss),
     }
 }

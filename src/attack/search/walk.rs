@@ -11,14 +11,18 @@
 //! perturbation is sought as seen from the clean window. The next one lies between that and the one at hand, so that the
 //! gradient of either side of the boundary has a say in it. Where a success is lost, the way back to the last one says
 //! where the boundary is, and the linear model is trusted less. By what that was wrong, the next step aims further.
+//!
+//! A hard target may be out of reach for it. After fifteen iterations without a success the two-stage search takes over.
 
 use tch::{TchError, Tensor};
 
 use super::boundary::{mean, nearest};
+use super::descent::Descent;
 use super::{Step, trial::Trial};
+use crate::attack::criterion::Loss;
 use crate::attack::norm::{Norm, dot};
 use crate::attack::support::Support;
-use crate::attack::{Error, optimizer};
+use crate::attack::{Config, Error, Search, optimizer};
 
 /// The largest step before the first success, in gray levels by root mean square. The gradient of a model that is sure
 /// of itself says next to nothing of how far the boundary is.
@@ -41,9 +45,16 @@ const RETREAT: f64 = 0.8;
 /// Bounds on the share of the last success in a step back to it.
 const RETURN: (f64, f64) = (0.1, 0.9);
 
+/// Iterations without a success after which the linear model is no guide. From then on the two-stage search goes on from the
+/// clean window: its steps are of one size wherever the boundary is.
+const LOST: u32 = 15;
+/// How many times the walk's patience that search has.
+const ENDURANCE: u32 = 4;
+
 #[derive(Default)]
 pub struct Walk {
     state: Option<State>,
+    descent: Option<Descent>,
 }
 
 struct State {
@@ -80,8 +91,17 @@ struct Here<'a> {
 impl Step for Walk {
     const IMPROVEMENT: f64 = 0.95;
 
+    fn endurance(&self) -> u32 {
+        if self.descent.is_some() { ENDURANCE } else { 1 }
+    }
+
     fn step(&mut self, trial: &mut Trial, iteration: u32) -> Result<Tensor, Error> {
         let config = trial.problem.config;
+        if let Some(descent) = &mut self.descent {
+            return descent.step(trial, iteration);
+        }
+        trial.loss = Loss::Margin;
+        let succeeded = trial.lack() < 0.0 || self.state.as_ref().is_some_and(|state| state.best.is_some());
         let gradient = trial.class_gradient()?;
         let gradient = trial.support.pull(gradient)?;
         let fixed = trial.fixed() as i64;
@@ -92,6 +112,14 @@ impl Step for Walk {
             return Err(Error::GradientNotFinite { iteration });
         }
         let here = Here { lack: trial.lack().into(), gradient: &gradient, values: &values, linear };
+        let whole = |next: Tensor| match fixed {
+            0 => Ok(next),
+            _ => Tensor::f_cat(&[trial.parameters.f_narrow(1, 0, fixed)?, next], 1),
+        };
+        if !succeeded && iteration > LOST {
+            self.descent = Some(Descent::new(&Config::of(config.goal, Search::TwoStage)));
+            return Ok(whole(values.f_zeros_like()?)?);
+        }
         let state = self.state.get_or_insert_with(|| State::new(here.lack));
         state.recall(trial, &here, config.minimized_norm())?;
         state.learn(trial, &here, config.minimized_norm())?;
@@ -100,10 +128,7 @@ impl Step for Walk {
             Some(best) => state.along(&here, best, config.minimized_norm(), config.epsilon.into())?,
         };
         state.expected = here.lack + dot(&gradient, &next)? - linear;
-        Ok(match fixed {
-            0 => next,
-            _ => Tensor::f_cat(&[trial.parameters.f_narrow(1, 0, fixed)?, next], 1)?,
-        })
+        Ok(whole(next)?)
     }
 }
 
