@@ -59,7 +59,7 @@ impl<'a> WindowTarget<'a> {
             Device::Cpu => {
                 let mut target = Self::of(model, view, samples, Box::new(HostView::new(view, samples.to_vec())))?;
                 if target.model.reduces() {
-                    target.readings.push(Reading::Confirm);
+                    target.readings.push(Reading::Exact);
                     target.ways.push(Way::Exact);
                 }
                 Ok(target)
@@ -74,6 +74,9 @@ impl<'a> WindowTarget<'a> {
         let observer = DeviceView::new(view, &[samples], model.device())?;
         let mut target = Self::of(model, view, samples, Box::new(observer))?;
         target.confirm_by(view, samples)?;
+        if target.model.reduces() {
+            target.readings[1] = Reading::Exact;
+        }
         Ok(target)
     }
 
@@ -316,6 +319,10 @@ impl Differentiate for WindowTarget<'_> {
     }
 
     fn pull(&mut self, delta: &Delta, reading: usize, grad_view: &Tensor) -> Result<Tensor, Error> {
+        if matches!(self.ways[reading], Way::Exact) {
+            // A success that was asked about may have been another perturbation.
+            self.observed = Some(self.observer.observe(&delta.frames, &delta.values)?);
+        }
         let Way::Other(other, _) = &mut self.ways[reading] else {
             return Ok(self.observer.backward(&delta.frames, grad_view)?);
         };

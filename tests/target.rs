@@ -4,12 +4,12 @@
 
 mod common;
 
-use common::models::{SIDE, load, traced, weights};
+use common::models::{SIDE, load_in, traced, weights};
 use gstsparseadv::attack::criterion::argmax;
 use gstsparseadv::attack::{
     Config, Delta, Differentiate, Error, Goal, Outcome, Perturbation, Query, Reading, run, select,
 };
-use gstsparseadv::model::Model;
+use gstsparseadv::model::{Model, Precision};
 use gstsparseadv::target::{Transport, WindowTarget};
 use gstsparseadv::torch;
 use gstsparseadv::video::view::Samples;
@@ -22,6 +22,10 @@ const LEN: usize = 3 * SIDE * SIDE;
 const SIZE: [usize; 2] = [30, 40];
 
 fn model(btchw: bool) -> Model {
+    model_in(btchw, Precision::F32)
+}
+
+fn model_in(btchw: bool, precision: Precision) -> Model {
     let n = (T * LEN) as i64;
     let linear = weights(3, &[n, 4], 0.02);
     let file = traced(T, btchw, move |x| vec![x.flatten(1, -1).matmul(&linear).tanh() * 3.0]);
@@ -31,7 +35,7 @@ fn model(btchw: bool) -> Model {
         "window": T, "layout": layout, "channels": channels, "resize": [SIDE + 2, SIDE + 4], "crop": [SIDE, SIDE],
         "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.75, 1.5],
     });
-    load(&file.with_metadata(&metadata.to_string()))
+    load_in(&file.with_metadata(&metadata.to_string()), precision)
 }
 
 fn i420() -> FrameLayout {
@@ -186,6 +190,33 @@ fn tensor_operations_attack_as_the_row_kernels_do() {
         view.observe_perturbed(&samples[*k], Some(change), &mut Tape::default(), &mut Scratch::default(), out);
     }
     assert_eq!(argmax(&model.classify(&last).unwrap()), tensors.final_label);
+}
+
+#[test]
+fn where_gradients_are_coarse_the_last_word_is_the_models_own() {
+    for confidence in [0.0, 0.1] {
+        let (mut exact, mut coarse) = (model(true), model_in(true, Precision::Bf16));
+        assert!(coarse.reduces() && !exact.reduces());
+        let view = view(&exact, Chroma::Repeated);
+        let samples = samples(&view, T);
+        let config = Config { confidence, ..Config::new(Goal::new(None, None)) };
+        let mut target = WindowTarget::new(&mut coarse, &view, &samples).unwrap();
+        assert_eq!(target.readings(), [Reading::Always, Reading::Exact]);
+        let outcome = run(&mut target, &config, &Vec::new(), &|| false, &mut |_| {}).unwrap();
+        assert!(outcome.success);
+        let mut window = expected(&view, &samples, &delta(&[], 0));
+        for (k, change) in &outcome.perturbation {
+            use gstsparseadv::video::observe::{Scratch, Tape};
+            let out = &mut window[k * LEN..][..LEN];
+            view.observe_perturbed(&samples[*k], Some(change), &mut Tape::default(), &mut Scratch::default(), out);
+        }
+        let logits = exact.classify(&window).unwrap();
+        assert_eq!(argmax(&logits), outcome.final_label);
+        // The same passes, and sums in the same order.
+        for (a, b) in logits.iter().zip(&outcome.logits) {
+            assert!((a - b).abs() < 1e-4, "{logits:?} {:?}", outcome.logits);
+        }
+    }
 }
 
 #[test]

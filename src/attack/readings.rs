@@ -23,6 +23,8 @@ pub(super) struct Look {
 pub(super) struct Readings {
     always: Vec<usize>,
     confirm: Vec<usize>,
+    /// That of them whose logits are the result's.
+    exact: Option<usize>,
     /// Whether any of those always looked at is behind a transport.
     transports: bool,
     /// By how much the margin was smaller in a reading that confirms than in the first one, at the most. A success in the
@@ -36,11 +38,13 @@ impl Readings {
     pub fn of(target: &Counted) -> Self {
         let readings = target.readings();
         let those = |confirm: bool| -> Vec<usize> {
-            (0..readings.len()).filter(|r| (readings[*r] == Reading::Confirm) == confirm).collect()
+            let confirms = |r: &usize| matches!(readings[*r], Reading::Confirm | Reading::Exact);
+            (0..readings.len()).filter(|r| confirms(r) == confirm).collect()
         };
         Self {
             always: those(false),
             confirm: those(true),
+            exact: readings.iter().position(|r| *r == Reading::Exact),
             transports: readings.contains(&Reading::Transport),
             gap: 0.0,
             found: 0.0,
@@ -118,20 +122,24 @@ impl Readings {
     }
 
     /// Looks at a success in the readings that confirm, until one does not hold. Returns the last look, by which the
-    /// attack goes on, or nothing where there is nothing to look at.
+    /// attack goes on, or nothing where there is nothing to look at. Its logits become the exact ones.
     pub fn confirm(
         &mut self,
         target: &mut Counted,
         delta: &Delta,
-        logits: &[f32],
+        logits: &mut Vec<f32>,
         criterion: &Criterion,
     ) -> Result<Option<Look>, Error> {
+        let first = criterion.margin(logits);
         let mut last = None;
         for reading in &self.confirm {
             let look = Look { logits: target.logits(delta, *reading)?, reading: *reading, gradient: None };
-            self.found = self.found.max(criterion.margin(logits) - criterion.margin(&look.logits));
+            self.found = self.found.max(first - criterion.margin(&look.logits));
             self.gap = self.gap.max(self.found);
             let holds = criterion.holds(&look.logits, 0.0);
+            if self.exact == Some(*reading) {
+                logits.clone_from(&look.logits);
+            }
             last = Some(look);
             if !holds {
                 break;

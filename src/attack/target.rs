@@ -56,6 +56,8 @@ pub enum Reading {
     Always,
     /// So close to the first one that it is looked at only where that one has shown a success.
     Confirm,
+    /// The same, and what it says is the result: the first one is by the model in a lower precision.
+    Exact,
     /// A codec, looked at in every iteration. Its own derivative counts as the identity (straight-through).
     Transport,
 }
@@ -65,7 +67,7 @@ pub trait Query {
     fn shape(&self) -> Shape;
     /// Where its tensors are, and those it is given have to be.
     fn device(&self) -> Device;
-    /// At least one, and the first is not [`Reading::Confirm`].
+    /// At least one, and the first is looked at always.
     fn readings(&self) -> &[Reading];
     /// The clean frames as the model sees them, `[real, 3, height, width]`. No call of the model.
     fn clean(&self) -> Result<Tensor, Error>;
@@ -77,8 +79,8 @@ pub trait Query {
     /// The logits `[1, classes]` of the clean window with `frames[k]` at place k, for each of the real frames. One forward
     /// pass.
     fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error>;
-    /// The logits `[batch, classes]` of the perturbed window in a reading. One forward pass. In readings that do not
-    /// [`Confirm`](Reading::Confirm), the last [`observe`](Self::observe) was of the same perturbation.
+    /// The logits `[batch, classes]` of the perturbed window in a reading. One forward pass. In readings that are
+    /// looked at always, the last [`observe`](Self::observe) was of the same perturbation.
     fn logits(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error>;
 }
 

@@ -44,8 +44,13 @@ impl Default for Good {
 
 /// A model as the elements load it.
 pub fn load(file: &ModelFile) -> gstsparseadv::model::Model {
+    load_in(file, gstsparseadv::model::Precision::F32)
+}
+
+/// The same, with gradients in a precision.
+pub fn load_in(file: &ModelFile, precision: gstsparseadv::model::Precision) -> gstsparseadv::model::Model {
     use gstsparseadv::model::{DeviceChoice, Model, Options};
-    let model = Model::load(&Options { path: file.path.clone(), device: DeviceChoice::Cpu, ..Options::default() });
+    let model = Model::load(&Options { path: file.path.clone(), device: DeviceChoice::Cpu, precision, window: None });
     model.expect("a model that fits")
 }
 

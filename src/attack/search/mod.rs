@@ -120,7 +120,7 @@ fn run<S: Step>(
                 break;
             }
             // None held in all readings. The attack goes on by how much less they lead there.
-            trial.look()?;
+            trial.look_again()?;
             since = Since::default();
         }
         began = Instant::now();
@@ -165,9 +165,9 @@ fn note_success(
     if size < record * improvement {
         since.better = 0;
     }
-    let success = trial.success(size)?;
+    let mut success = trial.success(size)?;
     if successes.is_empty() {
-        if confirms_first && !trial.confirm(&success)? {
+        if confirms_first && !trial.confirm(&mut success)? {
             since.better = 1;
             return Ok(());
         }
@@ -188,9 +188,9 @@ fn note_success(
 
 /// The smallest of the successes that holds in all readings. The first one may be known to.
 fn settle(trial: &mut Trial, successes: &mut Vec<Success>, first_is_confirmed: bool) -> Result<Option<Best>, Error> {
-    while let Some(success) = successes.pop() {
+    while let Some(mut success) = successes.pop() {
         let known = successes.is_empty() && first_is_confirmed;
-        if known || trial.readings.may_hold(&success.logits, &trial.problem.criterion) && trial.confirm(&success)? {
+        if known || trial.readings.may_hold(&success.logits, &trial.problem.criterion) && trial.confirm(&mut success)? {
             return success.best(trial.shape).map(Some);
         }
     }

@@ -71,6 +71,11 @@ impl<'a, 'b> Trial<'a, 'b> {
     /// Takes these parameters, and looks at what has become of the window.
     pub fn set(&mut self, parameters: Tensor) -> Result<(), Error> {
         self.parameters = parameters;
+        self.look_again()
+    }
+
+    /// Looks at the window anew: another perturbation was looked at.
+    pub fn look_again(&mut self) -> Result<(), Error> {
         self.observe()?;
         self.look()
     }
@@ -83,7 +88,7 @@ impl<'a, 'b> Trial<'a, 'b> {
         Ok(())
     }
 
-    pub fn look(&mut self) -> Result<(), Error> {
+    fn look(&mut self) -> Result<(), Error> {
         let Problem { target, config, criterion, .. } = &mut self.problem;
         let loss = self.loss;
         let grad_logits = |logits: &[f32]| grad_logits(config, criterion, loss, logits);
@@ -149,9 +154,9 @@ impl<'a, 'b> Trial<'a, 'b> {
     }
 
     /// Whether a success holds in all readings. Where it does not, the attack goes on by what the model said there.
-    pub fn confirm(&mut self, success: &Success) -> Result<bool, Error> {
+    pub fn confirm(&mut self, success: &mut Success) -> Result<bool, Error> {
         let Problem { target, criterion, .. } = &mut self.problem;
-        let look = self.readings.confirm(target, &success.delta, &success.logits, criterion)?;
+        let look = self.readings.confirm(target, &success.delta, &mut success.logits, criterion)?;
         Ok(match look {
             Some(look) => {
                 self.look = look;
