@@ -30,15 +30,6 @@ pub enum Search {
 }
 
 impl Search {
-    /// The same behind codecs. What a codec takes away depends on the rest of the file too, which the loop does not have. Windows
-    /// stay fooled behind an encoder of the whole file that are lost with half of this lead.
-    pub fn surviving_confidence(self) -> f32 {
-        match self {
-            Self::Walk => 1.0,
-            Self::TwoStage | Self::WeightedSum => 2.0,
-        }
-    }
-
     /// Iterations without a smaller success that are enough.
     pub fn default_patience(self) -> u32 {
         match self {
@@ -53,6 +44,15 @@ impl Search {
         match self {
             Self::Walk => 0.1,
             Self::TwoStage | Self::WeightedSum => 0.5,
+        }
+    }
+
+    /// The same behind codecs. What a codec takes away depends on the rest of the file too, which the loop does not have. Windows
+    /// stay fooled behind an encoder of the whole file that are lost with half of this lead.
+    pub fn surviving_confidence(self) -> f32 {
+        match self {
+            Self::Walk => 1.0,
+            Self::TwoStage | Self::WeightedSum => 2.0,
         }
     }
 

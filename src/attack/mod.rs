@@ -26,8 +26,8 @@
 //!
 //! - A window is fooled when the label of that view has changed, with a margin of at least `confidence` between the
 //!   logits ([`criterion`]). Other decoders' rounding may take the margin away.
-//! - The same must hold when chroma is interpolated instead of repeated, since programs differ in that. If only that
-//!   reading fails, its gradient leads on.
+//! - The same must hold when chroma is interpolated instead of repeated, since programs differ in that. A walk
+//!   knows from its gradient what that reading leaves of a success, and asks it at the end.
 //! - With `survive`, the same must hold behind each codec.
 //! - All these are readings of one window ([`Reading`]), and one policy says which are looked at when.
 //! - A window is already fooled when the model is wrong about it before the attack, or gives the target. It is not
@@ -52,7 +52,7 @@
 //!
 //! The paper descends in two stages ([`objective`], [`optimizer`]): `search=two-stage`. While the window keeps its label,
 //! a step descends the class term (Eq. 1 untargeted, Eq. 2 targeted). While the window is fooled, a step descends the L2,1
-//! norm of the perturbation instead. The walk takes its place by default, since it takes a third of the calls and leaves
+//! norm of the perturbation instead. The walk takes its place by default, since it takes a quarter of the calls and leaves
 //! half of the perturbation or less.
 //!
 //! The two-stage rule, L2,1, Eq. 3 and Eq. 4, the boundaries and the bounds on iterations are the paper's. These

@@ -27,6 +27,7 @@ pub struct Outcome {
     /// Ascending by frame; empty where there is none to apply.
     pub perturbation: Perturbation,
     pub calls: Calls,
+    /// Up to the first look that showed a success. A walk without a deadline asks the readings that confirm at the end.
     pub queries_first_success: Option<u32>,
     pub iterations_first_success: Option<u32>,
     pub iterations: u32,

@@ -164,8 +164,8 @@ impl Readings {
         Ok(())
     }
 
-    /// Whether a success of the first reading leads by enough to be worth confirming.
+    /// Whether a success of the first reading leads by enough to be worth confirming, by those that were asked about.
     pub fn may_hold(&self, logits: &[f32], criterion: &Criterion) -> bool {
-        criterion.holds(logits, self.gap)
+        criterion.holds(logits, self.found)
     }
 }

@@ -41,7 +41,9 @@ pub(super) fn reduces(precision: Precision, module: &mut Module) -> Result<bool,
     let can = Autocast::on(module.device).is_some();
     match precision {
         Precision::F32 => Ok(false),
-        Precision::Bf16 => Ok(can),
+        // What does not run in it is refused now.
+        Precision::Bf16 if can => timed(module, true).map(|_| true),
+        Precision::Bf16 => Ok(false),
         Precision::Auto => Ok(can && has_arithmetic(module.device) && is_faster(module)?),
     }
 }
@@ -57,11 +59,12 @@ fn has_arithmetic(device: Device) -> bool {
 
 fn is_faster(module: &mut Module) -> Result<bool, Error> {
     // The first pass of either kind warms up.
-    for reduced in [false, true] {
-        timed(module, reduced)?;
+    timed(module, false)?;
+    if timed(module, true).is_err() {
+        return Ok(false);
     }
     let (exact, gradient) = timed(module, false)?;
-    let (reduced, other) = timed(module, true)?;
+    let Ok((reduced, other)) = timed(module, true) else { return Ok(false) };
     let exact = exact.min(timed(module, false)?.0);
     let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     let like = product(&gradient, &other) / (product(&gradient, &gradient) * product(&other, &other)).sqrt();

@@ -94,6 +94,7 @@
  * measures both when the model is loaded, where the device has such arithmetic: a GPU, or a CPU with AVX512-BF16. It
  * takes bfloat16 where that is faster by a quarter and the gradients agree. The clean label and the success that is
  * rendered are always those of the model as it is. A gradient that is not finite is taken again, as the model is.
+ * Behind the codecs of `survive` all passes are as the model is.
  *
  * ## Live pipelines
  *

@@ -64,7 +64,11 @@ impl SparseAdv {
             codec::check(survive).map_err(wrong)?;
         }
         let (path, sha256) = (&loaded.options.path, loaded.model.sha256());
-        let provenance = Provenance::of(&*self.obj(), path, sha256);
+        let mut provenance = Provenance::of(&*self.obj(), path, sha256);
+        if loaded.model.reduces() {
+            // What was found to be faster when the model was loaded.
+            provenance.settings.insert("precision".into(), "bf16".into());
+        }
         let windowing = settings.common.windowing(metadata);
         let plan = Plan { windowing, goal: config.goal, provenance: Arc::new(provenance) };
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));

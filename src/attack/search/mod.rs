@@ -98,7 +98,7 @@ fn run<S: Step>(
 ) -> Result<Found, Error> {
     let config = trial.problem.config;
     let mut found = Found::default();
-    // In the order they were found, which is that of falling size. The first one is confirmed.
+    // In the order they were found, which is that of falling size.
     let mut successes: Vec<Success> = Vec::new();
     let mut since = Since::default();
     let mut longest = Duration::ZERO;

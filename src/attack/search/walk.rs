@@ -54,6 +54,8 @@ const ENDURANCE: u32 = 4;
 #[derive(Default)]
 pub struct Walk {
     state: Option<State>,
+    /// Iterations since the last success.
+    without: u32,
     descent: Option<Descent>,
 }
 
@@ -64,7 +66,7 @@ struct State {
     bias: f64,
     /// The share of the perturbation that is sought in the next one.
     mix: f64,
-    /// What the goal was to lack here by the linear model.
+    /// What the goal's margin was to be here by the linear model.
     expected: f64,
     best: Option<LastSuccess>,
 }
@@ -101,7 +103,7 @@ impl Step for Walk {
             return descent.step(trial, iteration);
         }
         trial.loss = Loss::Margin;
-        let succeeded = trial.lack() < 0.0 || self.state.as_ref().is_some_and(|state| state.best.is_some());
+        self.without = if trial.lack() < 0.0 { 0 } else { self.without + 1 };
         let gradient = trial.class_gradient()?;
         let gradient = trial.support.pull(gradient)?;
         let fixed = trial.fixed() as i64;
@@ -116,26 +118,27 @@ impl Step for Walk {
             0 => Ok(next),
             _ => Tensor::f_cat(&[trial.parameters.f_narrow(1, 0, fixed)?, next], 1),
         };
-        if !succeeded && iteration > LOST {
+        if self.without > LOST {
             self.descent = Some(Descent::new(&Config::of(config.goal, Search::TwoStage)));
             return Ok(whole(values.f_zeros_like()?)?);
         }
-        let state = self.state.get_or_insert_with(|| State::new(here.lack));
+        let margin = f64::from(trial.margin());
+        let state = self.state.get_or_insert_with(|| State::new(here.lack, margin));
         state.recall(trial, &here, config.minimized_norm())?;
         state.learn(trial, &here, config.minimized_norm())?;
         let next = match &state.best {
             None => state.onward(&here, config.epsilon)?,
             Some(best) => state.along(&here, best, config.minimized_norm(), config.epsilon.into())?,
         };
-        state.expected = here.lack + dot(&gradient, &next)? - linear;
+        state.expected = margin - (dot(&gradient, &next)? - linear);
         Ok(whole(next)?)
     }
 }
 
 impl State {
-    fn new(lack: f64) -> Self {
+    fn new(lack: f64, margin: f64) -> Self {
         let unit = lack.max(0.5);
-        Self { unit, bias: FIRST_BIAS * unit, mix: MIX, expected: lack - FIRST_BIAS * unit, best: None }
+        Self { unit, bias: FIRST_BIAS * unit, mix: MIX, expected: margin + FIRST_BIAS * unit, best: None }
     }
 
     /// The last success by what is known now: other readings may not have had it, and frames may have joined.
@@ -154,7 +157,7 @@ impl State {
 
     /// Takes note of what has become of the last step.
     fn learn(&mut self, trial: &Trial, here: &Here, norm: Norm) -> Result<(), TchError> {
-        let wrong = here.lack - self.expected;
+        let wrong = self.expected - f64::from(trial.margin());
         self.bias = (self.bias + LEARNING * (wrong - self.bias)).clamp(0.0, LARGEST_BIAS * self.unit);
         if self.best.is_some() {
             let trust = if here.lack < 0.0 { TRUST } else { DISTRUST };

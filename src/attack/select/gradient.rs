@@ -8,7 +8,7 @@ use tch::{Kind, TchError, Tensor};
 
 use super::{Clean, Keyframes, Select, Selected, descending, normalized};
 use crate::attack::criterion;
-use crate::attack::{Error, Shape};
+use crate::attack::{Error, Loss, Search, Shape};
 use crate::torch;
 
 /// Where the gradient is taken, and how that of a frame becomes its weight.
@@ -59,7 +59,8 @@ impl Select for Gradient {
         let shape = target.shape();
         let of_loss = self.0 == Source::Loss;
         let grad_logits = if of_loss {
-            criterion::grad_logits(logits, criterion.goal, criterion.label, config.loss)
+            let loss = if config.search == Search::Walk { Loss::Margin } else { config.loss };
+            criterion::grad_logits(logits, criterion.goal, criterion.label, loss)
         } else {
             let mut score = vec![0.0; shape.classes];
             score[criterion.label] = 1.0;
