@@ -263,9 +263,9 @@ impl Query for WindowTarget<'_> {
         let views = other.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?.f_to_device(device)?;
         let index = torch::index(&delta.frames, device)?;
         let real = clean.f_sub(&self.clean)?.f_index_copy(1, &index, &views.f_sub(&own)?)?;
-        let last = real.f_narrow(1, self.shape.real as i64 - 1, 1)?;
-        let repeats = (self.shape.frames - self.shape.real) as i64;
-        Ok(Tensor::f_cat(&[real, last.f_expand([-1, repeats, -1, -1, -1], false)?], 1)?)
+        // The last frame is shown several times.
+        let shown: Vec<usize> = (0..self.shape.frames).map(|k| k.min(self.shape.real - 1)).collect();
+        Ok(real.f_index_select(1, &torch::index(&shown, device)?)?)
     }
 
     fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
@@ -319,17 +319,20 @@ impl Differentiate for WindowTarget<'_> {
     }
 
     fn pull(&mut self, delta: &Delta, reading: usize, grad_view: &Tensor) -> Result<Tensor, Error> {
-        if matches!(self.ways[reading], Way::Exact) {
-            // A success that was asked about may have been another perturbation.
-            self.observed = Some(self.observer.observe(&delta.frames, &delta.values)?);
+        match &mut self.ways[reading] {
+            Way::Own | Way::Transport(_) => Ok(self.observer.backward(&delta.frames, grad_view)?),
+            Way::Exact => {
+                // A success that was asked about may have been another perturbation.
+                self.observed = Some(self.observer.observe(&delta.frames, &delta.values)?);
+                Ok(self.observer.backward(&delta.frames, grad_view)?)
+            }
+            Way::Other(other, _) => {
+                // A frame that has just joined was not in the last look.
+                let _ = other.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
+                let gradient = other.backward(&delta.frames, &grad_view.f_to_device(Device::Cpu)?)?;
+                Ok(gradient.f_to_device(self.device())?)
+            }
         }
-        let Way::Other(other, _) = &mut self.ways[reading] else {
-            return Ok(self.observer.backward(&delta.frames, grad_view)?);
-        };
-        // A frame that has just joined was not in the last look.
-        let _ = other.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
-        let gradient = other.backward(&delta.frames, &grad_view.f_to_device(Device::Cpu)?)?;
-        Ok(gradient.f_to_device(self.device())?)
     }
 }
 

@@ -8,22 +8,17 @@ use std::ffi::{c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use crate::torch;
+
 /// OpenMP's entry, by which compilers run a parallel region: the body, what it is given, threads (0: as many as a pass
 /// takes), flags. GCC's runtime has it, and so have LLVM's and Intel's.
 type Parallel = unsafe extern "C" fn(extern "C" fn(*mut c_void), *mut c_void, c_uint, c_uint);
 
 /// That of the OpenMP that libtorch runs on, if any.
 static PARALLEL: LazyLock<Option<Parallel>> = LazyLock::new(|| {
-    // SAFETY: both names end in a zero. RTLD_NOLOAD only looks for what is loaded, and the handle is never closed: the
-    // library and those it needs stay. The symbol is a function of this type wherever it is defined.
-    unsafe {
-        let library = libc::dlopen(c"libtorch_cpu.so".as_ptr(), libc::RTLD_NOLOAD | libc::RTLD_LAZY);
-        if library.is_null() {
-            return None;
-        }
-        let symbol = libc::dlsym(library, c"GOMP_parallel".as_ptr());
-        (!symbol.is_null()).then(|| std::mem::transmute::<*mut c_void, Parallel>(symbol))
-    }
+    let symbol = torch::symbol(c"GOMP_parallel")?;
+    // SAFETY: the symbol is a function of this type wherever it is defined.
+    Some(unsafe { std::mem::transmute::<*mut c_void, Parallel>(symbol.as_ptr()) })
 });
 
 struct Loop<'a, I, F> {

@@ -3,6 +3,8 @@
 //! What every layer needs of libtorch: values on their way to a device and back, and messages without a C++ stack.
 
 use std::cell::Cell;
+use std::ffi::{CStr, c_void};
+use std::ptr::NonNull;
 
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -20,6 +22,19 @@ pub fn upload_f64(values: &[f64], shape: &[i64], device: Device) -> Result<Tenso
 pub fn index(frames: &[usize], device: Device) -> Result<Tensor, TchError> {
     let frames: Vec<i64> = frames.iter().map(|k| *k as i64).collect();
     Tensor::f_from_slice(&frames)?.f_to_device(device)
+}
+
+/// What libtorch, or a library that it needs, has by this name.
+pub(crate) fn symbol(name: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: both names end in a zero. RTLD_NOLOAD only looks for what is loaded, and the handle is never closed: the
+    // library and those it needs stay.
+    unsafe {
+        let library = libc::dlopen(c"libtorch_cpu.so".as_ptr(), libc::RTLD_NOLOAD | libc::RTLD_LAZY);
+        if library.is_null() {
+            return None;
+        }
+        NonNull::new(libc::dlsym(library, name.as_ptr()))
+    }
 }
 
 thread_local! {

@@ -169,6 +169,17 @@ fn attack(target: &mut WindowTarget) -> Outcome {
     run(target, &config, &Vec::new(), &|| false, &mut |_| {}).unwrap()
 }
 
+/// The window as anyone sees it with the result in its frames.
+fn pushed(view: &View, samples: &[Samples], outcome: &Outcome) -> Vec<f32> {
+    use gstsparseadv::video::observe::{Scratch, Tape};
+    let mut window = expected(view, samples, &delta(&[], 0));
+    for (k, change) in &outcome.perturbation {
+        let out = &mut window[k * LEN..][..LEN];
+        view.observe_perturbed(&samples[*k], Some(change), &mut Tape::default(), &mut Scratch::default(), out);
+    }
+    window
+}
+
 /// What a GPU runs, on the CPU. The view is the same to the bit, the gradient up to rounding.
 #[test]
 fn tensor_operations_attack_as_the_row_kernels_do() {
@@ -183,12 +194,7 @@ fn tensor_operations_attack_as_the_row_kernels_do() {
     let apart = (rows.size.map - tensors.size.map).abs();
     assert!(apart < 0.05 * rows.size.map, "{:?} {:?}", rows.size, tensors.size);
     // The host has the last word on what the tensors found.
-    let mut last = expected(&view, &samples, &delta(&[], 0));
-    for (k, change) in &tensors.perturbation {
-        use gstsparseadv::video::observe::{Scratch, Tape};
-        let out = &mut last[k * LEN..][..LEN];
-        view.observe_perturbed(&samples[*k], Some(change), &mut Tape::default(), &mut Scratch::default(), out);
-    }
+    let last = pushed(&view, &samples, &tensors);
     assert_eq!(argmax(&model.classify(&last).unwrap()), tensors.final_label);
 }
 
@@ -204,12 +210,7 @@ fn where_gradients_are_coarse_the_last_word_is_the_models_own() {
         assert_eq!(target.readings(), [Reading::Always, Reading::Exact]);
         let outcome = run(&mut target, &config, &Vec::new(), &|| false, &mut |_| {}).unwrap();
         assert!(outcome.success);
-        let mut window = expected(&view, &samples, &delta(&[], 0));
-        for (k, change) in &outcome.perturbation {
-            use gstsparseadv::video::observe::{Scratch, Tape};
-            let out = &mut window[k * LEN..][..LEN];
-            view.observe_perturbed(&samples[*k], Some(change), &mut Tape::default(), &mut Scratch::default(), out);
-        }
+        let window = pushed(&view, &samples, &outcome);
         let logits = exact.classify(&window).unwrap();
         assert_eq!(argmax(&logits), outcome.final_label);
         // The same passes, and sums in the same order.

@@ -326,9 +326,10 @@ def measure(args: argparse.Namespace, bench: Bench, model: Counted) -> tuple[lis
         return windows, rows + reused(args.reuse, subject(args, windows))
     theirs = [m for m in args.methods if m in minimum_norm.NAMES]
     for method in theirs:
+        attack = minimum_norm.attacks()[method]
         for steps in map(int, args.steps):
             row = Row(method, f"{steps} steps")
-            row.results = [smallest(w, model, minimum_norm.attacks()[method], steps) for w in windows]
+            row.results = [smallest(w, model, attack, steps) for w in windows]
             print(" ".join(row.cells()), file=sys.stderr)
             rows.append(row)
     if not set(args.methods) - set(theirs):

@@ -38,8 +38,8 @@ impl Search {
         }
     }
 
-    /// The lead that is a success: what the roundings of decoders that are not looked at may take away. Along a walk that is
-    /// what is left of it beyond the readings that are.
+    /// The lead that is a success: what the roundings of decoders that are not looked at may take away. Along a walk that
+    /// is what is left of it beyond the readings that are.
     pub fn default_confidence(self) -> f32 {
         match self {
             Self::Walk => 0.1,
@@ -47,8 +47,8 @@ impl Search {
         }
     }
 
-    /// The same behind codecs. What a codec takes away depends on the rest of the file too, which the loop does not have. Windows
-    /// stay fooled behind an encoder of the whole file that are lost with half of this lead.
+    /// The same behind codecs. What a codec takes away depends on the rest of the file too, which the loop does not have.
+    /// Windows stay fooled behind an encoder of the whole file that are lost with half of this lead.
     pub fn surviving_confidence(self) -> f32 {
         match self {
             Self::Walk => 1.0,
@@ -131,6 +131,14 @@ impl Config {
             confidence: search.default_confidence(),
             seed: 0,
             time_budget: None,
+        }
+    }
+
+    /// The class term whose gradient leads to the goal.
+    pub fn class_term(&self) -> Loss {
+        match self.search {
+            Search::Walk => Loss::Margin,
+            Search::TwoStage | Search::WeightedSum => self.loss,
         }
     }
 

@@ -27,10 +27,10 @@ pub(super) struct Readings {
     exact: Option<usize>,
     /// Whether any of those always looked at is behind a transport.
     transports: bool,
-    /// By how much the margin was smaller in a reading that confirms than in the first one, at the most. A success in the
-    /// first reading has to lead by as much more.
+    /// By how much the margin is taken to be smaller in a reading that confirms than in the first one, at the most. A
+    /// success in the first reading has to lead by as much more.
     gap: f32,
-    /// The least that it is taken to be, by those that were asked.
+    /// The same where those readings were asked.
     found: f32,
 }
 

@@ -73,7 +73,7 @@ pub trait Query {
     fn clean(&self) -> Result<Tensor, Error>;
     /// The model's view of the perturbed frames less that of the clean ones, shaped as the values. No call of the model.
     fn observe(&mut self, delta: &Delta) -> Result<Tensor, Error>;
-    /// The model's view of the perturbed window in a reading that confirms, less that in the first reading: `[batch, T, 3,
+    /// The model's view of a perturbed window in a reading that confirms, less that in the first reading: `[1, T, 3,
     /// height, width]`. The last `observe` was of the same perturbation. No call of the model.
     fn difference(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error>;
     /// The logits `[1, classes]` of the clean window with `frames[k]` at place k, for each of the real frames. One forward

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Passes in bfloat16: libtorch's autocast, by which convolutions and matrix products cast what they are given, and what
-//! needs more precision does not. It works on any module, whether its weights are parameters or constants of its code. tch
-//! has a switch for float16 on a GPU alone.
+//! needs more precision does not. It works on any module, whether its weights are parameters or constants of its code.
+//! tch has a switch for float16 on a GPU alone.
 
+use std::ffi::c_void;
 use std::sync::LazyLock;
 
 use tch::Device;
 
-/// `at::autocast::set_autocast_enabled(c10::DeviceType, bool)`, and `set_autocast_dtype(c10::DeviceType, c10::ScalarType)`.
-/// Both enumerations are of one byte. The flags they set are the calling thread's.
+use crate::torch;
+
+/// `at::autocast::set_autocast_enabled(c10::DeviceType, bool)`, and `set_autocast_dtype(c10::DeviceType,
+/// c10::ScalarType)`. Both enumerations are of one byte. The flags they set are the calling thread's.
 type Enable = extern "C" fn(i8, bool);
 type Choose = extern "C" fn(i8, i8);
 /// `at::autocast::clear_cache()`.
@@ -26,26 +29,15 @@ struct Switch {
 
 /// That of the libtorch that is loaded, if it has one.
 static SWITCH: LazyLock<Option<Switch>> = LazyLock::new(|| {
-    let [enable, choose, clear] = [
-        c"_ZN2at8autocast20set_autocast_enabledEN3c1010DeviceTypeEb",
-        c"_ZN2at8autocast18set_autocast_dtypeEN3c1010DeviceTypeENS1_10ScalarTypeE",
-        c"_ZN2at8autocast11clear_cacheEv",
-    ];
-    // SAFETY: all names end in a zero. RTLD_NOLOAD only looks for what is loaded, and the handle is never closed. The
-    // mangled names have the types of the arguments in them, so that a symbol found is a function of that type.
+    let enable = torch::symbol(c"_ZN2at8autocast20set_autocast_enabledEN3c1010DeviceTypeEb")?.as_ptr();
+    let choose = torch::symbol(c"_ZN2at8autocast18set_autocast_dtypeEN3c1010DeviceTypeENS1_10ScalarTypeE")?.as_ptr();
+    let clear = torch::symbol(c"_ZN2at8autocast11clear_cacheEv")?.as_ptr();
+    // SAFETY: mangled names have the types of the arguments in them: a symbol that is found is a function of that type.
     unsafe {
-        let library = libc::dlopen(c"libtorch_cpu.so".as_ptr(), libc::RTLD_NOLOAD | libc::RTLD_LAZY);
-        if library.is_null() {
-            return None;
-        }
-        let [enable, choose, clear] = [enable, choose, clear].map(|name| libc::dlsym(library, name.as_ptr()));
-        if enable.is_null() || choose.is_null() || clear.is_null() {
-            return None;
-        }
         Some(Switch {
-            enable: std::mem::transmute::<*mut libc::c_void, Enable>(enable),
-            choose: std::mem::transmute::<*mut libc::c_void, Choose>(choose),
-            clear: std::mem::transmute::<*mut libc::c_void, Clear>(clear),
+            enable: std::mem::transmute::<*mut c_void, Enable>(enable),
+            choose: std::mem::transmute::<*mut c_void, Choose>(choose),
+            clear: std::mem::transmute::<*mut c_void, Clear>(clear),
         })
     }
 });

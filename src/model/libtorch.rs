@@ -2,7 +2,10 @@
 
 //! The libtorch that runs, which need not be the one that the plugin was built against.
 
+use std::ffi::c_void;
 use std::path::{Path, PathBuf};
+
+use crate::torch;
 
 /// The version that the plugin was built against.
 pub const BUILT_AGAINST: &str = env!("LIBTORCH_VERSION");
@@ -40,23 +43,11 @@ fn stated(root: &Path) -> Option<String> {
 
 /// What the library says itself: one byte each of the major, minor and patch numbers, in the top ones.
 fn of_abi() -> Option<String> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(loaded()?.as_os_str().as_bytes()).ok()?;
-    // SAFETY: both names end in a zero. RTLD_NOLOAD only looks for what is loaded, and the handle is never closed. The
-    // symbol, where there is one, is a function of this type in torch/csrc/inductor/aoti_torch/c/shim.h since PyTorch
-    // 2.9.
-    let number = unsafe {
-        let library = libc::dlopen(path.as_ptr(), libc::RTLD_NOLOAD | libc::RTLD_LAZY);
-        if library.is_null() {
-            return None;
-        }
-        let symbol = libc::dlsym(library, c"aoti_torch_abi_version".as_ptr());
-        if symbol.is_null() {
-            return None;
-        }
-        let function: extern "C" fn() -> u64 = std::mem::transmute(symbol);
-        function()
-    };
+    let symbol = torch::symbol(c"aoti_torch_abi_version")?;
+    // SAFETY: the symbol, where there is one, is a function of this type in torch/csrc/inductor/aoti_torch/c/shim.h since
+    // PyTorch 2.9.
+    let function = unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> u64>(symbol.as_ptr()) };
+    let number = function();
     let [major, minor, patch, ..] = number.to_be_bytes();
     Some(format!("{major}.{minor}.{patch}"))
 }

@@ -150,8 +150,8 @@ impl Module {
         if self.metadata.channels == "BGR" { frames.f_flip([-3i64]) } else { Ok(frames) }
     }
 
-    /// One forward pass over what is shown, as the model is or in bfloat16. After [`Error::WritesInput`] of a module without a copy, the window has to be
-    /// shown again, to a copy.
+    /// One forward pass over what is shown, as the model is or in bfloat16. After [`Error::WritesInput`] of a module
+    /// without a copy, the window has to be shown again, to a copy.
     pub fn forward(&mut self, keep: bool, reduced: bool) -> Result<(), Error> {
         // The old graph is freed before the new one is built.
         self.pass = None;

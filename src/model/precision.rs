@@ -39,12 +39,19 @@ const LIKE: f64 = 0.9;
 /// Whether gradients are taken in bfloat16. The model has been probed.
 pub(super) fn reduces(precision: Precision, module: &mut Module) -> Result<bool, Error> {
     let can = Autocast::on(module.device).is_some();
+    let asked = match precision {
+        Precision::F32 => false,
+        Precision::Bf16 => true,
+        Precision::Auto => has_arithmetic(module.device),
+    };
+    if !can || !asked {
+        return Ok(false);
+    }
+    probe::show_texture(module)?;
     match precision {
-        Precision::F32 => Ok(false),
+        Precision::Auto => is_faster(module),
         // What does not run in it is refused now.
-        Precision::Bf16 if can => timed(module, true).map(|_| true),
-        Precision::Bf16 => Ok(false),
-        Precision::Auto => Ok(can && has_arithmetic(module.device) && is_faster(module)?),
+        _ => timed(module, true).map(|_| true),
     }
 }
 
@@ -71,9 +78,8 @@ fn is_faster(module: &mut Module) -> Result<bool, Error> {
     Ok(reduced.as_secs_f64() <= WORTH * exact.as_secs_f64() && like >= LIKE)
 }
 
-/// A pass, forward and backward, over a window of texture, and its gradient.
+/// A pass, forward and backward, over what is shown, and its gradient.
 fn timed(module: &mut Module, reduced: bool) -> Result<(Duration, Vec<f32>), Error> {
-    probe::show_texture(module)?;
     let began = Instant::now();
     module.forward(false, reduced)?;
     let loss =

@@ -97,11 +97,10 @@ impl Settings {
         .into_iter()
         .filter_map(|(name, unused)| unused.then_some(name))
         .collect();
-        let search =
-            if walks { "search=two-stage, which it is a setting of" } else { "search=walk, which it is a setting of" };
-        let set = unused.join(" and ");
-        (!unused.is_empty())
-            .then(|| format!("The property {set} has no effect on this search. Leave it out, or set {search}."))
+        let (set, other) = (unused.join(" and "), if walks { "two-stage" } else { "walk" });
+        (!unused.is_empty()).then(|| {
+            format!("The property {set} has no effect on this search. Leave it out, or set search={other}, which it is a setting of.")
+        })
     }
 
     /// The time a window's attack may take: as set, or in a live pipeline the time until the next window is due, so

@@ -178,10 +178,9 @@ impl Query for Target<'_> {
             panic!("reading {reading} is none that confirms");
         };
         let window = |frames: &[f32]| Exact::window(&frames[..self.scene.real * LEN], &Vec::new());
-        let differences: Vec<f32> =
-            window(second).iter().zip(window(&self.scene.frames)).map(|(other, own)| other - own).collect();
         let known = if self.scene.surprising { 0.0 } else { 1.0 };
-        let differences: Vec<f32> = differences.into_iter().map(|d| d * known).collect();
+        let pairs = window(second).into_iter().zip(window(&self.scene.frames));
+        let differences: Vec<f32> = pairs.map(|(other, own)| known * (other - own)).collect();
         tensor(&differences, &[1, T as i64, 3, 2, 2])
     }
 

@@ -103,10 +103,8 @@ fn run<S: Step>(
     let mut since = Since::default();
     let mut longest = Duration::ZERO;
     let mut began = Instant::now();
-    // A deadline may make the first success the result.
-    let confirms_first = config.search != Search::Walk || trial.problem.deadline.is_some();
     loop {
-        note_success(&mut trial, S::IMPROVEMENT, confirms_first, &mut successes, &mut since, &mut found, progress)?;
+        note_success(&mut trial, S::IMPROVEMENT, &mut successes, &mut since, &mut found, progress)?;
         since.fooled = if trial.fooled() { 0 } else { since.fooled + 1 };
         longest = longest.max(began.elapsed());
         let patience = config.patience.saturating_mul(stepper.endurance());
@@ -115,7 +113,7 @@ fn run<S: Step>(
         let kept = !trial.problem.start.is_empty() && found.iterations == 0;
         let enough = config.stop_early || !patient || kept;
         if !successes.is_empty() && enough || found.iterations >= config.max_iterations {
-            found.best = settle(&mut trial, &mut successes, confirms_first)?;
+            found.best = settle(&mut trial, &mut successes)?;
             if found.best.is_some() || found.iterations >= config.max_iterations {
                 break;
             }
@@ -127,7 +125,7 @@ fn run<S: Step>(
         // Not begun if it would not be finished in time, going by the slowest so far.
         if trial.problem.deadline.is_some_and(|d| began + longest > d) {
             found.out_of_time = true;
-            found.best = settle(&mut trial, &mut successes, confirms_first)?;
+            found.best = settle(&mut trial, &mut successes)?;
             break;
         }
         if (trial.problem.canceled)() {
@@ -150,7 +148,6 @@ fn run<S: Step>(
 fn note_success(
     trial: &mut Trial,
     improvement: f64,
-    confirms_first: bool,
     successes: &mut Vec<Success>,
     since: &mut Since,
     found: &mut Found,
@@ -167,12 +164,12 @@ fn note_success(
     }
     let mut success = trial.success(size)?;
     if successes.is_empty() {
-        if confirms_first && !trial.confirm(&mut success)? {
+        if trial.confirms_first() && !trial.confirm(&mut success)? {
             since.better = 1;
             return Ok(());
         }
         let calls = trial.problem.target.calls();
-        if confirms_first {
+        if trial.confirms_first() {
             progress(Progress::Improved(&success.best(trial.shape)?, calls));
         }
         found.queries_first_success = Some(calls.queries);
@@ -187,9 +184,9 @@ fn note_success(
 }
 
 /// The smallest of the successes that holds in all readings. The first one may be known to.
-fn settle(trial: &mut Trial, successes: &mut Vec<Success>, first_is_confirmed: bool) -> Result<Option<Best>, Error> {
+fn settle(trial: &mut Trial, successes: &mut Vec<Success>) -> Result<Option<Best>, Error> {
     while let Some(mut success) = successes.pop() {
-        let known = successes.is_empty() && first_is_confirmed;
+        let known = successes.is_empty() && trial.confirms_first();
         if known || trial.readings.may_hold(&success.logits, &trial.problem.criterion) && trial.confirm(&mut success)? {
             return success.best(trial.shape).map(Some);
         }

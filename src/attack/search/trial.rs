@@ -57,7 +57,7 @@ impl<'a, 'b> Trial<'a, 'b> {
         let look = Look { logits: problem.clean_logits.to_vec(), reading: 0, gradient: first_gradient };
         let delta = support.expand(&parameters)?;
         let observed = parameters.shallow_clone();
-        let loss = if config.search == Search::Walk { Loss::Margin } else { config.loss };
+        let loss = config.class_term();
         let mut trial =
             Self { problem, shape, readings, support, parameters, delta, observed, norms: vec![], look, loss };
         trial.observe()?;
@@ -103,6 +103,11 @@ impl<'a, 'b> Trial<'a, 'b> {
             self.look.gradient = Some(by_view);
         }
         Ok(())
+    }
+
+    /// Whether readings that confirm are asked about the first success at once. A deadline may make it the result.
+    pub fn confirms_first(&self) -> bool {
+        self.problem.config.search != Search::Walk || self.problem.deadline.is_some()
     }
 
     pub fn fooled(&self) -> bool {

@@ -45,8 +45,8 @@ const RETREAT: f64 = 0.8;
 /// Bounds on the share of the last success in a step back to it.
 const RETURN: (f64, f64) = (0.1, 0.9);
 
-/// Iterations without a success after which the linear model is no guide. From then on the two-stage search goes on from the
-/// clean window: its steps are of one size wherever the boundary is.
+/// Iterations without a success after which the linear model is no guide. From then on the two-stage search goes on from
+/// the clean window: its steps are of one size wherever the boundary is.
 const LOST: u32 = 15;
 /// How many times the walk's patience that search has.
 const ENDURANCE: u32 = 4;
@@ -76,7 +76,6 @@ struct LastSuccess {
     values: Tensor,
     lack: f64,
     size: f64,
-    /// By how much it was reached, and in which reading.
     margin: f32,
     reading: usize,
 }
@@ -88,6 +87,9 @@ struct Here<'a> {
     values: &'a Tensor,
     /// `<gradient, values>`.
     linear: f64,
+    /// By how much the goal is reached, and in which reading.
+    margin: f32,
+    reading: usize,
 }
 
 impl Step for Walk {
@@ -104,41 +106,42 @@ impl Step for Walk {
         }
         trial.loss = Loss::Margin;
         self.without = if trial.lack() < 0.0 { 0 } else { self.without + 1 };
-        let gradient = trial.class_gradient()?;
-        let gradient = trial.support.pull(gradient)?;
         let fixed = trial.fixed() as i64;
         let free = |values: &Tensor| values.f_narrow(1, fixed, values.size()[1] - fixed);
-        let (gradient, values) = (free(&gradient)?, free(&trial.parameters)?);
+        let whole = |parameters: &Tensor, next: Tensor| match fixed {
+            0 => Ok(next),
+            _ => Tensor::f_cat(&[parameters.f_narrow(1, 0, fixed)?, next], 1),
+        };
+        let values = free(&trial.parameters)?;
+        if self.without > LOST {
+            self.descent = Some(Descent::new(&Config::of(config.goal, Search::TwoStage)));
+            return Ok(whole(&trial.parameters, values.f_zeros_like()?)?);
+        }
+        let gradient = trial.class_gradient()?;
+        let gradient = free(&trial.support.pull(gradient)?)?;
         let linear = dot(&gradient, &values)?;
         if !linear.is_finite() {
             return Err(Error::GradientNotFinite { iteration });
         }
-        let here = Here { lack: trial.lack().into(), gradient: &gradient, values: &values, linear };
-        let whole = |next: Tensor| match fixed {
-            0 => Ok(next),
-            _ => Tensor::f_cat(&[trial.parameters.f_narrow(1, 0, fixed)?, next], 1),
-        };
-        if self.without > LOST {
-            self.descent = Some(Descent::new(&Config::of(config.goal, Search::TwoStage)));
-            return Ok(whole(values.f_zeros_like()?)?);
-        }
-        let margin = f64::from(trial.margin());
-        let state = self.state.get_or_insert_with(|| State::new(here.lack, margin));
+        let (lack, margin, reading) = (trial.lack().into(), trial.margin(), trial.look.reading);
+        let here = Here { lack, gradient: &gradient, values: &values, linear, margin, reading };
+        let state = self.state.get_or_insert_with(|| State::new(&here));
         state.recall(trial, &here, config.minimized_norm())?;
-        state.learn(trial, &here, config.minimized_norm())?;
+        state.learn(&here, config.minimized_norm())?;
         let next = match &state.best {
             None => state.onward(&here, config.epsilon)?,
             Some(best) => state.along(&here, best, config.minimized_norm(), config.epsilon.into())?,
         };
-        state.expected = margin - (dot(&gradient, &next)? - linear);
-        Ok(whole(next)?)
+        state.expected = f64::from(margin) - (dot(&gradient, &next)? - linear);
+        Ok(whole(&trial.parameters, next)?)
     }
 }
 
 impl State {
-    fn new(lack: f64, margin: f64) -> Self {
-        let unit = lack.max(0.5);
-        Self { unit, bias: FIRST_BIAS * unit, mix: MIX, expected: margin + FIRST_BIAS * unit, best: None }
+    fn new(here: &Here) -> Self {
+        let unit = here.lack.max(0.5);
+        let bias = FIRST_BIAS * unit;
+        Self { unit, bias, mix: MIX, expected: f64::from(here.margin) + bias, best: None }
     }
 
     /// The last success by what is known now: other readings may not have had it, and frames may have joined.
@@ -156,8 +159,8 @@ impl State {
     }
 
     /// Takes note of what has become of the last step.
-    fn learn(&mut self, trial: &Trial, here: &Here, norm: Norm) -> Result<(), TchError> {
-        let wrong = self.expected - f64::from(trial.margin());
+    fn learn(&mut self, here: &Here, norm: Norm) -> Result<(), TchError> {
+        let wrong = self.expected - f64::from(here.margin);
         self.bias = (self.bias + LEARNING * (wrong - self.bias)).clamp(0.0, LARGEST_BIAS * self.unit);
         if self.best.is_some() {
             let trust = if here.lack < 0.0 { TRUST } else { DISTRUST };
@@ -165,9 +168,8 @@ impl State {
         }
         if here.lack < 0.0 {
             let size = mean(norm, here.values)?;
-            let (margin, reading) = (trial.margin(), trial.look.reading);
-            self.best =
-                Some(LastSuccess { values: here.values.shallow_clone(), lack: here.lack, size, margin, reading });
+            let Here { lack, margin, reading, .. } = *here;
+            self.best = Some(LastSuccess { values: here.values.shallow_clone(), lack, size, margin, reading });
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use tch::{Kind, TchError, Tensor};
 
 use super::{Clean, Keyframes, Select, Selected, descending, normalized};
 use crate::attack::criterion;
-use crate::attack::{Error, Loss, Search, Shape};
+use crate::attack::{Error, Shape};
 use crate::torch;
 
 /// Where the gradient is taken, and how that of a frame becomes its weight.
@@ -59,8 +59,7 @@ impl Select for Gradient {
         let shape = target.shape();
         let of_loss = self.0 == Source::Loss;
         let grad_logits = if of_loss {
-            let loss = if config.search == Search::Walk { Loss::Margin } else { config.loss };
-            criterion::grad_logits(logits, criterion.goal, criterion.label, loss)
+            criterion::grad_logits(logits, criterion.goal, criterion.label, config.class_term())
         } else {
             let mut score = vec![0.0; shape.classes];
             score[criterion.label] = 1.0;
