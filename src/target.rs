@@ -5,8 +5,11 @@
 
 use tch::{Device, Tensor};
 
-use crate::attack::{Delta, Differentiate, Error, FeatureGradient, Features, Perturbation, Query, Reading, Shape};
-use crate::model::{self, Model};
+use crate::attack::select::step_weights;
+use crate::attack::{
+    Beyond, Delta, Differentiate, Error, FeatureGradient, Features, Perturbation, Query, Reading, Shape, norm,
+};
+use crate::model::{self, Encoded, Model};
 use crate::torch;
 use crate::video::DeviceView;
 use crate::video::observer::{HostView, Observe};
@@ -23,11 +26,20 @@ pub trait Transport {
 enum Way<'a> {
     /// By the observer of the window.
     Own,
-    /// By another one, and its view of the clean frames.
-    Other(Box<dyn Observe + 'a>, Tensor),
+    /// By another one.
+    Other(Box<Other<'a>>),
     Transport(&'a dyn Transport),
     /// By the observer of the window, and the model as it is where gradients are taken in a lower precision.
     Exact,
+}
+
+/// Another observer of the window.
+struct Other<'a> {
+    observer: Box<dyn Observe + 'a>,
+    /// Its view of the clean frames.
+    clean: Tensor,
+    /// The same as the model encodes it, frame by frame, once that was needed.
+    encoded: Option<Encoded>,
 }
 
 /// A window under attack.
@@ -44,9 +56,13 @@ pub struct WindowTarget<'a> {
     observed: Option<Tensor>,
     readings: Vec<Reading>,
     ways: Vec<Way<'a>>,
+    /// The clean window as the model encodes it, if it does so frame by frame.
+    encoded: Option<Encoded>,
     /// The last pass was in a lower precision than the model's.
     reduced: bool,
-    repeats: u32,
+    beyond: Beyond,
+    /// A reading's clean frames were encoded before a pass over them was asked for.
+    prepaid: bool,
     /// What the model is shown: the reading of its clean frames, and which frames are perturbed.
     shown: Option<(usize, Vec<usize>)>,
 }
@@ -100,8 +116,10 @@ impl<'a> WindowTarget<'a> {
             observed: None,
             readings: vec![Reading::Always],
             ways: vec![Way::Own],
+            encoded: None,
             reduced: false,
-            repeats: 0,
+            beyond: Beyond::default(),
+            prepaid: false,
             shown: None,
         })
     }
@@ -111,7 +129,7 @@ impl<'a> WindowTarget<'a> {
         let other = HostView::new(view, samples.to_vec());
         let clean = other.clean()?.f_to_device(self.device())?.f_unsqueeze(0)?;
         self.readings.push(Reading::Confirm);
-        self.ways.push(Way::Other(Box::new(other), clean));
+        self.ways.push(Way::Other(Box::new(Other { observer: Box::new(other), clean, encoded: None })));
         Ok(())
     }
 
@@ -134,9 +152,9 @@ impl<'a> WindowTarget<'a> {
 
     /// Shows the model the clean frames of a reading, and perturbed ones in their place.
     fn show(&mut self, reading: usize, frames: &[usize], views: &Tensor) -> Result<(), Error> {
-        let clean = match &self.ways[reading] {
-            Way::Other(_, clean) => clean,
-            Way::Own | Way::Exact | Way::Transport(_) => &self.clean,
+        let (clean, encoded) = match &self.ways[reading] {
+            Way::Other(other) => (&other.clean, other.encoded.as_ref()),
+            Way::Own | Way::Exact | Way::Transport(_) => (&self.clean, self.encoded.as_ref()),
         };
         let batch = views.size()[0];
         let stale: Vec<usize> = match self.shown.take() {
@@ -145,7 +163,10 @@ impl<'a> WindowTarget<'a> {
             }
             _ => (0..self.shape.real).collect(),
         };
-        if !stale.is_empty() {
+        if let Some(encoded) = encoded.filter(|_| batch == 1 && !stale.is_empty()) {
+            let places: Vec<usize> = stale.iter().flat_map(|k| self.shape.shown(*k)).collect();
+            self.model.recall(encoded, &places)?;
+        } else if !stale.is_empty() {
             let clean = clean.f_index_select(1, &torch::index(&stale, clean.device())?)?;
             self.put(&stale, &batched(&clean, batch)?)?;
         }
@@ -181,6 +202,17 @@ impl<'a> WindowTarget<'a> {
         }
         let views = views.f_index_select(1, &torch::index(&of, views.device())?)?;
         Ok(self.model.show(&places, &views)?)
+    }
+
+    /// Encodes the clean frames of another observer, if that is still to be done. Returns whether it was.
+    fn encode_clean(&mut self, reading: usize) -> Result<bool, Error> {
+        let Way::Other(other) = &mut self.ways[reading] else { return Ok(false) };
+        if other.encoded.is_some() {
+            return Ok(false);
+        }
+        let shown: Vec<usize> = (0..self.shape.frames).map(|k| k.min(self.shape.real - 1)).collect();
+        other.encoded = self.model.encode(&other.clean)?.map(|encoded| encoded.at(&shown)).transpose()?;
+        Ok(other.encoded.is_some())
     }
 
     /// The logits of what `show` shows.
@@ -249,27 +281,12 @@ impl Query for WindowTarget<'_> {
         Ok(observed)
     }
 
-    fn difference(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error> {
-        let (own, device) = (self.own_views(delta)?, self.device());
-        let (other, clean) = match &mut self.ways[reading] {
-            Way::Other(other, clean) => (other, clean),
-            Way::Exact => {
-                let mut whole = self.clean.size();
-                whole[1] = self.shape.frames as i64;
-                return Ok(Tensor::f_zeros(&whole, (tch::Kind::Float, device))?);
-            }
-            _ => return Err(Error::Transport("Expected a reading that confirms, found another one.".into())),
-        };
-        let views = other.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?.f_to_device(device)?;
-        let index = torch::index(&delta.frames, device)?;
-        let real = clean.f_sub(&self.clean)?.f_index_copy(1, &index, &views.f_sub(&own)?)?;
-        // The last frame is shown several times.
-        let shown: Vec<usize> = (0..self.shape.frames).map(|k| k.min(self.shape.real - 1)).collect();
-        Ok(real.f_index_select(1, &torch::index(&shown, device)?)?)
-    }
-
     fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
-        self.pass(|model| model.forward(true), |target| target.show_moved(frames))
+        let logits = self.pass(|model| model.forward(true), |target| target.show_moved(frames))?;
+        if self.encoded.is_none() && frames.iter().copied().eq(0..self.shape.real) {
+            self.encoded = self.model.encoded();
+        }
+        Ok(logits)
     }
 
     fn logits(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error> {
@@ -285,9 +302,14 @@ impl Query for WindowTarget<'_> {
                 let views = self.observer.observe(&delta.frames, &delta.values)?;
                 self.pass(|model| model.forward(false), |target| target.show(reading, &delta.frames, &views))
             }
-            Way::Other(other, _) => {
-                let views = other.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
+            Way::Other(other) => {
+                let views = other.observer.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
                 let views = views.f_to_device(device)?;
+                if std::mem::take(&mut self.prepaid) {
+                    self.beyond.forwards -= 1;
+                } else {
+                    self.encode_clean(reading)?;
+                }
                 self.pass(|model| model.forward(false), |target| target.show(reading, &delta.frames, &views))
             }
             Way::Transport(transport) => {
@@ -309,13 +331,55 @@ impl Differentiate for WindowTarget<'_> {
             return Ok(gradient);
         }
         self.reduced = false;
-        self.repeats += 1;
+        self.beyond.forwards += 1;
+        self.beyond.backwards += 1;
         let _ = self.model.forward(false)?;
         Ok(self.model.backward(grad_logits, frames)?)
     }
 
-    fn repeats(&mut self) -> u32 {
-        std::mem::take(&mut self.repeats)
+    fn is_by_frames(&self) -> bool {
+        self.model.encodes_frames()
+    }
+
+    fn complete(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
+        Ok(self.model.complete(frames)?)
+    }
+
+    fn frame_weights(&mut self) -> Result<Vec<f64>, Error> {
+        let by_codes = self.model.by_codes().ok_or(model::Error::NoGradient)?;
+        Ok(step_weights(by_codes, 1, false)?)
+    }
+
+    fn change(&mut self, delta: &Delta, reading: usize, frames: &[usize], by_view: &Tensor) -> Result<f64, Error> {
+        let (own, device) = (self.own_views(delta)?, self.device());
+        if self.model.encodes_frames() && self.encode_clean(reading)? {
+            self.beyond.forwards += 1;
+            self.prepaid = true;
+        }
+        let other = match &mut self.ways[reading] {
+            Way::Other(other) => other,
+            // Of the same view.
+            Way::Exact => return Ok(0.0),
+            _ => return Err(Error::Transport("Expected a reading that confirms, found another one.".into())),
+        };
+        let views = other.observer.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
+        let index = torch::index(&delta.frames, device)?;
+        let different = views.f_to_device(device)?.f_sub(&own)?;
+        let different = other.clean.f_sub(&self.clean)?.f_index_copy(1, &index, &different)?;
+        // The last frame is shown several times.
+        let real: Vec<usize> = frames.iter().map(|k| (*k).min(self.shape.real - 1)).collect();
+        let mut change = norm::dot(by_view, &different.f_index_select(1, &torch::index(&real, device)?)?)?;
+        let rest: Vec<usize> = (0..self.shape.frames).filter(|k| !frames.contains(k)).collect();
+        let encoded = self.encoded.as_ref().zip(other.encoded.as_ref()).zip(self.model.by_codes());
+        if let Some(((own, other), by_codes)) = encoded.filter(|_| !rest.is_empty()) {
+            let rest = torch::index(&rest, device)?;
+            change += norm::dot(&by_codes.f_index_select(1, &rest)?, &other.less(own, &rest)?)?;
+        }
+        Ok(change)
+    }
+
+    fn beyond(&mut self) -> Beyond {
+        std::mem::take(&mut self.beyond)
     }
 
     fn pull(&mut self, delta: &Delta, reading: usize, grad_view: &Tensor) -> Result<Tensor, Error> {
@@ -326,10 +390,11 @@ impl Differentiate for WindowTarget<'_> {
                 self.observed = Some(self.observer.observe(&delta.frames, &delta.values)?);
                 Ok(self.observer.backward(&delta.frames, grad_view)?)
             }
-            Way::Other(other, _) => {
+            Way::Other(other) => {
+                let observer = &mut other.observer;
                 // A frame that has just joined was not in the last look.
-                let _ = other.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
-                let gradient = other.backward(&delta.frames, &grad_view.f_to_device(Device::Cpu)?)?;
+                let _ = observer.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
+                let gradient = observer.backward(&delta.frames, &grad_view.f_to_device(Device::Cpu)?)?;
                 Ok(gradient.f_to_device(self.device())?)
             }
         }

@@ -4,7 +4,8 @@
 //!
 //! libtorch refuses to save a traced method with two results, and `tch` has no way to pack them into the tuple Python's
 //! `torch.jit.trace` returns. But an archive keeps its methods as source text. So the trace ends in [`pack`], an
-//! operation on both that stands for their tuple, and the text is changed to the tuple here.
+//! operation on both that stands for their tuple, and the text is changed to the tuple here. That of a network which
+//! encodes frame by frame is cut at its features, into the two methods by which frames that do not change cost nothing.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,6 +15,8 @@ use anyhow::{Context, Result, ensure};
 use tch::{TchError, Tensor};
 use zip::write::FileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
+
+use crate::halve::halve;
 
 /// The metadata's name, as `torch.jit.save(..., _extra_files={"sparseadv.json": ...})` would be told it.
 pub const MEMBER: &str = "sparseadv.json";
@@ -25,8 +28,8 @@ pub fn pack(logits: &Tensor, features: &Tensor) -> Result<Tensor, TchError> {
     logits.f_type_as(features)
 }
 
-/// Copies the archive `traced` to `out` with the two changes.
-pub fn finish(traced: &Path, out: &Path, metadata: &[u8]) -> Result<()> {
+/// Copies the archive `traced` to `out` with these changes.
+pub fn finish(traced: &Path, out: &Path, metadata: &[u8], encodes_frames: bool) -> Result<()> {
     let mut from = ZipArchive::new(File::open(traced)?)?;
     let mut to = ZipWriter::new(File::create(out)?);
     // libtorch reads members as they lie; no date, for the file should follow from the training alone.
@@ -43,7 +46,8 @@ pub fn finish(traced: &Path, out: &Path, metadata: &[u8]) -> Result<()> {
         let mut bytes = Vec::new();
         member.read_to_end(&mut bytes)?;
         if name.ends_with(".py") {
-            bytes = unpack(&String::from_utf8(bytes)?)?.into_bytes();
+            let source = unpack(&String::from_utf8(bytes)?)?;
+            bytes = if encodes_frames { halve(&source)? } else { source }.into_bytes();
             methods += 1;
         }
         to.start_file_aligned(&name, options, ALIGNMENT)?;

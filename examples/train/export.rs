@@ -27,7 +27,7 @@ pub fn write(network: &mut dyn Network, input: &Tensor, metadata: &Metadata, pat
     trace(network, input)?
         .save(&traced)
         .map_err(anyhow::Error::from)
-        .and_then(|()| archive::finish(&traced, path, &json))
+        .and_then(|()| archive::finish(&traced, path, &json, network.encodes_frames()))
         .with_context(|| format!("{} could not be written", path.display()))?;
     std::fs::remove_file(&traced).with_context(|| format!("{} could not be removed", traced.display()))?;
     verify(path, input, &trained, metadata).with_context(|| format!("{} is not what was trained", path.display()))

@@ -134,6 +134,10 @@ impl Network for Lrcn {
         self.stages.iter_mut().try_for_each(Block::fold)
     }
 
+    fn encodes_frames(&self) -> bool {
+        true
+    }
+
     fn feature_layout(&self) -> FeatureLayout {
         FeatureLayout::Btchw
     }

@@ -11,6 +11,7 @@ mod c3d;
 mod dataset;
 mod export;
 mod fit;
+mod halve;
 mod layers;
 mod lrcn;
 mod network;

@@ -18,6 +18,11 @@ pub trait Network {
     /// Fixes the statistics of batch norm for good.
     fn fold(&mut self) -> Result<(), TchError>;
 
+    /// Whether each step of the features is made of one frame alone, and the logits of the features.
+    fn encodes_frames(&self) -> bool {
+        false
+    }
+
     fn feature_layout(&self) -> FeatureLayout;
 
     /// Which frames a step of the features sees.

@@ -5,7 +5,7 @@
 use tch::{Device, Tensor};
 
 use super::Error;
-use super::target::{Delta, FeatureGradient, Features, Reading, Shape};
+use super::target::{Beyond, Delta, FeatureGradient, Features, Reading, Shape, ViewGradient};
 use crate::torch;
 
 /// Calls of the model so far. A query is one forward pass, with or without its backward, or a further backward by
@@ -64,8 +64,30 @@ impl<'a> Counted<'a> {
         self.inner.observe(delta)
     }
 
-    pub fn difference(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error> {
-        self.inner.difference(delta, reading)
+    pub fn is_by_frames(&self) -> bool {
+        self.inner.is_by_frames()
+    }
+
+    pub fn complete(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
+        self.inner.complete(frames)
+    }
+
+    pub fn frame_weights(&mut self) -> Result<Vec<f64>, Error> {
+        self.inner.frame_weights()
+    }
+
+    pub fn change(&mut self, delta: &Delta, reading: usize, by_view: &ViewGradient) -> Result<f64, Error> {
+        let change = self.inner.change(delta, reading, &by_view.frames, &by_view.values)?;
+        self.count_beyond();
+        Ok(change)
+    }
+
+    fn count_beyond(&mut self) {
+        let Beyond { forwards, backwards } = self.inner.beyond();
+        let calls = &mut self.calls;
+        calls.forwards = calls.forwards.saturating_add_signed(forwards);
+        calls.queries = calls.queries.saturating_add_signed(forwards);
+        calls.backwards = calls.backwards.saturating_add_signed(backwards);
     }
 
     pub fn logits_of(&mut self, frames: &[usize]) -> Result<Vec<f32>, Error> {
@@ -78,6 +100,7 @@ impl<'a> Counted<'a> {
             self.calls.codec_runs += 1;
         }
         let logits = self.inner.logits(delta, reading)?;
+        self.count_beyond();
         self.passed(&logits)
     }
 
@@ -96,10 +119,7 @@ impl<'a> Counted<'a> {
     pub fn backward(&mut self, grad_logits: &[f32], frames: &[usize]) -> Result<Tensor, Error> {
         self.count_backward();
         let gradient = self.inner.backward(&self.row(grad_logits)?, frames)?;
-        let repeats = self.inner.repeats();
-        self.calls.forwards += repeats;
-        self.calls.backwards += repeats;
-        self.calls.queries += repeats;
+        self.count_beyond();
         self.note_gradient(grad_logits, &gradient)?;
         Ok(gradient)
     }
@@ -112,7 +132,7 @@ impl<'a> Counted<'a> {
         let gradient = self.inner.feature_gradient(&self.row(grad_logits)?)?;
         if let Some(gradient) = &gradient {
             self.count_backward();
-            self.note_gradient(grad_logits, &gradient.by_view)?;
+            self.note_gradient(grad_logits, gradient.by_view.as_ref().unwrap_or(&gradient.by_features))?;
         }
         Ok(gradient)
     }

@@ -4,19 +4,18 @@
 
 use tch::Tensor;
 
+use super::Error;
 use super::calls::Counted;
 use super::criterion::Criterion;
-use super::target::{Delta, Reading};
-use super::{Error, norm};
+use super::target::{Delta, Reading, ViewGradient};
 
 /// What the model said at the last look at the perturbation.
-#[derive(Debug)]
 pub(super) struct Look {
     pub logits: Vec<f32>,
     /// The reading that the logits are of.
     pub reading: usize,
-    /// The class term's gradient there by the model's view of all frames, where it has been taken already.
-    pub gradient: Option<Tensor>,
+    /// The class term's gradient there, as far as it has been taken already.
+    pub gradient: Option<ViewGradient>,
 }
 
 /// The readings of a target.
@@ -118,7 +117,7 @@ impl Readings {
             Some(sum) => sum,
             None => Tensor::f_full(size, 0.0, (tch::Kind::Float, target.device()))?,
         };
-        Ok(Look { gradient: Some(sum), ..weakest })
+        Ok(Look { gradient: Some(ViewGradient { frames: all, values: sum }), ..weakest })
     }
 
     /// Looks at a success in the readings that confirm, until one does not hold. Returns the last look, by which the
@@ -154,12 +153,11 @@ impl Readings {
     }
 
     /// Takes the gap for what it is where the model is linear. `by_view` is the class term's gradient at the last look by
-    /// the model's view of all frames.
-    pub fn expect(&mut self, target: &mut Counted, delta: &Delta, by_view: &Tensor) -> Result<(), Error> {
+    /// the model's view, as [`Counted::change`] needs it.
+    pub fn expect(&mut self, target: &mut Counted, delta: &Delta, by_view: &ViewGradient) -> Result<(), Error> {
         self.gap = self.found;
         for reading in &self.confirm {
-            let other = target.difference(delta, *reading)?;
-            self.gap = self.gap.max(norm::dot(by_view, &other)? as f32);
+            self.gap = self.gap.max(target.change(delta, *reading, by_view)? as f32);
         }
         Ok(())
     }

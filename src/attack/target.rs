@@ -5,9 +5,10 @@
 
 use std::ops::Range;
 
-use tch::{Device, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use super::Error;
+use crate::torch;
 
 /// The sizes of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,43 @@ impl Clone for Delta {
     }
 }
 
+/// A gradient by the model's view of some frames of its window.
+pub struct ViewGradient {
+    pub frames: Vec<usize>,
+    /// `[1, frames, 3, height, width]`.
+    pub values: Tensor,
+}
+
+impl ViewGradient {
+    /// That of no frame yet, which a target whose gradient is by frames completes.
+    pub fn none(shape: Shape, device: Device) -> Result<Self, TchError> {
+        let size = [1, 0, 3, shape.height as i64, shape.width as i64];
+        Ok(Self { frames: Vec::new(), values: torch::upload(&[], &size, device)? })
+    }
+
+    /// The frames that it lacks.
+    pub fn missing(&self, frames: &[usize]) -> Vec<usize> {
+        frames.iter().copied().filter(|frame| !self.frames.contains(frame)).collect()
+    }
+
+    /// With further ones behind.
+    pub fn with(mut self, frames: Vec<usize>, values: &Tensor) -> Result<Self, TchError> {
+        self.values = Tensor::f_cat(&[&self.values, values], 1)?;
+        self.frames.extend(frames);
+        Ok(self)
+    }
+
+    /// The part of some frames that it has.
+    pub fn of(&self, frames: &[usize]) -> Result<Tensor, TchError> {
+        if self.frames == frames {
+            return Ok(self.values.shallow_clone());
+        }
+        let place = |frame: &usize| self.frames.iter().position(|k| k == frame);
+        let places: Vec<usize> = frames.iter().filter_map(place).collect();
+        self.values.f_index_select(1, &torch::index(&places, self.values.device())?)
+    }
+}
+
 /// A way from the bytes of a window to the model's view of it. A success has to hold in all of a target's readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
@@ -73,9 +111,6 @@ pub trait Query {
     fn clean(&self) -> Result<Tensor, Error>;
     /// The model's view of the perturbed frames less that of the clean ones, shaped as the values. No call of the model.
     fn observe(&mut self, delta: &Delta) -> Result<Tensor, Error>;
-    /// The model's view of a perturbed window in a reading that confirms, less that in the first reading: `[1, T, 3,
-    /// height, width]`. The last `observe` was of the same perturbation. No call of the model.
-    fn difference(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error>;
     /// The logits `[1, classes]` of the clean window with `frames[k]` at place k, for each of the real frames. One forward
     /// pass.
     fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error>;
@@ -89,13 +124,37 @@ pub trait Differentiate: Query {
     /// The gradient of `sum(grad_logits * logits)` at the last pass, by the model's view of `frames` of its window:
     /// `[batch, frames, 3, height, width]`. One backward pass. `grad_logits` is `[batch, classes]`.
     fn backward(&mut self, grad_logits: &Tensor, frames: &[usize]) -> Result<Tensor, Error>;
-    /// Pairs of a forward and a backward pass that gradients took since this was asked last, beyond those asked for.
-    fn repeats(&mut self) -> u32 {
-        0
+    /// Whether a gradient by some frames costs less than one by all: the model encodes frame by frame.
+    fn is_by_frames(&self) -> bool {
+        false
+    }
+    /// The last gradient by further frames, of a target that [`is_by_frames`](Self::is_by_frames). No frame has more than
+    /// one backward pass for it.
+    fn complete(&mut self, _frames: &[usize]) -> Result<Tensor, Error> {
+        Err(Error::Transport("Expected a target whose gradient is by frames, found another one.".into()))
+    }
+    /// How much each of the T frames weighs in the last gradient, by the frames' codes, of such a target.
+    fn frame_weights(&mut self) -> Result<Vec<f64>, Error> {
+        Err(Error::Transport("Expected a target whose gradient is by frames, found another one.".into()))
+    }
+    /// What the weighted logits of the last gradient have more in a reading that confirms than in the first one, where the
+    /// model is linear. `by_view` is that gradient by the view of `frames`: of all T, or where it is by frames of those that
+    /// show the perturbation. The last `observe` was of the same perturbation.
+    fn change(&mut self, delta: &Delta, reading: usize, frames: &[usize], by_view: &Tensor) -> Result<f64, Error>;
+    /// Passes since this was asked last beyond those asked for.
+    fn beyond(&mut self) -> Beyond {
+        Beyond::default()
     }
     /// The gradient by the values of `delta`, from the one by the model's view of its frames. No call of the model. In
     /// the first reading, and behind transports, the last [`observe`](Query::observe) was of the same perturbation.
     fn pull(&mut self, delta: &Delta, reading: usize, grad_view: &Tensor) -> Result<Tensor, Error>;
+}
+
+/// Passes that a target made of its own. Negative where one that was asked for was made before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    pub forwards: i32,
+    pub backwards: i32,
 }
 
 /// A gradient by a model's feature map.
@@ -106,8 +165,9 @@ pub struct FeatureGradient {
     pub time_axis: usize,
     /// The frames of the window that each step of that axis depends on.
     pub steps: Vec<Vec<usize>>,
-    /// The gradient by the model's view of all frames, `[1, T, 3, height, width]`, from the same backward pass.
-    pub by_view: Tensor,
+    /// The gradient by the model's view of all frames, `[1, T, 3, height, width]`, from the same backward pass. A target
+    /// whose gradient is by frames leaves it to [`Differentiate::complete`].
+    pub by_view: Option<Tensor>,
 }
 
 /// What a model with a feature map answers besides.

@@ -5,7 +5,7 @@
 use super::Error;
 
 /// A device as asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceChoice {
     /// The first GPU where there is one, the CPU elsewhere.
     #[default]

@@ -3,14 +3,14 @@
 //! A TorchScript module and the passes through it: windows in the model's view, `[batch, T, 3, height, width]` in gray
 //! levels, go in, and logits and gradients come out. Everything stays on the module's device.
 
-use tch::{CModule, Device, IValue, Kind, Tensor};
+use tch::{CModule, IValue, Kind, Tensor};
 
 use super::autocast::Autocast;
 use super::cudnn::WithoutCudnn;
+use super::engine::How;
 use super::error::Error;
-use super::metadata::{Layout, Metadata};
+use super::lens::Lens;
 use super::tensor::{gradient, run_error};
-use crate::torch;
 
 /// How a model is given its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +25,11 @@ pub(super) struct Giving {
 
 pub(super) struct Module {
     module: CModule,
-    pub device: Device,
-    pub metadata: Metadata,
+    pub lens: Lens,
     pub giving: Giving,
-    /// The leaf of every pass, in the model's layout: only what changes is written.
+    /// What is shown, the leaf of the last pass.
     input: Option<Tensor>,
     pass: Option<Pass>,
-    /// Factors and summands by which gray levels become the model's values, `[3, 1, 1]` in its own channel order.
-    scale: Tensor,
-    bias: Tensor,
 }
 
 /// A forward pass whose graph is kept for backward passes.
@@ -43,7 +39,7 @@ pub(super) struct Pass {
     pub logits: Tensor,
     pub features: Option<Tensor>,
     /// Whether the graph outlives a backward pass. Keeping it costs a tenth of an iteration in memory traffic.
-    keep: bool,
+    pub keep: bool,
 }
 
 /// Why a model did not run.
@@ -60,42 +56,9 @@ impl From<tch::TchError> for Failure {
 }
 
 impl Module {
-    pub fn new(module: CModule, kind: Kind, device: Device, metadata: Metadata) -> Result<Self, Error> {
-        let (scale, bias) = metadata.scale_and_bias();
-        let on_device = |values: [f32; 3]| torch::upload(&values, &[3, 1, 1], device).map_err(run_error);
-        Ok(Self {
-            module,
-            device,
-            giving: Giving { kind, copies: false, without_cudnn: false },
-            input: None,
-            pass: None,
-            scale: on_device(scale)?,
-            bias: on_device(bias)?,
-            metadata,
-        })
-    }
-
-    /// Shape of the tensor the model is given, for a batch of one.
-    pub fn input_shape(&self) -> [i64; 5] {
-        let [h, w] = self.metadata.crop.map(|n| n as i64);
-        let t = self.metadata.window as i64;
-        match self.metadata.layout {
-            Layout::Bcthw => [1, 3, t, h, w],
-            Layout::Btchw => [1, t, 3, h, w],
-        }
-    }
-
-    /// The axis of time in the model's input.
-    pub fn time_axis(&self) -> i64 {
-        match self.metadata.layout {
-            Layout::Bcthw => 2,
-            Layout::Btchw => 1,
-        }
-    }
-
-    /// All frame numbers of a window.
-    pub fn all(&self) -> Vec<usize> {
-        (0..self.metadata.window).collect()
+    pub fn new(module: CModule, kind: Kind, lens: Lens) -> Self {
+        let giving = Giving { kind, copies: false, without_cudnn: false };
+        Self { module, lens, giving, input: None, pass: None }
     }
 
     /// From the next pass on the model gets a copy of its input.
@@ -119,35 +82,7 @@ impl Module {
     pub fn show(&mut self, frames: &[usize], views: &Tensor) -> Result<(), Error> {
         // The old graph is freed before its input changes.
         self.pass = None;
-        self.write(frames, views).map_err(run_error)
-    }
-
-    fn write(&mut self, frames: &[usize], views: &Tensor) -> Result<(), tch::TchError> {
-        let (batch, axis) = (views.size()[0], self.time_axis());
-        let input = match &self.input {
-            Some(input) if input.size()[0] == batch => input.shallow_clone(),
-            _ if frames.len() < self.metadata.window => {
-                return Err(tch::TchError::Shape("expected whole windows first, found some of their frames".into()));
-            }
-            _ => {
-                let mut shape = self.input_shape();
-                shape[0] = batch;
-                Tensor::f_zeros(shape, (Kind::Float, self.device))?
-            }
-        };
-        // Written to as data, not as a step of a graph.
-        let _ = input.f_set_requires_grad(false)?;
-        let given = self.flip(views.shallow_clone())?.f_mul(&self.scale)?.f_add_(&self.bias)?;
-        for (i, frame) in frames.iter().enumerate() {
-            input.f_select(axis, *frame as i64)?.f_copy_(&given.f_select(1, i as i64)?)?;
-        }
-        self.input = Some(input);
-        Ok(())
-    }
-
-    /// Between R, G, B and the model's own channel order, which is its own inverse. The channels are the second axis.
-    fn flip(&self, frames: Tensor) -> Result<Tensor, tch::TchError> {
-        if self.metadata.channels == "BGR" { frames.f_flip([-3i64]) } else { Ok(frames) }
+        self.lens.write(&mut self.input, frames, views).map_err(run_error)
     }
 
     /// One forward pass over what is shown, as the model is or in bfloat16. After [`Error::WritesInput`] of a module
@@ -156,16 +91,21 @@ impl Module {
         // The old graph is freed before the new one is built.
         self.pass = None;
         let input = self.input.as_ref().ok_or_else(no_pass)?;
+        self.pass = Some(self.run(input, keep, reduced)?);
+        Ok(())
+    }
+
+    /// The same over any input, `[batch, ...]` in the model's layout and values, which becomes the pass's leaf.
+    pub fn run(&self, input: &Tensor, keep: bool, reduced: bool) -> Result<Pass, Error> {
         let input = input.f_set_requires_grad(true).map_err(run_error)?;
-        let _reduced = reduced.then(|| Autocast::on(self.device)).flatten();
+        let _reduced = reduced.then(|| Autocast::on(self.lens.device)).flatten();
         let output = match self.give(&input) {
             Ok(output) => output,
             Err(Failure::Written) => return Err(Error::WritesInput),
             Err(Failure::Torch(error)) => return Err(run_error(error)),
         };
         let (logits, features) = parts(output)?;
-        self.pass = Some(Pass { input, logits, features, keep });
-        Ok(())
+        Ok(Pass { input, logits, features, keep })
     }
 
     /// Runs the model on the leaf `input`. Fails where the model has written into it, which then holds no view any
@@ -191,6 +131,32 @@ impl Module {
         }
     }
 
+    /// The codes `[n, ...]` of frames `[n, 3, height, width]` in the model's own values, by its `encode_frames`.
+    pub fn encode(&self, frames: &Tensor, reduced: bool) -> Result<Tensor, Error> {
+        if frames.size().first() == Some(&0) {
+            return frames.f_flatten(1, -1).map_err(run_error);
+        }
+        let _reduced = reduced.then(|| Autocast::on(self.lens.device)).flatten();
+        let codes = self.call("encode_frames", frames)?;
+        codes.f_to_kind(Kind::Float).map_err(run_error)
+    }
+
+    /// A pass over the codes of windows, `[batch, T, ...]`, by the model's `classify_features`. They become its leaf.
+    pub fn classify_codes(&self, codes: &Tensor, how: How) -> Result<Pass, Error> {
+        let input = codes.f_set_requires_grad(true).map_err(run_error)?;
+        let _reduced = how.reduced.then(|| Autocast::on(self.lens.device)).flatten();
+        let logits = self.call("classify_features", &input)?;
+        Ok(Pass { input, logits, features: None, keep: how.keep })
+    }
+
+    fn call(&self, method: &str, input: &Tensor) -> Result<Tensor, Error> {
+        let Giving { kind, copies, without_cudnn } = self.giving;
+        let _off = without_cudnn.then(WithoutCudnn::new);
+        let given = input.f_to_kind(kind).map_err(run_error)?;
+        let given = if copies { given.f_mul_scalar(1.0).map_err(run_error)? } else { given };
+        self.module.method_ts(method, &[given]).map_err(run_error)
+    }
+
     /// Lets go of the last pass, whose graph holds every activation.
     pub fn forget(&mut self) {
         self.pass = None;
@@ -205,18 +171,7 @@ impl Module {
     pub fn view_gradient(&self, loss: &Tensor, frames: &[usize]) -> Result<Tensor, Error> {
         let pass = self.last()?;
         let grad = gradient(loss, &pass.input, pass.keep)?.ok_or(Error::NoGradient)?;
-        self.to_view(&grad, frames).map_err(run_error)
-    }
-
-    /// The frames `frames` of a gradient by the input, as one by the view.
-    pub fn to_view(&self, grad: &Tensor, frames: &[usize]) -> Result<Tensor, tch::TchError> {
-        let axis = self.time_axis();
-        let whole = frames.iter().copied().eq(0..self.metadata.window);
-        let grad = match whole {
-            true => grad.shallow_clone(),
-            false => grad.f_index_select(axis, &torch::index(frames, self.device)?)?,
-        };
-        self.flip(grad.f_movedim_int(axis, 1)?.f_mul(&self.scale)?)?.f_contiguous()
+        self.lens.window_to_view(&grad, frames).map_err(run_error)
     }
 }
 

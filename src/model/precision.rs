@@ -14,7 +14,7 @@ use super::{Error, probe};
 use crate::torch;
 
 /// A precision as asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, glib::Enum)]
 #[enum_type(name = "GstSparseAdvPrecision")]
 pub enum Precision {
     /// [`Bf16`](Self::Bf16) where the device has such arithmetic, and a pass of this model is faster in it.
@@ -38,11 +38,11 @@ const LIKE: f64 = 0.9;
 
 /// Whether gradients are taken in bfloat16. The model has been probed.
 pub(super) fn reduces(precision: Precision, module: &mut Module) -> Result<bool, Error> {
-    let can = Autocast::on(module.device).is_some();
+    let can = Autocast::on(module.lens.device).is_some();
     let asked = match precision {
         Precision::F32 => false,
         Precision::Bf16 => true,
-        Precision::Auto => has_arithmetic(module.device),
+        Precision::Auto => has_arithmetic(module.lens.device),
     };
     if !can || !asked {
         return Ok(false);
@@ -84,7 +84,7 @@ fn timed(module: &mut Module, reduced: bool) -> Result<(Duration, Vec<f32>), Err
     module.forward(false, reduced)?;
     let loss =
         module.last()?.logits.f_select(1, 0).and_then(|logit| logit.f_sum(tch::Kind::Float)).map_err(run_error)?;
-    let gradient = module.view_gradient(&loss, &module.all())?;
+    let gradient = module.view_gradient(&loss, &module.lens.all())?;
     // Waits for the device.
     let gradient = torch::download(&gradient).map_err(run_error)?;
     Ok((began.elapsed(), gradient))

@@ -34,8 +34,8 @@ struct Views {
 
 impl Views {
     fn of(module: &Module) -> Result<Self, Error> {
-        let [h, w] = module.metadata.crop;
-        let shape = [1, module.metadata.window, 3, h, w];
+        let [h, w] = module.lens.metadata.crop;
+        let shape = [1, module.lens.metadata.window, 3, h, w];
         let len = shape.iter().product();
         let hash = |i: usize| ((i.wrapping_mul(2_654_435_761)) >> 7 & 255) as f32;
         let stripes = |i: usize| {
@@ -46,7 +46,7 @@ impl Views {
         };
         let view = |of: &dyn Fn(usize) -> f32| {
             let values: Vec<f32> = (0..len).map(of).collect();
-            torch::upload(&values, &shape.map(|n| n as i64), module.device).map_err(run_error)
+            torch::upload(&values, &shape.map(|n| n as i64), module.lens.device).map_err(run_error)
         };
         Ok(Self { black: view(&|_| 0.0)?, noise: view(&hash)?, texture: view(&stripes)? })
     }
@@ -54,11 +54,11 @@ impl Views {
 
 /// One pass over a window. A model that writes into its input gets a copy from here on.
 fn pass<'a>(module: &'a mut Module, view: &Tensor) -> Result<&'a Pass, Error> {
-    module.show(&module.all(), view)?;
+    module.show(&module.lens.all(), view)?;
     match module.forward(true, false) {
         Err(Error::WritesInput) if !module.giving.copies => {
             module.copy_input();
-            module.show(&module.all(), view)?;
+            module.show(&module.lens.all(), view)?;
             module.forward(true, false)?;
         }
         Err(error) => return Err(error),
@@ -70,7 +70,7 @@ fn pass<'a>(module: &'a mut Module, view: &Tensor) -> Result<&'a Pass, Error> {
 /// Shows the window of texture.
 pub(super) fn show_texture(module: &mut Module) -> Result<(), Error> {
     let texture = Views::of(module)?.texture;
-    module.show(&module.all(), &texture)
+    module.show(&module.lens.all(), &texture)
 }
 
 pub(super) fn probe(module: &mut Module) -> Result<Probed, Error> {
@@ -95,7 +95,7 @@ fn look_at(module: &mut Module) -> Result<Probed, Error> {
     begin(module, &views.black)?;
     let classes = shape_of(module)?;
     let black = look(module, &views.black, BLACK)?;
-    let labels = module.metadata.labels.len();
+    let labels = module.lens.metadata.labels.len();
     if labels != 0 && labels != classes {
         return Err(Error::Labels { labels, logits: classes });
     }
@@ -148,7 +148,7 @@ fn begin(module: &mut Module, view: &Tensor) -> Result<(), Error> {
         module.giving.kind = stated;
     }
     let remedy = refusal::of_input(module, &refused);
-    Err(Error::Input { shape: format!("{:?}", module.input_shape()), reason: refused, remedy })
+    Err(Error::Input { shape: format!("{:?}", module.lens.input_shape()), reason: refused, remedy })
 }
 
 /// The number of classes, by the last pass.
@@ -164,7 +164,7 @@ fn shape_of(module: &mut Module) -> Result<usize, Error> {
 
 /// The logits of a window.
 fn look(module: &mut Module, view: &Tensor, name: &str) -> Result<Vec<f32>, Error> {
-    module.show(&module.all(), view)?;
+    module.show(&module.lens.all(), view)?;
     let meant = module.input()?.f_mul_scalar(1.0).map_err(run_error)?;
     let mut logits = logits_of(pass(module, view)?)?;
     // libtorch does not count writes through `.data`.
@@ -219,8 +219,8 @@ fn zero_gradient(module: &mut Module) -> Result<Gradient, Error> {
     if let Some(last) = weights.last_mut() {
         *last -= sum;
     }
-    let weighted = torch::upload(&weights, &pass.logits.size(), module.device).and_then(|w| pass.weighted(&w));
-    let gradient = module.view_gradient(&weighted.map_err(run_error)?, &module.all())?;
+    let weighted = torch::upload(&weights, &pass.logits.size(), module.lens.device).and_then(|w| pass.weighted(&w));
+    let gradient = module.view_gradient(&weighted.map_err(run_error)?, &module.lens.all())?;
     let is = |of: Result<Tensor, tch::TchError>| -> Result<bool, Error> {
         let found = of.and_then(|t| torch::download(&t)).map_err(run_error)?;
         Ok(found.iter().any(|v| *v != 0.0))
@@ -275,7 +275,7 @@ fn bounded(module: &mut Module, within: impl Fn(&[f32]) -> bool) -> Result<bool,
 
 /// Looks at the features of the last pass.
 fn probe_features(module: &mut Module) -> Result<(Option<Features>, Option<String>), Error> {
-    let metadata = module.metadata.clone();
+    let metadata = module.lens.metadata.clone();
     let frames = metadata.window;
     let pass = module.last()?;
     let Some(map) = &pass.features else {
@@ -309,7 +309,7 @@ fn probe_features(module: &mut Module) -> Result<(Option<Features>, Option<Strin
     let coverage = match metadata.feature_window {
         Some(window) => Coverage::from_window(frames, steps, window),
         None if steps < 2 && frames > 1 => Coverage::new(frames, vec![(0..frames).collect()]),
-        None => Coverage::new(frames, measure_coverage(pass, layout, steps, module.time_axis())?),
+        None => Coverage::new(frames, measure_coverage(pass, layout, steps, module.lens.time_axis())?),
     };
     if coverage.is_blind() {
         return Ok((None, Some(collapsed(&shape))));

@@ -62,7 +62,7 @@ pub(super) fn of_input(module: &Module, reason: &str) -> String {
         return "It has no forward: export a module with one that takes a clip and returns logits.".into();
     }
     let cuda = has(&["CUDA", "cuda", "NVIDIA", "same device", "expected device"]);
-    if cuda && module.device == tch::Device::Cpu {
+    if cuda && module.lens.device == tch::Device::Cpu {
         return "It holds tensors or constants of a GPU, as a model traced there does: call .cpu() and trace it on the CPU before exporting, or \
                 run it with device=cuda."
             .into();
@@ -90,11 +90,11 @@ pub(super) fn of_precision(reason: &str) -> bool {
 
 /// Offers the model what models of other conventions take, and says which of it it takes.
 fn of_trials(module: &Module, reason: &str) -> Option<String> {
-    let metadata = &module.metadata;
+    let metadata = &module.lens.metadata;
     let [h, w] = metadata.crop.map(|n| n as i64);
     let t = metadata.window as i64;
     let takes = |shape: &[i64], kind: Kind| {
-        let clip = Tensor::f_zeros(shape, (kind, module.device));
+        let clip = Tensor::f_zeros(shape, (kind, module.lens.device));
         clip.is_ok_and(|clip| module.takes(&[IValue::Tensor(clip)]))
     };
     let float = module.giving.kind;
@@ -131,7 +131,7 @@ fn of_trials(module: &Module, reason: &str) -> Option<String> {
 /// The same for other numbers on the axes: batch, channels, frames, sides.
 fn of_numbers(module: &Module, reason: &str, takes: impl Fn(&[i64], Kind) -> bool) -> Option<String> {
     let float = module.giving.kind;
-    let metadata = &module.metadata;
+    let metadata = &module.lens.metadata;
     let [h, w] = metadata.crop.map(|n| n as i64);
     let frames = metadata.window as i64;
     let shape = |b: i64, c: i64, t: i64, [h, w]: [i64; 2]| match metadata.layout {

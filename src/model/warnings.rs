@@ -13,8 +13,8 @@ use super::{Options, Origin, libtorch};
 pub(super) fn of(module: &Module, archive: &Archive, options: &Options, probed: &Probed) -> Vec<String> {
     let mut found = Vec::new();
     let sidecar = sidecar_path(&options.path).display().to_string();
-    found.extend(guessed(&module.metadata, archive, options, &sidecar));
-    found.extend(numeric_label(&module.metadata.labels));
+    found.extend(guessed(&module.lens.metadata, archive, options, &sidecar));
+    found.extend(numeric_label(&module.lens.metadata.labels));
     if let Some(reason) = &probed.features_unused {
         found.push(format!("The features are not used: {reason}."));
     }

@@ -14,6 +14,7 @@ use crate::attack::criterion::{argmax, softmax};
 use crate::attack::{self, Outcome, Progress};
 use crate::element::bell::Bell;
 use crate::model::Model;
+use crate::threads::home;
 use crate::video::view::Samples;
 use crate::window::schedule::{Claim, Task};
 
@@ -36,10 +37,7 @@ enum Work {
 /// The worker's life. Returns the model, which is lost where a pass panics. While it waits it holds no reference to the
 /// element.
 pub(super) fn run(element: &glib::WeakRef<super::SparseAdv>, bell: &Bell, mut loaded: Loaded) -> Option<Loaded> {
-    // Per thread; without it every module's second call takes ten times as long.
-    if let Err(error) = tch::jit::f_set_graph_executor_optimize(false) {
-        gst::warning!(CAT, "{error}");
-    }
+    home::move_in(loaded.model.home());
     loop {
         let seen = bell.count();
         let element = element.upgrade()?;

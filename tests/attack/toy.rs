@@ -173,17 +173,6 @@ impl Query for Target<'_> {
         Ok(delta.values.shallow_clone())
     }
 
-    fn difference(&mut self, _delta: &Delta, reading: usize) -> Result<Tensor, Error> {
-        let Some(second) = self.scene.second.as_ref().filter(|_| self.readings[reading] == Reading::Confirm) else {
-            panic!("reading {reading} is none that confirms");
-        };
-        let window = |frames: &[f32]| Exact::window(&frames[..self.scene.real * LEN], &Vec::new());
-        let known = if self.scene.surprising { 0.0 } else { 1.0 };
-        let pairs = window(second).into_iter().zip(window(&self.scene.frames));
-        let differences: Vec<f32> = pairs.map(|(other, own)| known * (other - own)).collect();
-        tensor(&differences, &[1, T as i64, 3, 2, 2])
-    }
-
     fn logits_of(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
         let clean = Exact::window(&self.scene.frames[..self.scene.real * LEN], &Vec::new());
         let mut view = clean.clone();
@@ -215,6 +204,18 @@ impl Differentiate for Target<'_> {
         Ok(by_view.f_index_select(1, &torch::index(frames, Device::Cpu)?)?)
     }
 
+    fn change(&mut self, _: &Delta, reading: usize, frames: &[usize], by_view: &Tensor) -> Result<f64, Error> {
+        assert!(frames.iter().copied().eq(0..T), "{frames:?}");
+        let Some(second) = self.scene.second.as_ref().filter(|_| self.readings[reading] == Reading::Confirm) else {
+            panic!("reading {reading} is none that confirms");
+        };
+        let window = |frames: &[f32]| Exact::window(&frames[..self.scene.real * LEN], &Vec::new());
+        let known = if self.scene.surprising { 0.0 } else { 1.0 };
+        let pairs = window(second).into_iter().zip(window(&self.scene.frames));
+        let changes = pairs.zip(torch::download(by_view)?).map(|((other, own), by)| known * (other - own) * by);
+        Ok(changes.map(f64::from).sum())
+    }
+
     fn pull(&mut self, delta: &Delta, _reading: usize, grad_view: &Tensor) -> Result<Tensor, Error> {
         assert_eq!(grad_view.size(), delta.values.size());
         Ok(grad_view.shallow_clone())
@@ -224,7 +225,7 @@ impl Differentiate for Target<'_> {
 impl Features for Target<'_> {
     fn feature_gradient(&mut self, grad_logits: &Tensor) -> Result<Option<FeatureGradient>, Error> {
         self.model.asked.borrow_mut().push(Asked::Features);
-        let by_view = self.by_view(grad_logits)?;
+        let by_view = Some(self.by_view(grad_logits)?);
         let Some(weights) = &self.model.features else { return Ok(None) };
         let weights: Vec<f32> = weights.iter().map(|w| *w as f32).collect();
         let by_features = tensor(&weights, &[1, T as i64, 1])?;

@@ -11,9 +11,9 @@ use crate::attack::criterion::{self, Loss};
 use crate::attack::norm;
 use crate::attack::objective::weighted_sum;
 use crate::attack::readings::{Look, Readings};
-use crate::attack::select::{Keyframes, view_weights};
+use crate::attack::select::{Keyframes, folded, view_weights};
 use crate::attack::support::{Support, WholeFrames};
-use crate::attack::target::{Delta, Shape};
+use crate::attack::target::{Delta, Shape, ViewGradient};
 use crate::attack::{Config, Error, Search};
 use crate::torch;
 
@@ -34,7 +34,11 @@ pub struct Trial<'a, 'b> {
 }
 
 impl<'a, 'b> Trial<'a, 'b> {
-    pub fn new(problem: Problem<'a, 'b>, frames: &[usize], first_gradient: Option<Tensor>) -> Result<Self, Error> {
+    pub fn new(
+        problem: Problem<'a, 'b>,
+        frames: &[usize],
+        first_gradient: Option<ViewGradient>,
+    ) -> Result<Self, Error> {
         let Problem { target, config, start, .. } = &problem;
         let (shape, device) = (target.shape(), target.device());
         let support = WholeFrames::new(frames);
@@ -97,10 +101,14 @@ impl<'a, 'b> Trial<'a, 'b> {
         if walk && self.readings.may_fail(&self.look, criterion) {
             // The gap is one of margins.
             self.loss = Loss::Margin;
-            let all: Vec<usize> = (0..self.shape.frames).collect();
-            let by_view = self.view_gradient(&all)?;
-            self.readings.expect(self.problem.target, &self.delta, &by_view)?;
-            self.look.gradient = Some(by_view);
+            let frames = match self.problem.target.is_by_frames() {
+                true => self.shown(),
+                false => (0..self.shape.frames).collect(),
+            };
+            let _ = self.view_gradient(&frames)?;
+            if let Some(by_view) = &self.look.gradient {
+                self.readings.expect(self.problem.target, &self.delta, by_view)?;
+            }
         }
         Ok(())
     }
@@ -176,10 +184,7 @@ impl<'a, 'b> Trial<'a, 'b> {
     pub fn grow(&mut self, keyframes: &mut Keyframes) -> Result<(), Error> {
         let config = self.problem.config;
         if config.selection.weighs_anew() {
-            let all: Vec<usize> = (0..self.shape.frames).collect();
-            let by_view = self.view_gradient(&all)?;
-            keyframes.rank_rest(&view_weights(&by_view, self.shape)?);
-            self.look.gradient = Some(by_view);
+            keyframes.rank_rest(&self.weights()?);
         }
         let held = self.support.frames().len();
         self.support.join(keyframes.grow(config.grow_by as usize));
@@ -188,23 +193,55 @@ impl<'a, 'b> Trial<'a, 'b> {
         self.observe()
     }
 
+    /// How much each real frame weighs in the class term's gradient at the last look.
+    fn weights(&mut self) -> Result<Vec<f64>, Error> {
+        let all: Vec<usize> = (0..self.shape.frames).collect();
+        let known = self.look.gradient.as_ref();
+        let whole = known.is_some_and(|gradient| gradient.missing(&all).is_empty());
+        if whole || !self.problem.target.is_by_frames() {
+            return Ok(view_weights(&self.view_gradient(&all)?, self.shape)?);
+        }
+        let _ = self.view_gradient(&self.shown())?;
+        Ok(folded(self.problem.target.frame_weights()?, self.shape))
+    }
+
+    /// The frames of the model's window that show the perturbation: its own, and those that repeat the last of them.
+    fn shown(&self) -> Vec<usize> {
+        let last = self.shape.real - 1;
+        let repeats = self.shape.shown(last).skip(1).filter(|_| self.delta.frames.contains(&last));
+        self.delta.frames.iter().copied().chain(repeats).collect()
+    }
+
     /// The class term's gradient at the last look, by the model's view of some frames of its window.
     fn view_gradient(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
         let Problem { target, config, criterion, .. } = &mut self.problem;
-        match &self.look.gradient {
-            Some(all) if frames.iter().copied().eq(0..self.shape.frames) => Ok(all.shallow_clone()),
-            Some(all) => Ok(all.f_index_select(1, &torch::index(frames, all.device())?)?),
-            None => target.backward(&grad_logits(config, criterion, self.loss, &self.look.logits), frames),
-        }
+        let gradient = match self.look.gradient.take() {
+            Some(known) => {
+                let missing = known.missing(frames);
+                if missing.is_empty() {
+                    known
+                } else {
+                    let values = target.complete(&missing)?;
+                    known.with(missing, &values)?
+                }
+            }
+            None => {
+                let grad_logits = grad_logits(config, criterion, self.loss, &self.look.logits);
+                ViewGradient { frames: frames.to_vec(), values: target.backward(&grad_logits, frames)? }
+            }
+        };
+        let part = gradient.of(frames)?;
+        // Another target would have to take it anew to know more of it.
+        let lasts = target.is_by_frames() || gradient.frames.len() == self.shape.frames;
+        self.look.gradient = Some(gradient).filter(|_| lasts);
+        Ok(part)
     }
 
     /// The same by the perturbation.
     pub fn class_gradient(&mut self) -> Result<Tensor, Error> {
         let last = self.shape.real - 1;
-        let mut shown: Vec<usize> = self.delta.frames.clone();
+        let shown = self.shown();
         let repeated = shown.iter().position(|k| *k == last).filter(|_| self.shape.frames > self.shape.real);
-        let repeats = self.shape.shown(last).skip(1).filter(|_| repeated.is_some());
-        shown.extend(repeats);
         let by_view = self.view_gradient(&shown)?;
         let part = |from: usize, to: usize| by_view.f_narrow(1, from as i64, (to - from) as i64);
         let frames = self.delta.frames.len();

@@ -8,6 +8,7 @@ use tch::{Kind, TchError, Tensor};
 
 use super::{Clean, Keyframes, Select, Selected, descending, normalized};
 use crate::attack::criterion;
+use crate::attack::target::ViewGradient;
 use crate::attack::{Error, Shape};
 use crate::torch;
 
@@ -69,14 +70,19 @@ impl Select for Gradient {
             Source::Input | Source::Loss => None,
             _ => target.feature_gradient(&grad_logits)?,
         };
+        let all: Vec<usize> = (0..shape.frames).collect();
         let (weights, by_view) = match features {
             Some(features) => {
                 let steps = step_weights(&features.by_features, features.time_axis, self.0 == Source::Net)?;
-                (frame_weights(&steps, &features.steps, shape.frames), features.by_view)
+                let by_view = match features.by_view {
+                    Some(values) => ViewGradient { frames: all, values },
+                    None => ViewGradient::none(shape, target.device())?,
+                };
+                (frame_weights(&steps, &features.steps, shape.frames), by_view)
             }
             None => {
-                let by_view = target.backward(&grad_logits, &(0..shape.frames).collect::<Vec<_>>())?;
-                (step_weights(&by_view, 1, false)?, by_view)
+                let values = target.backward(&grad_logits, &all)?;
+                (step_weights(&values, 1, false)?, ViewGradient { frames: all, values })
             }
         };
         let weights = normalized(&folded(weights, shape));
@@ -121,7 +127,7 @@ pub(in crate::attack) fn view_weights(by_view: &Tensor, shape: Shape) -> Result<
 }
 
 /// Adds the weights of frames that repeat the last real one to it.
-fn folded(mut weights: Vec<f64>, shape: Shape) -> Vec<f64> {
+pub(in crate::attack) fn folded(mut weights: Vec<f64>, shape: Shape) -> Vec<f64> {
     let rest: f64 = weights.drain(shape.real..).sum();
     if let Some(last) = weights.last_mut() {
         *last += rest;

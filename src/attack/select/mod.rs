@@ -10,15 +10,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use tch::Tensor;
-
 pub use baselines::{All, Fixed, InterFrameDifference, List, Random};
-pub(super) use gradient::view_weights;
 pub use gradient::{Gradient, Source, count_to_boundary, frame_weights, step_weights};
+pub(super) use gradient::{folded, view_weights};
 pub use removal::Removal;
 
 use super::calls::Counted;
 use super::criterion::Criterion;
+use super::target::ViewGradient;
 use super::{Config, Error};
 
 /// The clean window, and the pass that was last made.
@@ -32,8 +31,8 @@ pub struct Clean<'a, 'b> {
 /// A choice of keyframes.
 pub struct Selected {
     pub keyframes: Keyframes,
-    /// The gradient that the first step is to descend, by the model's view of all frames, where it came up on the way.
-    pub first_gradient: Option<Tensor>,
+    /// The gradient that the first step is to descend, where it came up on the way.
+    pub first_gradient: Option<ViewGradient>,
 }
 
 impl From<Keyframes> for Selected {

@@ -3,6 +3,8 @@
 //! Loops of ours on the threads of libtorch's passes. Those go on spinning for a while after each pass, so that threads of
 //! our own would wait for the cores that they hold.
 
+pub mod home;
+
 use std::any::Any;
 use std::ffi::{c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -33,7 +35,17 @@ pub fn each<I>(items: I, work: impl Fn(I::Item) + Sync)
 where
     I: Iterator + Send,
 {
-    let job = Loop { items: Mutex::new(items), work: &work, panic: Mutex::default() };
+    match home::of_loops() {
+        Some(home) => home.run(|| each_here(items, &work)),
+        None => each_here(items, &work),
+    }
+}
+
+fn each_here<I>(items: I, work: &(impl Fn(I::Item) + Sync))
+where
+    I: Iterator + Send,
+{
+    let job = Loop { items: Mutex::new(items), work, panic: Mutex::default() };
     match *PARALLEL {
         // SAFETY: the call returns when every thread has left the body. What the body is given lives as long, and may be
         // shared and sent as the bounds of this function demand.
