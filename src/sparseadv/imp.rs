@@ -204,6 +204,8 @@ pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 /// A loaded model and what it was loaded by.
 pub(super) struct Loaded {
     pub model: Model,
+    /// The same for windows that are attacked together with the first.
+    pub others: Vec<Model>,
     pub options: model::Options,
     pub codecs: Codecs,
 }
@@ -222,6 +224,10 @@ pub struct SparseAdv {
     #[property(name = "precision", type = Precision, default, mutable_ready,
         get = get!(precision), set = set!(precision), nick = "Precision",
         blurb = "Of the passes that gradients come from. Labels and successes are those of the model as it is")]
+    #[property(name = "batch-windows", type = u32, maximum = 64, mutable_ready,
+        get = get!(batch_windows), set = set!(batch_windows), nick = "Batch windows",
+        blurb = "Windows of the stream that are attacked together at the most, in passes of all of them, where nothing is live (0 = \
+            automatic, by the size of the model's input)")]
     #[property(name = "window-size", type = u32, maximum = 1024, mutable_ready,
         get = get!(common.window_size), set = set!(common.window_size),
         nick = "Window size", blurb = "Frames the model sees at once (0 = the model's own, 16 if it does not say)")]

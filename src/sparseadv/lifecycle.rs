@@ -46,7 +46,7 @@ impl SparseAdv {
             for warning in model.warnings().into_iter().chain(settings.without_effect()) {
                 gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
             }
-            *loaded = Some(Loaded { model, options, codecs: Codecs::default() });
+            *loaded = Some(Loaded { model, others: Vec::new(), options, codecs: Codecs::default() });
         }
         let Some(loaded) = loaded.as_ref() else {
             return Ok(None);
@@ -70,7 +70,8 @@ impl SparseAdv {
             provenance.settings.insert("precision".into(), "bf16".into());
         }
         let windowing = settings.common.windowing(metadata);
-        let plan = Plan { windowing, goal: config.goal, provenance: Arc::new(provenance) };
+        let together = settings.together(loaded.model.input_shape().iter().product(), loaded.model.device());
+        let plan = Plan { windowing, together, goal: config.goal, provenance: Arc::new(provenance) };
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
         Ok(Some(plan))
     }

@@ -16,6 +16,7 @@ use crate::window::Windowing;
 pub struct Settings {
     pub common: Common,
     pub precision: Precision,
+    pub batch_windows: u32,
     /// What an attack is asked and no goal, model or codec has a say in. Its other fields stand below.
     pub attack: attack::Config,
     pub keyframes: Option<String>,
@@ -35,6 +36,7 @@ impl Default for Settings {
         Self {
             common: Common::default(),
             precision: Precision::default(),
+            batch_windows: 0,
             attack: attack::Config::new(Goal::Untargeted { label: None }),
             keyframes: None,
             boundary: 0.0,
@@ -101,6 +103,17 @@ impl Settings {
         (!unused.is_empty()).then(|| {
             format!("The property {set} has no effect on this search. Leave it out, or set search={other}, which it is a setting of.")
         })
+    }
+
+    /// How many windows are attacked together at the most, by `values` numbers that a model on a device takes at a time.
+    /// Automatically as many as C3D takes four windows of; a GPU has room for more.
+    pub fn together(&self, values: i64, device: tch::Device) -> usize {
+        const FOUR_OF_C3D: i64 = 4 * 3 * 16 * 112 * 112;
+        let most = if device == tch::Device::Cpu { 4 } else { 16 };
+        match self.batch_windows {
+            0 => (FOUR_OF_C3D * most / 4 / values.max(1)).clamp(1, most) as usize,
+            set => set as usize,
+        }
     }
 
     /// The time a window's attack may take: as set, or in a live pipeline the time until the next window is due, so

@@ -45,6 +45,8 @@ pub(super) type Schedule = schedule::Schedule<Frame, gst::Event, Decision, Arc<S
 #[derive(Clone)]
 pub(super) struct Plan {
     pub windowing: Windowing,
+    /// Windows that are attacked together at the most.
+    pub together: usize,
     pub goal: Goal,
     pub provenance: Arc<Provenance>,
 }
@@ -69,7 +71,7 @@ impl State {
     /// Before the element starts, and after it has stopped.
     pub fn stopped(stats: Stats) -> Self {
         let windowing = Windowing { frames: 1, step: 1, span: 1, stride: 1 };
-        let plan = Plan { windowing, goal: Goal::new(None, None), provenance: Arc::default() };
+        let plan = Plan { windowing, together: 1, goal: Goal::new(None, None), provenance: Arc::default() };
         Self { stats, working: false, ..Self::started(plan, &Settings::default()) }
     }
 
@@ -133,12 +135,17 @@ impl State {
         news
     }
 
-    /// Nothing is known of the front window yet: it leaves clean.
-    pub fn undecided(&self, stream: Arc<Stream>) -> Decision {
+    /// Nothing is known of a window yet, so many behind the front one: it leaves clean.
+    pub fn undecided(&self, ahead: u64, stream: Arc<Stream>) -> Decision {
         let windowing = self.plan.windowing;
-        let frames = windowing.offsets(self.schedule.window_frames().count()).count();
+        let frames = windowing.offsets(self.schedule.frames_ahead(ahead).count()).count();
+        self.clean(self.schedule.window() + ahead, frames, stream)
+    }
+
+    /// A window that leaves clean, by its number and how many frames of it the model sees.
+    pub fn clean(&self, window: u64, frames: usize, stream: Arc<Stream>) -> Decision {
         let Plan { goal, provenance, .. } = self.plan.clone();
-        let report = WindowReport::clean(self.schedule.window(), frames, goal, provenance);
+        let report = WindowReport::clean(window, frames, goal, provenance);
         Decision { report, perturbation: Perturbation::default(), stream, began: Instant::now() }
     }
 
@@ -146,6 +153,9 @@ impl State {
     pub fn apply(&mut self, settings: &Settings) {
         let pace = self.pace(settings);
         self.schedule.set_pace(pace.filter(|_| self.latency.is_live()));
+        // Each of these needs what became of the window before, or the model for itself.
+        let alone = settings.survive().is_some() || settings.time_budget.is_some_and(|budget| !budget.is_zero());
+        self.schedule.set_together(if alone { 1 } else { self.plan.together });
         self.schedule.set_passing(!settings.enabled || self.failed);
     }
 

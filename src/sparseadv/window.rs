@@ -34,7 +34,7 @@ impl Decision {
 
 impl SparseAdv {
     /// Decides on the front window.
-    pub(super) fn decide(&self, mut state: MutexGuard<State>, mut decision: Decision) {
+    pub(super) fn decide(&self, state: &mut State, mut decision: Decision) {
         let windowing = state.schedule.windowing();
         let report = &mut decision.report;
         let offsets: Vec<usize> = windowing.offsets(state.schedule.window_frames().count()).collect();
@@ -73,15 +73,13 @@ impl SparseAdv {
         );
         let judged = windowing.overlaps() && report.clean_label.is_some();
         state.schedule.decide(decision, judged);
-        drop(state);
-        self.tell();
     }
 
     /// Lets the front window go, whose deadline has passed, with the best found so far; clean if there is none.
-    pub(super) fn expire(&self, state: MutexGuard<State>, found: Option<Decision>) {
+    pub(super) fn expire(&self, mut state: MutexGuard<State>, found: Option<Decision>) {
         let begun = found.is_some();
         let stream = state.schedule.window_frames().next().map(|(_, frame)| frame.stream.clone());
-        let Some(mut decision) = found.or_else(|| Some(state.undecided(stream?))) else {
+        let Some(mut decision) = found.or_else(|| Some(state.undecided(0, stream?))) else {
             return;
         };
         decision.report.overrun = true;
@@ -89,7 +87,9 @@ impl SparseAdv {
             decision.report.seconds = decision.began.elapsed().as_secs_f64();
         }
         gst::debug!(CAT, imp = self, "Window {} leaves at its deadline", decision.report.window);
-        self.decide(state, decision);
+        self.decide(&mut state, decision);
+        drop(state);
+        self.tell();
     }
 
     /// Makes a frame what it leaves as. Returns its buffer.

@@ -2,7 +2,7 @@
 
 //! The worker thread: attacks windows, and judges those whose frames may have changed since.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Instant;
 
 use gst::subclass::prelude::*;
@@ -10,6 +10,7 @@ use gst::subclass::prelude::*;
 use super::attack::{AttackTask, judge};
 use super::imp::{CAT, Loaded, SparseAdv};
 use super::state::{Decision, Frame, State};
+use super::survive::Codecs;
 use crate::attack::criterion::{argmax, softmax};
 use crate::attack::{self, Outcome, Progress};
 use crate::element::bell::Bell;
@@ -27,11 +28,35 @@ struct Attack {
 }
 
 enum Work {
-    Attack(Box<Attack>),
+    Attack(Vec<Attack>),
     /// A window whose last frame has left, with what the model sees of its frames.
     Judge(Claim, Box<Decision>, Vec<Arc<Samples>>),
-    Wait,
+    Wait(Option<Instant>),
     Stop,
+}
+
+/// What became of a round of the worker.
+enum Round {
+    Worked,
+    /// There was nothing to do, and there will not be before this time unless something changes.
+    Idle(Option<Instant>),
+    Over,
+}
+
+/// A model that waits for others while this lives.
+struct Seated<'a>(&'a mut Model);
+
+impl<'a> Seated<'a> {
+    fn new(model: &'a mut Model) -> Self {
+        model.join();
+        Self(model)
+    }
+}
+
+impl Drop for Seated<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
 }
 
 /// The worker's life. Returns the model, which is lost where a pass panics. While it waits it holds no reference to the
@@ -44,12 +69,12 @@ pub(super) fn run(element: &glib::WeakRef<super::SparseAdv>, bell: &Bell, mut lo
         let this = element.imp();
         let round = std::panic::AssertUnwindSafe(|| this.work(&mut loaded));
         match std::panic::catch_unwind(round) {
-            Ok(Some(true)) => {}
-            Ok(Some(false)) => {
+            Ok(Round::Worked) => {}
+            Ok(Round::Idle(until)) => {
                 drop(element);
-                bell.wait(seen, None);
+                bell.wait(seen, until.map(|until| until.saturating_duration_since(Instant::now())));
             }
-            Ok(None) => return Some(loaded),
+            Ok(Round::Over) => return Some(loaded),
             Err(_) => {
                 this.tell_panic();
                 return None;
@@ -59,15 +84,15 @@ pub(super) fn run(element: &glib::WeakRef<super::SparseAdv>, bell: &Bell, mut lo
 }
 
 impl SparseAdv {
-    /// One round of the worker. Returns whether there was anything to do, and nothing when it is to end.
-    fn work(&self, loaded: &mut Loaded) -> Option<bool> {
+    /// One round of the worker.
+    fn work(&self, loaded: &mut Loaded) -> Round {
         match self.next_work() {
-            Work::Attack(attack) => self.attack(loaded, *attack),
+            Work::Attack(attacks) => self.attack_together(loaded, attacks),
             Work::Judge(claim, window, samples) => self.judge(&mut loaded.model, &claim, *window, samples),
-            Work::Wait => return Some(false),
-            Work::Stop => return None,
+            Work::Wait(until) => return Round::Idle(until),
+            Work::Stop => return Round::Over,
         }
-        Some(true)
+        Round::Worked
     }
 
     /// The pipeline must hear of a panic instead of waiting for ever.
@@ -91,29 +116,28 @@ impl SparseAdv {
             return Work::Stop;
         }
         if state.downstream.flow().is_err() {
-            return Work::Wait;
+            return Work::Wait(None);
         }
-        match state.schedule.next_task() {
-            Some(Task::Attack) => self.begin(state).map_or(Work::Wait, |attack| Work::Attack(Box::new(attack))),
-            Some(Task::Judge { claim, report, samples }) => Work::Judge(claim, Box::new(report), samples),
-            None => Work::Wait,
+        match state.schedule.next_task(Instant::now()) {
+            Task::Attack(windows) => Work::Attack((0..windows as u64).map_while(|n| self.begin(&mut state, n)).collect()),
+            Task::Judge { claim, report, samples } => Work::Judge(claim, Box::new(report), samples),
+            Task::Wait(until) => Work::Wait(until),
         }
     }
 
-    /// Begins the attack of the front window.
-    fn begin(&self, mut state: MutexGuard<State>) -> Option<Attack> {
+    /// Begins the attack of a window so many behind the front one.
+    fn begin(&self, state: &mut State, ahead: u64) -> Option<Attack> {
         let schedule = &state.schedule;
-        let stream = schedule.window_frames().next()?.1.stream.clone();
+        let stream = schedule.frames_ahead(ahead).next()?.1.stream.clone();
         let (buffers, deltas): (Vec<_>, Vec<_>) =
-            schedule.window_frames().map(|(_, frame)| (frame.buffer.clone(), frame.delta.clone())).unzip();
+            schedule.frames_ahead(ahead).map(|(_, frame)| (frame.buffer.clone(), frame.delta.clone())).unzip();
         let offsets: Vec<usize> = schedule.windowing().offsets(buffers.len()).collect();
         let start = offsets.iter().enumerate().filter_map(|(k, place)| Some((k, deltas[*place].as_ref()?.to_vec())));
         let start = start.collect();
         let context = schedule.context_frames().filter(|frame| Arc::ptr_eq(&frame.stream, &stream)).cloned().collect();
-        let (window, deadline) = (schedule.window(), schedule.deadline());
-        let undecided = state.undecided(stream.clone());
+        let (window, deadline) = (schedule.window() + ahead, schedule.deadline());
+        let undecided = state.undecided(ahead, stream.clone());
         let claim = state.schedule.begin(undecided);
-        drop(state);
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         gst::debug!(CAT, imp = self, "Window {window} of {} frames is attacked, time left {left:?}", buffers.len());
         let settings = self.settings();
@@ -121,8 +145,33 @@ impl SparseAdv {
         Some(Attack { claim, task, context })
     }
 
-    fn attack(&self, loaded: &mut Loaded, attack: Attack) {
-        let Loaded { model, codecs, .. } = loaded;
+    /// Attacks windows, each on a thread of its own, with passes that are made together.
+    fn attack_together(&self, loaded: &mut Loaded, mut attacks: Vec<Attack>) {
+        let Loaded { model, others, codecs, .. } = loaded;
+        let Some(last) = attacks.pop() else { return };
+        if attacks.is_empty() {
+            return self.attack(model, codecs, last);
+        }
+        others.resize_with(attacks.len().max(others.len()), || model.share());
+        let home = model.home().clone();
+        // All sit down before the first one asks.
+        let seated: Vec<Seated> = others.iter_mut().take(attacks.len()).map(Seated::new).collect();
+        let own = Seated::new(model);
+        std::thread::scope(|scope| {
+            for (attack, seated) in attacks.into_iter().zip(seated) {
+                let home = &home;
+                scope.spawn(move || {
+                    home::move_in(home);
+                    // Codecs take windows one by one.
+                    self.attack(seated.0, &mut Codecs::default(), attack);
+                });
+            }
+            self.attack(own.0, codecs, last);
+            drop(own);
+        });
+    }
+
+    fn attack(&self, model: &mut Model, codecs: &mut Codecs, attack: Attack) {
         let Attack { claim, mut task, context } = attack;
         task.context = context.into_iter().map(rendered).collect();
         let mut progress = |news: Progress| {
@@ -150,14 +199,19 @@ impl SparseAdv {
 
     fn finish_attack(&self, claim: &Claim, task: &AttackTask, outcome: Outcome) {
         let mut state = self.state();
-        if state.schedule.finish(claim).is_none() {
-            return;
-        }
-        let news = state.note_zero_gradient(outcome.zero_gradient);
-        let mut decision = state.undecided(task.stream.clone());
+        let frames = task.offsets.len();
+        let mut decision = state.clean(task.window, frames, task.stream.clone());
         decision.report.set_outcome(&outcome);
         decision.perturbation = outcome.perturbation;
-        self.decide(state, decision);
+        let Some(found) = state.schedule.found(claim) else { return };
+        *found = decision;
+        state.schedule.finish(claim);
+        let news = state.note_zero_gradient(outcome.zero_gradient);
+        while let Some(decision) = state.schedule.finished() {
+            self.decide(&mut state, decision);
+        }
+        drop(state);
+        self.tell();
         self.note_duration(outcome.duration);
         if news {
             gst::element_imp_warning!(

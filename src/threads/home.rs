@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn a_panic_comes_back_and_the_thread_goes_on() {
         let home = Home::start().unwrap();
-        let panic = catch_unwind(|| home.run(|| assert_eq!(1, 2, "the first"))).expect_err("a panic");
+        let panic = catch_unwind(AssertUnwindSafe(|| home.run(|| assert_eq!(1, 2, "the first"))));
+        let panic = panic.expect_err("a panic");
         let text = panic.downcast_ref::<String>().map_or("", String::as_str);
         assert!(text.contains("the first"), "{text}");
         assert_eq!(home.run(|| 3), 3);

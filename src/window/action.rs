@@ -37,10 +37,12 @@ pub enum Output<F, E, R> {
 /// What the thread that runs the model has to do.
 #[derive(Debug)]
 pub enum Task<R, S> {
-    /// Attack the front window; `Schedule::begin` says that it is begun.
-    Attack,
+    /// Attack the front window and those behind it, so many together; `Schedule::begin` says of each that it is begun.
+    Attack(usize),
     /// Judge a window by what the model sees of its frames as they left; then `Schedule::judged`.
     Judge { claim: Claim, report: R, samples: Vec<S> },
+    /// Nothing before this time, unless something changes.
+    Wait(Option<Instant>),
 }
 
 /// What a thread works at for the schedule. It is void once the schedule has no use for the result any more.

@@ -31,8 +31,13 @@ impl Cursor {
     /// The frames of the front window, whether they are here or still to come. Nothing where no frame before the next
     /// barrier is in a window.
     pub fn window(&self) -> Option<Range<u64>> {
+        self.ahead(0)
+    }
+
+    /// The frames of a window so many behind the front one. Nothing where there is none before the next barrier.
+    pub fn ahead(&self, windows: u64) -> Option<Range<u64>> {
         let end = self.barriers.front().map(|end| end.saturating_sub(self.origin));
-        let window = self.windowing.window(self.nth, end)?;
+        let window = self.windowing.window(self.nth + windows, end)?;
         let short = window.end - window.start < self.windowing.span as u64;
         let wanted = !short || self.tail == Tail::Pad;
         wanted.then_some(self.origin + window.start..self.origin + window.end)

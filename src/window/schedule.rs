@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use super::action::{Claim, Item, Output, Task};
 use super::cursor::Cursor;
@@ -20,6 +20,9 @@ use super::{Tail, Windowing};
 
 /// How many times faster than its caps say a live source may be.
 const FASTER: usize = 8;
+
+/// How long a window waits for others to be attacked together with.
+const GATHERING: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct Held<F> {
@@ -32,6 +35,8 @@ struct Held<F> {
 struct Job<R> {
     token: Arc<()>,
     found: R,
+    /// Over: `found` is to be decided on, after the windows before it.
+    finished: bool,
 }
 
 /// Frames `F`, events `E`, reports of windows `R`, and what the model sees of a frame `S`.
@@ -50,7 +55,12 @@ pub struct Schedule<F, E, R, S> {
     head: u64,
     /// Windows decided on.
     decided: u64,
-    job: Option<Job<R>>,
+    /// Of the front window and those behind it.
+    jobs: VecDeque<Job<R>>,
+    /// Windows that are attacked together at the most, where nothing is live.
+    together: usize,
+    /// Since when a window waits for others.
+    gathering: Option<Instant>,
     open: OpenWindows<R, S>,
     kept: VecDeque<F>,
     /// Something was given out and is not pushed yet.
@@ -68,7 +78,9 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
             frames: 0,
             head: 0,
             decided: 0,
-            job: None,
+            jobs: VecDeque::new(),
+            together: 1,
+            gathering: None,
             open: OpenWindows::default(),
             kept: VecDeque::new(),
             pushing: false,
@@ -88,16 +100,26 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     pub fn set_passing(&mut self, passing: bool) {
         self.passing = passing;
         if passing {
-            self.job = None;
+            self.jobs.clear();
         }
     }
 
-    /// How many frames are taken in: the front window and the next one, and in a live stream as many as arrive within the
-    /// latency, with a window to spare for a sink that waits.
+    /// Sets how many windows are attacked together at the most. One of a live stream, or that overlaps the next, is
+    /// attacked by itself.
+    pub fn set_together(&mut self, windows: usize) {
+        self.together = windows;
+    }
+
+    fn together(&self) -> usize {
+        if self.pace.is_some() || self.windowing().overlaps() { 1 } else { self.together.max(1) }
+    }
+
+    /// How many frames are taken in: the front window, those attacked together with it and the next one. In a live stream
+    /// as many as arrive within the latency, with a window to spare for a sink that waits.
     pub fn capacity(&self) -> usize {
         let Windowing { span, stride, .. } = self.windowing();
         let live = self.pace.map_or(0, |pace| pace.frames().saturating_add(span));
-        live.max(span + stride.min(span))
+        live.max((self.together() - 1) * stride + span + stride.min(span))
     }
 
     /// How many frames are inside at most: those in line, those kept, and one on its way out.
@@ -160,6 +182,23 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         self.cursor.window().is_some_and(|window| window.end <= self.end())
     }
 
+    /// How many windows are to be attacked now, or when to look again.
+    fn gathered(&mut self, now: Instant) -> Result<usize, Option<Instant>> {
+        let most = self.together();
+        let windows = (0..most as u64).map_while(|n| self.cursor.ahead(n));
+        let windows: Vec<_> = windows.collect();
+        let complete = windows.iter().take_while(|window| window.end <= self.end()).count();
+        // None that is still to come is before the next barrier.
+        let all = complete == windows.len();
+        // Nothing before them has still to leave, and no more fit in.
+        let full = !self.has_room(now) && self.head >= self.decided_before();
+        if complete == 0 || most == 1 || all || full {
+            return if complete > 0 { Ok(complete) } else { Err(None) };
+        }
+        let until = *self.gathering.get_or_insert(now) + GATHERING;
+        if until <= now { Ok(complete) } else { Err(Some(until)) }
+    }
+
     /// When the first frame of the front window arrived, if it has.
     fn begun(&self) -> Option<Instant> {
         let place = self.cursor.window()?.start.checked_sub(self.head)?;
@@ -212,7 +251,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
             return Some(Output::Cut);
         }
         if full || leave.is_some_and(|leave| leave <= now) {
-            return Some(Output::Due(self.job.take().map(|job| job.found)));
+            return Some(Output::Due(self.jobs.pop_front().map(|job| job.found)));
         }
         Some(Output::Wait(cut.into_iter().chain(leave).min()))
     }
@@ -245,12 +284,17 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     }
 
     /// What is to be done with the model.
-    pub fn next_task(&mut self) -> Option<Task<R, S>> {
+    pub fn next_task(&mut self, now: Instant) -> Task<R, S> {
         if let Some((claim, report, samples)) = self.open.judge() {
-            return Some(Task::Judge { claim, report, samples });
+            return Task::Judge { claim, report, samples };
         }
-        let attack = !self.passing && self.job.is_none() && self.is_complete();
-        attack.then_some(Task::Attack)
+        if self.passing || !self.jobs.is_empty() {
+            return Task::Wait(None);
+        }
+        match self.gathered(now) {
+            Ok(windows) => Task::Attack(windows),
+            Err(until) => Task::Wait(until),
+        }
     }
 
     /// The number of the front window, counted from the stream's start.
@@ -260,7 +304,12 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
 
     /// The frames of the front window that are here: number in the stream, and the frame.
     pub fn window_frames(&self) -> impl Iterator<Item = (u64, &F)> {
-        let window = self.cursor.window().unwrap_or_default();
+        self.frames_ahead(0)
+    }
+
+    /// The same of a window so many behind it.
+    pub fn frames_ahead(&self, windows: u64) -> impl Iterator<Item = (u64, &F)> {
+        let window = self.cursor.ahead(windows).unwrap_or_default();
         let frames = self.waiting().map(|held| &held.frame);
         (self.head..).zip(frames).filter(move |(number, _)| window.contains(number))
     }
@@ -284,36 +333,43 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         self.kept.iter().chain(waiting.take(before)).skip(superfluous)
     }
 
-    /// The attack of the front window begins; `found` is what is known of it.
+    /// The attack of the first window begins that none is under way of; `found` is what is known of it.
     pub fn begin(&mut self, found: R) -> Claim {
         let token = Arc::new(());
         let claim = Claim::on(&token);
-        self.job = Some(Job { token, found });
+        self.gathering = None;
+        self.jobs.push_back(Job { token, found, finished: false });
         claim
     }
 
     /// What an attack has found so far, to be improved. Nothing where it is void.
     pub fn found(&mut self, claim: &Claim) -> Option<&mut R> {
-        let job = self.job.as_mut().filter(|job| claim.is_on(&job.token))?;
+        let job = self.jobs.iter_mut().find(|job| claim.is_on(&job.token))?;
         Some(&mut job.found)
     }
 
-    /// Ends an attack. Returns what it has found, to be decided on at once; nothing where it is void.
-    pub fn finish(&mut self, claim: &Claim) -> Option<R> {
-        let job = self.job.take_if(|job| claim.is_on(&job.token))?;
-        Some(job.found)
+    /// An attack has ended with what is known of it by now. Where it is void nobody wants it.
+    pub fn finish(&mut self, claim: &Claim) {
+        if let Some(job) = self.jobs.iter_mut().find(|job| claim.is_on(&job.token)) {
+            job.finished = true;
+        }
     }
 
-    /// Voids the attack under way. The window stays, and is attacked again.
+    /// What the attack of the front window has found, once it has ended: to be decided on at once.
+    pub fn finished(&mut self) -> Option<R> {
+        let done = self.jobs.front().is_some_and(|job| job.finished);
+        if done { self.jobs.pop_front().map(|job| job.found) } else { None }
+    }
+
+    /// Voids the attacks under way. The windows stay, and are attacked again.
     pub fn cancel(&mut self) {
-        self.job = None;
+        self.jobs.clear();
     }
 
     /// Decides on the front window: its frames leave as they are by now, unless a later window holds them too. Its report
     /// is given back when they have. Where `judged`, the window is to be judged by then.
     pub fn decide(&mut self, report: R, judged: bool) {
         let Some(window) = self.cursor.window() else { return };
-        self.job = None;
         self.decided += 1;
         self.open.push(Open::new(window, report, judged, self.windowing()));
         self.cursor.advance();
@@ -382,7 +438,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         self.frames = self.waiting().count();
         self.head = end - self.frames as u64;
         // Nothing is left of what was before.
-        self.job = None;
+        self.jobs.clear();
         self.open = OpenWindows::default();
         self.kept.clear();
         self.cursor.begin(self.head);
