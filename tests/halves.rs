@@ -148,6 +148,7 @@ fn halves_that_are_not_the_whole_are_told_of_and_not_used() {
     };
     let other = broken(|code| code.replace("return ((self)", "return (torch.neg((self)").replace(", ), _", ", )), _"));
     assert!(other.contains("logits and gradients that differ"), "{other}");
-    let among = broken(|code| code.replacen("(argument_1, ", "(torch.sub(argument_1, torch.mean(argument_1, [0], True)), ", 1));
+    let among =
+        broken(|code| code.replacen("(argument_1, ", "(torch.sub(argument_1, torch.mean(argument_1, [0], True)), ", 1));
     assert!(among.contains("differ by"), "{among}");
 }

@@ -72,6 +72,8 @@ impl Model {
     /// Loads and probes a model, or shares it with others of this process that have loaded the same. Fails with a sentence
     /// on anything that would make an attack impossible.
     pub fn load(options: &Options) -> Result<Self, Error> {
+        let precision = options.precision.settled(options.device.open()?);
+        let options = &Options { precision, ..options.clone() };
         let load = || {
             let home =
                 Home::start().map_err(|e| Error::Run { reason: format!("its thread cannot be started: {e}") })?;
@@ -160,6 +162,11 @@ impl Model {
     /// nothing, and a gradient by some frames costs less than one by all.
     pub fn encodes_frames(&self) -> bool {
         self.loaded.by_frames
+    }
+
+    /// How many windows a pass has at the most, and gains by.
+    pub fn windows_a_pass(&self) -> usize {
+        self.loaded.lens.windows_a_pass()
     }
 
     /// Shape of the tensor the model is given.

@@ -11,9 +11,6 @@ use super::module::{Module, Pass};
 use super::tensor::{gradient, gradients, run_error};
 use crate::torch;
 
-/// Windows a pass at the most. A larger one gains nothing, and holds as many activations.
-const MOST: i64 = 16;
-
 /// How a forward pass is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct How {
@@ -98,6 +95,8 @@ struct Encoded {
 
 pub(super) struct Engine {
     module: Module,
+    /// Windows a pass at the most.
+    most: i64,
     passes: HashMap<u64, Held>,
     made: u64,
 }
@@ -105,7 +104,8 @@ pub(super) struct Engine {
 impl Engine {
     pub fn new(mut module: Module) -> Self {
         module.forget();
-        Self { module, passes: HashMap::new(), made: 0 }
+        let most = module.lens.windows_a_pass() as i64;
+        Self { module, most, passes: HashMap::new(), made: 0 }
     }
 
     /// From now on the model gets a copy of its input.
@@ -129,12 +129,13 @@ impl Engine {
         let _ = tch::jit::f_set_graph_executor_optimize(false);
         let mut answers: Vec<Option<Result<Answer, Error>>> = asks.iter().map(|_| None).collect();
         let mut asks: Vec<(usize, Ask)> = asks.into_iter().enumerate().collect();
+        let most = self.most;
         while let Some((_, first)) = asks.first() {
             let kind = kind_of(first);
             let mut windows = 0;
             let (alike, rest): (Vec<_>, Vec<_>) = asks.into_iter().partition(|(_, ask)| {
                 windows += windows_of(ask);
-                kind_of(ask) == kind && windows <= MOST.max(windows_of(ask))
+                kind_of(ask) == kind && (windows <= most || windows == windows_of(ask))
             });
             asks = rest;
             let (places, alike): (Vec<usize>, Vec<Ask>) = alike.into_iter().unzip();

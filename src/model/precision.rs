@@ -36,13 +36,20 @@ const WORTH: f64 = 0.75;
 /// The least cosine of the angle between both gradients.
 const LIKE: f64 = 0.9;
 
+impl Precision {
+    /// The same where nothing has to be measured to say what it comes to.
+    pub(super) fn settled(self, device: Device) -> Self {
+        if self == Self::Auto && !has_arithmetic(device) { Self::F32 } else { self }
+    }
+}
+
 /// Whether gradients are taken in bfloat16. The model has been probed.
 pub(super) fn reduces(precision: Precision, module: &mut Module) -> Result<bool, Error> {
     let can = Autocast::on(module.lens.device).is_some();
     let asked = match precision {
         Precision::F32 => false,
         Precision::Bf16 => true,
-        Precision::Auto => has_arithmetic(module.lens.device),
+        Precision::Auto => true,
     };
     if !can || !asked {
         return Ok(false);

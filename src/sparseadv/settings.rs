@@ -105,17 +105,6 @@ impl Settings {
         })
     }
 
-    /// How many windows are attacked together at the most, by `values` numbers that a model on a device takes at a time.
-    /// Automatically as many as C3D takes four windows of; a GPU has room for more.
-    pub fn together(&self, values: i64, device: tch::Device) -> usize {
-        const FOUR_OF_C3D: i64 = 4 * 3 * 16 * 112 * 112;
-        let most = if device == tch::Device::Cpu { 4 } else { 16 };
-        match self.batch_windows {
-            0 => (FOUR_OF_C3D * most / 4 / values.max(1)).clamp(1, most) as usize,
-            set => set as usize,
-        }
-    }
-
     /// The time a window's attack may take: as set, or in a live pipeline the time until the next window is due, so
     /// that it keeps up.
     pub fn budget(&self, live: bool, frame_duration: gst::ClockTime, windowing: Windowing) -> Option<Duration> {

@@ -153,10 +153,15 @@ impl State {
     pub fn apply(&mut self, settings: &Settings) {
         let pace = self.pace(settings);
         self.schedule.set_pace(pace.filter(|_| self.latency.is_live()));
-        // Each of these needs what became of the window before, or the model for itself.
-        let alone = settings.survive().is_some() || settings.time_budget.is_some_and(|budget| !budget.is_zero());
-        self.schedule.set_together(if alone { 1 } else { self.plan.together });
+        self.schedule.set_together(if self.is_hurried(settings) { 1 } else { self.plan.together });
         self.schedule.set_passing(!settings.enabled || self.failed);
+    }
+
+    /// Whether no window may wait for another one. A window that is to survive codecs needs what became of the one before,
+    /// and its codecs take so long that others would wait for them.
+    pub fn is_hurried(&self, settings: &Settings) -> bool {
+        let budget = settings.time_budget.is_some_and(|budget| !budget.is_zero());
+        self.latency.is_live() || budget || settings.survive().is_some()
     }
 
     /// The times of the stream's windows.

@@ -25,6 +25,8 @@ struct Attack {
     task: AttackTask,
     /// The last frames before the window, whether they have left or not.
     context: Vec<Frame>,
+    /// Its passes may wait for those of others.
+    sits: bool,
 }
 
 enum Work {
@@ -119,7 +121,9 @@ impl SparseAdv {
             return Work::Wait(None);
         }
         match state.schedule.next_task(Instant::now()) {
-            Task::Attack(windows) => Work::Attack((0..windows as u64).map_while(|n| self.begin(&mut state, n)).collect()),
+            Task::Attack(windows) => {
+                Work::Attack((0..windows as u64).map_while(|n| self.begin(&mut state, n)).collect())
+            }
             Task::Judge { claim, report, samples } => Work::Judge(claim, Box::new(report), samples),
             Task::Wait(until) => Work::Wait(until),
         }
@@ -142,14 +146,16 @@ impl SparseAdv {
         gst::debug!(CAT, imp = self, "Window {window} of {} frames is attacked, time left {left:?}", buffers.len());
         let settings = self.settings();
         let task = AttackTask { window, stream, buffers, offsets, context: Vec::new(), start, settings, deadline };
-        Some(Attack { claim, task, context })
+        let sits = !state.is_hurried(&task.settings);
+        Some(Attack { claim, task, context, sits })
     }
 
-    /// Attacks windows, each on a thread of its own, with passes that are made together.
+    /// Attacks windows, each on a thread of its own, with passes that are made together, and together with those of other
+    /// elements that share the model.
     fn attack_together(&self, loaded: &mut Loaded, mut attacks: Vec<Attack>) {
         let Loaded { model, others, codecs, .. } = loaded;
         let Some(last) = attacks.pop() else { return };
-        if attacks.is_empty() {
+        if !last.sits {
             return self.attack(model, codecs, last);
         }
         others.resize_with(attacks.len().max(others.len()), || model.share());
@@ -172,7 +178,7 @@ impl SparseAdv {
     }
 
     fn attack(&self, model: &mut Model, codecs: &mut Codecs, attack: Attack) {
-        let Attack { claim, mut task, context } = attack;
+        let Attack { claim, mut task, context, .. } = attack;
         task.context = context.into_iter().map(rendered).collect();
         let mut progress = |news: Progress| {
             if let Progress::Improved(_, calls) = &news {

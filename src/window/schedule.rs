@@ -104,14 +104,17 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         }
     }
 
-    /// Sets how many windows are attacked together at the most. One of a live stream, or that overlaps the next, is
-    /// attacked by itself.
+    /// Sets how many windows are attacked together at the most. One of a live stream, or that overlaps the next or is far
+    /// from it, is attacked by itself.
     pub fn set_together(&mut self, windows: usize) {
         self.together = windows;
     }
 
     fn together(&self) -> usize {
-        if self.pace.is_some() || self.windowing().overlaps() { 1 } else { self.together.max(1) }
+        let Windowing { span, stride, .. } = self.windowing();
+        // Frames between windows far apart would wait with them.
+        let side_by_side = (span..2 * span).contains(&stride);
+        if self.pace.is_some() || !side_by_side { 1 } else { self.together.max(1) }
     }
 
     /// How many frames are taken in: the front window, those attacked together with it and the next one. In a live stream

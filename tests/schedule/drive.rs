@@ -37,6 +37,8 @@ pub struct Case {
     pub pushes: Vec<u64>,
     /// The time budget of a live stream in milliseconds.
     pub live: Option<u64>,
+    /// Windows that are attacked together at the most.
+    pub together: usize,
 }
 
 impl Case {
@@ -80,10 +82,11 @@ struct Run<'a> {
     start: Instant,
     now: u64,
     /// What the worker is at, and until when.
-    work: Option<(u64, Claim, Option<Report>)>,
+    work: Vec<(u64, Claim, Option<Report>)>,
     /// Until when the last push takes.
     pushing: Option<u64>,
     wake: Option<u64>,
+    wake_worker: Option<u64>,
     attacks: usize,
     judgments: usize,
     pushes: usize,
@@ -100,6 +103,7 @@ impl<'a> Run<'a> {
         let tail = if case.cut.pad { Tail::Pad } else { Tail::Passthrough };
         let mut schedule = Schedule::new(case.windowing(), tail, CONTEXT);
         schedule.set_pace(case.pace());
+        schedule.set_together(case.together);
         let (told, expected) = (Told::default(), Vec::new());
         let (attacks, judgments, pushes, forgotten) = (0, 0, 0, 0);
         let start = Instant::now();
@@ -108,9 +112,10 @@ impl<'a> Run<'a> {
             schedule,
             start,
             now: 0,
-            work: None,
+            work: Vec::new(),
             pushing: None,
             wake: None,
+            wake_worker: None,
             attacks,
             judgments,
             pushes,
@@ -124,11 +129,21 @@ impl<'a> Run<'a> {
         self.start + Duration::from_millis(self.now)
     }
 
-    fn seen(&self) -> Report {
+    fn millis(&self, until: Option<Instant>) -> Option<u64> {
+        until.map(|until| (until - self.start).as_nanos().div_ceil(1_000_000) as u64)
+    }
+
+    /// When something happens next.
+    fn next(&self) -> Option<u64> {
+        let work = self.work.iter().map(|work| work.0).min();
+        [work, self.pushing, self.wake, self.wake_worker].into_iter().flatten().min()
+    }
+
+    fn seen(&self, ahead: u64) -> Report {
         let windowing = self.case.windowing();
         let frames: Vec<u64> = self
             .schedule
-            .window_frames()
+            .frames_ahead(ahead)
             .map(|(number, frame)| {
                 assert_eq!(number, *frame);
                 *frame
@@ -138,7 +153,7 @@ impl<'a> Run<'a> {
     }
 
     fn decide(&mut self, report: Report, finished: bool) {
-        let seen = self.seen();
+        let seen = self.seen(0);
         assert!(!seen.is_empty());
         if finished {
             assert_eq!(report, seen, "another window than the one attacked");
@@ -157,7 +172,8 @@ impl<'a> Run<'a> {
 
     /// Whether the worker had anything to do.
     fn worker(&mut self) -> bool {
-        if let Some((_, claim, judgment)) = self.work.take_if(|(until, ..)| *until <= self.now) {
+        if let Some(done) = self.work.iter().position(|(until, ..)| *until <= self.now) {
+            let (_, claim, judgment) = self.work.swap_remove(done);
             match judgment {
                 Some(report) => {
                     if self.schedule.judged(&claim) {
@@ -166,36 +182,44 @@ impl<'a> Run<'a> {
                     self.publish();
                 }
                 None => {
-                    if let Some(report) = self.schedule.finish(&claim) {
+                    self.schedule.finish(&claim);
+                    while let Some(report) = self.schedule.finished() {
                         self.decide(report, true);
                     }
                 }
             }
             return true;
         }
-        if self.work.is_some() {
+        self.wake_worker = None;
+        if !self.work.is_empty() {
             return false;
         }
-        match self.schedule.next_task() {
-            Some(Task::Attack) => {
-                let seen = self.seen();
+        match self.schedule.next_task(self.time()) {
+            Task::Attack(windows) => {
+                let seen = self.seen(0);
                 let context: Vec<u64> = self.schedule.context_frames().copied().collect();
                 let before: Vec<u64> =
                     self.expected.iter().copied().filter(|n| (self.forgotten..seen[0]).contains(n)).collect();
                 let last = &before[before.len().saturating_sub(CONTEXT)..];
                 assert_eq!(context, last, "before {seen:?}");
-                let claim = self.schedule.begin(seen);
-                let time = self.case.attacks[self.attacks % self.case.attacks.len()];
-                self.attacks += 1;
-                self.work = Some((self.now + time, claim, None));
+                assert!(windows == 1 || windows <= self.case.together && self.case.live.is_none());
+                for ahead in 0..windows as u64 {
+                    let claim = self.schedule.begin(self.seen(ahead));
+                    let time = self.case.attacks[self.attacks % self.case.attacks.len()];
+                    self.attacks += 1;
+                    self.work.push((self.now + time, claim, None));
+                }
             }
-            Some(Task::Judge { claim, report, samples }) => {
+            Task::Judge { claim, report, samples } => {
                 assert_eq!(report, samples, "judged by other frames");
                 let time = self.case.judgments[self.judgments % self.case.judgments.len()];
                 self.judgments += 1;
-                self.work = Some((self.now + time, claim, Some(report)));
+                self.work.push((self.now + time, claim, Some(report)));
             }
-            None => return false,
+            Task::Wait(until) => {
+                self.wake_worker = self.millis(until);
+                return false;
+            }
         }
         true
     }
@@ -225,7 +249,7 @@ impl<'a> Run<'a> {
             Output::Due(found) => self.decide(found.unwrap_or_default(), false),
             Output::Cut => {}
             Output::Wait(until) => {
-                self.wake = until.map(|until| (until - self.start).as_nanos().div_ceil(1_000_000) as u64);
+                self.wake = self.millis(until);
                 return false;
             }
         }
@@ -246,8 +270,7 @@ impl<'a> Run<'a> {
     fn pass_time(&mut self, until: u64) {
         loop {
             self.settle();
-            let work = self.work.as_ref().map(|work| work.0);
-            match [work, self.pushing, self.wake].into_iter().flatten().min() {
+            match self.next() {
                 Some(next) if next <= until => self.now = next,
                 _ => break,
             }
@@ -264,8 +287,7 @@ impl<'a> Run<'a> {
                 // As the pad's thread waits.
                 while !self.schedule.has_room(self.time()) {
                     self.told.blocked = true;
-                    let next = [self.work.as_ref().map(|work| work.0), self.pushing, self.wake];
-                    let next = next.into_iter().flatten().min().expect("no room, and nothing will ever happen");
+                    let next = self.next().expect("no room, and nothing will ever happen");
                     self.pass_time(next.max(self.now));
                 }
                 self.told.arrived.push(self.now);
@@ -285,7 +307,7 @@ impl<'a> Run<'a> {
                 let expected: Vec<&u64> = self.expected.iter().filter(|e| **e >= 1000).collect();
                 assert_eq!(events.collect::<Vec<_>>(), expected, "an event lost by a flush");
                 assert!(self.schedule.events().next().is_none() && self.schedule.has_room(now));
-                assert!(self.work.as_ref().is_none_or(|work| work.1.is_void()), "work that outlives a flush");
+                assert!(self.work.iter().all(|work| work.1.is_void()), "work that outlives a flush");
                 self.expected = Vec::new();
                 self.told.came.clear();
                 self.told.windows.clear();
@@ -320,7 +342,7 @@ pub fn run(case: &Case) -> Told {
     }
     run.pass_time(u64::MAX / 2);
     assert_eq!(run.told.came, run.expected, "what goes in comes out, in order");
-    assert!(run.schedule.is_idle() && run.work.is_none());
+    assert!(run.schedule.is_idle() && run.work.is_empty());
     let decided: Vec<Vec<u64>> = run.told.windows.iter().map(|window| window.0.clone()).collect();
     if !case.steps.iter().any(|step| step.1 == Step::DropFrames) {
         assert_eq!(run.told.reports, decided, "each window is reported, in order");

@@ -27,12 +27,12 @@ fn case(step: impl Strategy<Value = Step>, live: impl Strategy<Value = Option<u6
     let times = |most: u64, n: usize| prop::collection::vec(prop_oneof![Just(0), 0..most], 1..n);
     let after = prop_oneof![4 => Just(FRAME), 2 => 0..3 * FRAME, 1 => Just(0), 1 => 0..80 * FRAME];
     let steps = prop::collection::vec((after, step), 0..90);
-    (cut(), steps, times(600, 8), times(200, 4), times(30, 3), live).prop_map(
-        |(cut, mut steps, attacks, judgments, pushes, live)| {
+    (cut(), steps, times(600, 8), times(200, 4), times(30, 3), live, 1..5usize).prop_map(
+        |(cut, mut steps, attacks, judgments, pushes, live, together)| {
             steps.push((0, Step::End));
             // Sinks of live streams take a frame at once, or it is they who are late.
             let pushes = if live.is_some() { vec![0] } else { pushes };
-            Case { cut, steps, attacks, judgments, pushes, live }
+            Case { cut, steps, attacks, judgments, pushes, live, together }
         },
     )
 }
@@ -65,7 +65,8 @@ proptest! {
         let told = run(&case);
         prop_assert_eq!(&told.windows, &oracle(&case));
         let Windowing { span, stride, .. } = case.windowing();
-        prop_assert!(told.most_held <= span + stride.min(span), "{} frames inside", told.most_held);
+        let ahead = if (span..2 * span).contains(&stride) { (case.together - 1) * stride } else { 0 };
+        prop_assert!(told.most_held <= ahead + span + stride.min(span), "{} frames inside", told.most_held);
     }
 
     #[test]
@@ -109,7 +110,7 @@ fn frames(n: usize) -> Vec<(u64, Step)> {
 /// A case whose attacks outlast it.
 fn too_slow(window: usize, stride: usize, budget: u64, steps: Vec<(u64, Step)>) -> Case {
     let cut = Cut { window, step: 1, stride, pad: true };
-    Case { cut, steps, attacks: vec![1_000_000], judgments: vec![0], pushes: vec![0], live: Some(budget) }
+    Case { cut, steps, attacks: vec![1_000_000], judgments: vec![0], pushes: vec![0], live: Some(budget), together: 1 }
 }
 
 fn waits(told: &Told) -> Vec<u64> {
@@ -155,6 +156,37 @@ fn a_stalled_window_is_attacked_short() {
     assert_eq!(windows, [(vec![0, 1, 2, 3], true), (vec![4, 5], true), (vec![6], true)]);
 }
 
+#[test]
+fn windows_side_by_side_are_attacked_together_and_leave_in_order() {
+    let cut = Cut { window: 4, step: 1, stride: 4, pad: true };
+    let steps = frames(14).into_iter().chain([(0, Step::End)]).collect();
+    // The last one first.
+    let case = Case {
+        cut,
+        steps,
+        attacks: vec![900, 600, 300, 5],
+        judgments: vec![0],
+        pushes: vec![0],
+        live: None,
+        together: 3,
+    };
+    let told = run(&case);
+    let left = |frame: usize| told.left[frame].expect("left");
+    // Three gather before the fourth, which is short, has come.
+    let begun = told.arrived[11];
+    assert_eq!([left(0), left(4), left(8)], [begun + 900; 3]);
+    assert_eq!(left(12), begun + 905);
+}
+
+#[test]
+fn a_window_waits_for_others_for_a_moment_alone() {
+    let steps = frames(5).into_iter().chain([(5_000, Step::Frame), (0, Step::End)]).collect();
+    let cut = Cut { window: 4, step: 1, stride: 4, pad: true };
+    let case = Case { cut, steps, attacks: vec![7], judgments: vec![0], pushes: vec![0], live: None, together: 3 };
+    let told = run(&case);
+    assert_eq!(told.left[0], Some(told.arrived[3] + 100 + 7));
+}
+
 /// A stride of thousands of frames holds no more than one of a window.
 #[test]
 fn the_stride_is_not_held() {
@@ -162,6 +194,12 @@ fn the_stride_is_not_held() {
     assert_eq!(schedule(2000).capacity(), 32);
     assert_eq!(schedule(16).capacity(), 32);
     assert_eq!(schedule(4).capacity(), 20);
+    let together = |stride| {
+        let mut schedule = schedule(stride);
+        schedule.set_together(4);
+        schedule.capacity()
+    };
+    assert_eq!((together(2000), together(16), together(4)), (32, 80, 20));
 }
 
 /// What a budget longer than a stride leaves to the next window.
