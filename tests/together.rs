@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Several windows, and several elements, with one model: passes that are made together say what each alone says.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::frames::{bytes, frame, rgb};
+use common::models::{Good, ModelFile, SIDE, good, load, weights};
+use common::oracle::{number, real, reports};
+use common::rig::Rig;
+use gstsparseadv::model::Model;
+use gstsparseadv::torch;
+use serde_json::Value;
+use tch::{Device, Tensor};
+
+const T: usize = 4;
+
+fn windows(count: usize) -> Vec<Tensor> {
+    let window = |n| weights(n as u64 + 1, &[1, T as i64, 3, SIDE as i64, SIDE as i64], 120.0) + 128.0;
+    (0..count).map(window).collect()
+}
+
+/// The logits of a window and the gradient of the first of them by two of its frames.
+fn look(model: &mut Model, window: &Tensor) -> Vec<f32> {
+    model.show(&[0, 1, 2, 3], window).expect("a window");
+    let logits = torch::download(&model.forward(false).expect("a pass")).expect("logits");
+    let row = torch::upload(&[1.0, 0.0, 0.0, 0.0], &[1, 4], Device::Cpu).expect("a row");
+    let gradient = torch::download(&model.backward(&row, &[1, 3]).expect("a gradient")).expect("values");
+    [logits, gradient].concat()
+}
+
+#[track_caller]
+fn alike(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    for (a, b) in found.iter().zip(expected) {
+        // Sums in another order.
+        assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{a} {b}");
+    }
+}
+
+#[test]
+fn a_model_is_loaded_once_while_its_file_is_the_same() {
+    let file = good(Good::default());
+    let first = load(&file);
+    let second = load(&file);
+    assert!(Arc::ptr_eq(first.home(), second.home()));
+    assert!(Arc::ptr_eq(first.home(), first.share().home()));
+    std::fs::copy(&good(Good { btchw: true, ..Good::default() }).path, &file.path).expect("another model");
+    let third = load(&file);
+    assert!(!Arc::ptr_eq(first.home(), third.home()));
+    assert_ne!(third.sha256(), first.sha256());
+    let other = file.beside("tiny.pt.json");
+    std::fs::write(&other, r#"{"window": 4, "layout": "BTCHW", "resize": [16, 16], "crop": [16, 16]}"#)
+        .expect("a file");
+    assert!(!Arc::ptr_eq(load(&file).home(), third.home()), "metadata beside it are part of it");
+}
+
+#[test]
+fn passes_together_say_what_each_says_alone() {
+    let file = good(Good::default());
+    let mut model = load(&file);
+    let windows = windows(5);
+    let alone: Vec<Vec<f32>> = windows.iter().map(|window| look(&mut model, window)).collect();
+    let mut models: Vec<Model> = windows.iter().map(|_| model.share()).collect();
+    models.iter_mut().for_each(Model::join);
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for (n, (mut model, window)) in models.into_iter().zip(windows).enumerate() {
+            // Some leave while the others go on.
+            threads.push(scope.spawn(move || (0..=n).map(|_| look(&mut model, &window)).collect::<Vec<_>>()));
+        }
+        for (thread, expected) in threads.into_iter().zip(&alone) {
+            thread.join().expect("a thread").iter().for_each(|found| alike(found, expected));
+        }
+    });
+}
+
+#[test]
+fn a_thread_that_panics_keeps_nobody_waiting() {
+    let file = good(Good::default());
+    let mut model = load(&file);
+    let mut other = model.share();
+    let windows = windows(2);
+    let expected = look(&mut model, &windows[0]);
+    (model.join(), other.join());
+    let panicked = std::thread::spawn(move || {
+        let _other = other;
+        panic!("on purpose");
+    });
+    alike(&look(&mut model, &windows[0]), &expected);
+    assert!(panicked.join().is_err());
+}
+
+#[test]
+fn who_fails_fails_alone() {
+    let file = good(Good::default());
+    let mut model = load(&file);
+    let mut other = model.share();
+    let windows = windows(2);
+    let expected = look(&mut model, &windows[0]);
+    (model.join(), other.join());
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // Nothing was shown.
+            assert!(other.forward(false).is_err());
+            let row = torch::upload(&[1.0; 4], &[1, 4], Device::Cpu).expect("a row");
+            assert!(other.backward(&row, &[0]).is_err());
+        });
+        alike(&look(&mut model, &windows[0]), &expected);
+    });
+}
+
+fn attacked(model: &ModelFile, together: &str, frames: u64) -> (Vec<Vec<u8>>, Vec<Value>) {
+    let rig = Rig::new(model, &[("batch-windows", together)]);
+    rig.begin(&rgb());
+    rig.feed((0..frames).map(|n| frame(&rgb(), n)));
+    rig.finish();
+    let came = rig.buffers().iter().map(|buffer| bytes(buffer)).collect();
+    rig.stop();
+    (came, reports(&rig))
+}
+
+#[test]
+fn windows_attacked_together_are_those_attacked_alone() {
+    let model = good(Good::default());
+    let (alone, expected) = attacked(&model, "1", 50);
+    for together in ["2", "3", "0"] {
+        let (came, found) = attacked(&model, together, 50);
+        assert_eq!(came.len(), alone.len());
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            for key in ["window", "first_frame", "frames", "clean_label", "final_label"] {
+                assert_eq!(number(found, key), number(expected, key), "{together} {key}");
+            }
+            assert_eq!(found["success"], expected["success"]);
+            assert_eq!(found["keyframes"], expected["keyframes"]);
+            // What rounds to another gray level now and then.
+            let (a, b) = (real(found, "map"), real(expected, "map"));
+            assert!((a - b).abs() <= 0.1 * b, "{together}: {a} {b}");
+        }
+        assert_eq!(attacked(&model, together, 50).0, came, "another run has another result");
+    }
+}
+
+#[test]
+fn elements_that_share_a_model_have_their_own_windows() {
+    let model = good(Good::default());
+    let (alone, _) = attacked(&model, "1", 40);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| attacked(&model, "2", 40))).collect();
+        for thread in threads {
+            let (came, reports) = thread.join().expect("an element");
+            assert_eq!((came.len(), reports.len()), (alone.len(), 10));
+            assert!(reports.iter().filter(|report| report["success"] == true).count() >= 9);
+        }
+    });
+}
