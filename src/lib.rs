@@ -35,9 +35,11 @@
 //!
 //! 1. The sink pad's thread puts each buffer and event into the schedule. It waits only where too many frames are held.
 //! 2. The schedule knows which frames form which window, and what is due when.
-//! 3. When a window is complete, or nothing more is to come for it, the worker thread gets it as a task.
+//! 3. When a window is complete, or nothing more is to come for it, the worker thread gets it as a task. Where nothing is
+//!    live it gets several at a time, and attacks each on a thread of its own.
 //! 4. The worker observes the frames: each becomes a view, in one reading or several.
-//! 5. The model gives the logits of the clean window. An already fooled window is done.
+//! 5. The model gives the logits of the clean window. An already fooled window is done. Every pass is made on the model's
+//!    own thread. Windows that are attacked together wait there for one another, and have their passes made as one.
 //! 6. Select: the gradient, or another rule, weighs the frames, and the keyframes are chosen.
 //! 7. Search: each iteration renders the perturbation, observes the result, asks the model for logits and gradient, and
 //!    takes a step. It goes towards the wrong label until the window is fooled, and then towards a smaller norm.
@@ -50,12 +52,13 @@
 //!
 //! A layer imports only from layers above it in this list.
 //!
-//! - [`torch`]: what every layer needs of libtorch: values on their way to a device and back.
+//! - [`torch`]: what every layer needs of libtorch: values on their way to a device and back. `threads`: where its loops
+//!   and ours are done.
 //! - [`attack`]: the method, on tensors of one device. It knows neither GStreamer nor models. What it attacks is behind
 //!   the traits [`attack::Query`] and [`attack::Differentiate`]: a perturbation goes in, logits come out, and gradients
 //!   come back.
 //! - [`video`]: observing and rendering between the bytes of a stream and the model's view.
-//! - [`model`]: TorchScript classifiers: archive, metadata, probing, passes.
+//! - [`model`]: TorchScript classifiers: archive, metadata, probing, passes of one window or several, sharing.
 //! - [`target`]: a window of a stream as a model sees it, which is what is attacked.
 //! - [`tally`]: what the labels of a window come to, and the rates over windows.
 //! - [`provenance`]: what made a result: model, settings and versions.

@@ -4,8 +4,6 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use common::frames::{bytes, frame, rgb};
 use common::models::{Good, ModelFile, SIDE, good, load, weights};
 use common::oracle::{number, real, reports};
@@ -45,16 +43,16 @@ fn a_model_is_loaded_once_while_its_file_is_the_same() {
     let file = good(Good::default());
     let first = load(&file);
     let second = load(&file);
-    assert!(Arc::ptr_eq(first.home(), second.home()));
-    assert!(Arc::ptr_eq(first.home(), first.share().home()));
+    assert!(first.is_shared_with(&second));
+    assert!(first.is_shared_with(&first.share()));
     std::fs::copy(&good(Good { btchw: true, ..Good::default() }).path, &file.path).expect("another model");
     let third = load(&file);
-    assert!(!Arc::ptr_eq(first.home(), third.home()));
+    assert!(!first.is_shared_with(&third));
     assert_ne!(third.sha256(), first.sha256());
     let other = file.beside("tiny.pt.json");
     std::fs::write(&other, r#"{"window": 4, "layout": "BTCHW", "resize": [16, 16], "crop": [16, 16]}"#)
         .expect("a file");
-    assert!(!Arc::ptr_eq(load(&file).home(), third.home()), "metadata beside it are part of it");
+    assert!(!third.is_shared_with(&load(&file)), "metadata beside it are part of it");
 }
 
 #[test]

@@ -5,7 +5,7 @@
     python export_model.py --module my_model.py:build --metadata my_model.json --layer backbone.layer2 --out my_model.pt
 
 The archive's forward takes [B,3,T,H,W] (or [B,T,3,H,W]) and returns logits, or with a layer the tuple (logits, features): the output of that
-submodule, by which the keyframes are weighed. After writing, the archive is read back and compared with the model it was made from:
+submodule, by which the keyframes are weighed. A module with encode_frames and classify_features keeps both. After writing, the archive is read back and compared with the model it was made from:
 logits, the gradient at the input, the gradient at the features.
 """
 
@@ -22,6 +22,7 @@ import torch
 from model_zoo import ZOO, build, load_into
 from preprocess import MEMBER, ContractError, Metadata, read_metadata
 
+HALVES = ("encode_frames", "classify_features")
 TOLERANCE = 1e-5  # relative to the largest value compared
 TIME_AXIS = {"BCTHW": 2, "BTCHW": 1, "BTD": 1}
 
@@ -140,16 +141,34 @@ def random_clip(meta: Metadata, seed: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 0.5
 
 
+def has_halves(model: torch.nn.Module) -> bool:
+    """Whether it encodes frame by frame: then the element encodes only the frames that it changes."""
+    return all(callable(getattr(model, name, None)) for name in HALVES)
+
+
+def frames_of(clip: torch.Tensor, meta: Metadata) -> torch.Tensor:
+    """The frames of a clip, [T, 3, H, W]."""
+    return (clip.transpose(1, 2) if meta.layout == "BCTHW" else clip)[0].contiguous()
+
+
 def compile_model(model: torch.nn.Module, meta: Metadata) -> tuple[torch.jit.ScriptModule, str]:
     """Scripted where possible (keeps control flow); traced where scripting fails, and always with a hooked layer, which scripts can't have."""
     if not isinstance(model, WithFeatures):
+        if has_halves(model):
+            for name in HALVES:
+                torch.jit.export(getattr(type(model), name))
         try:
             return torch.jit.script(model), "scripted"
         except Exception as e:  # what script refuses comes as many types
             print(f"scripting failed, tracing instead: {first_line(e)}")
     try:
         with torch.no_grad():
-            return torch.jit.trace(model, random_clip(meta, 1), check_trace=False), "traced"
+            clip = random_clip(meta, 1)
+            inputs = {"forward": clip}
+            if has_halves(model):
+                frames = frames_of(clip, meta)
+                inputs |= dict(zip(HALVES, (frames, model.encode_frames(frames).unflatten(0, (1, meta.window)))))
+            return torch.jit.trace_module(model, inputs, check_trace=False), "traced"
     except Exception as e:  # likewise
         raise SystemExit(f"expected a model that can be scripted or traced, found {type(e).__name__}: {first_line(e)}; simplify its forward") from None
 
@@ -217,6 +236,16 @@ def verify(path: Path, model: torch.nn.Module, meta: Metadata) -> dict[str, floa
             raise SystemExit(
                 f"expected the reloaded archive to give the model's {name} within {TOLERANCE:g}, found a difference of {result[name]:.2g}; the "
                 "model is random in eval mode, or tracing froze a choice that depends on the data: make it scriptable"
+            )
+    if has_halves(model):
+        clip = random_clip(meta, 2)
+        with torch.no_grad():
+            codes = reloaded.encode_frames(frames_of(clip, meta)).unflatten(0, (1, meta.window))
+            result["halves"] = worst(split(model(clip.clone()))[0], reloaded.classify_features(codes))
+        if not result["halves"] <= TOLERANCE:
+            raise SystemExit(
+                f"expected classify_features of what encode_frames gives to be the model's logits within {TOLERANCE:g}, found a difference of "
+                f"{result['halves']:.2g}; let forward be made of both, or leave one of them out"
             )
     return result
 
@@ -389,6 +418,8 @@ def main(argv: list[str] | None = None) -> int:
     layer = args.layer if args.layer is not None else (entry.layer if entry else "none")
     if layer != "none":
         channels_last = args.layer_channels_last or bool(entry and entry.channels_last and layer != "patch_embed.proj")
+        if has_halves(model):
+            say(f"--layer leaves out {' and '.join(HALVES)}: let forward return the codes as its features, and give no --layer")
         model = WithFeatures(model, layer, channels_last, meta.window)
     for p in model.parameters():
         p.requires_grad_(False)

@@ -88,8 +88,13 @@ impl Model {
         Self { loaded, seat: None, input: None, frames: Frames::default(), by_frames, at: None }
     }
 
+    /// Whether both are one model that was loaded once.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.loaded, &other.loaded)
+    }
+
     /// The thread that its passes are made on.
-    pub fn home(&self) -> &Arc<Home> {
+    pub(crate) fn home(&self) -> &Arc<Home> {
         self.loaded.desk.home()
     }
 

@@ -16,6 +16,15 @@
 //! A TorchScript file is a program: loading it runs code that can read and write files. Load only files that are
 //! trusted.
 //!
+//! A model may have `encode_frames` and `classify_features` besides, which encode frame by frame ([`frames`]). Whether they
+//! are `forward` together is found out when the model is loaded.
+//!
+//! # Passes
+//!
+//! A [`Model`] is a handle: a model that was loaded once, and a window that it is shown. Handles of one model may be on
+//! several threads. Each pass is made on the model's own thread. Handles that [`join`](Model::join) wait for one another, and
+//! their passes are made as one.
+//!
 //! # What is refused
 //!
 //! When a model is loaded, a few passes probe it. A model that is random, keeps a state from call to call, or returns

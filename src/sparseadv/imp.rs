@@ -96,6 +96,19 @@
  * rendered are always those of the model as it is. A gradient that is not finite is taken again, as the model is.
  * Behind the codecs of `survive` all passes are as the model is.
  *
+ * ## Windows together
+ *
+ * Where nothing is live, windows that lie side by side are attacked together: one pass of the model is of all of them.
+ * `batch-windows` says of how many at the most. Automatically it is four of the size of C3D's on a CPU, sixteen on a GPU,
+ * fewer of a larger model. A window waits a tenth of a second for others. Windows leave in order. Their results are those
+ * that each has alone, up to the rounding of sums in another order. That may now and then send an attack another way.
+ * The seconds of such a window count the time of all.
+ *
+ * Windows that overlap, windows far apart, and those with `survive` or a `time-budget` are attacked one by one.
+ *
+ * Elements of one process that load the same file, on the same device and in the same way, share one model. Where none of
+ * them is live their passes are made together too. A pass of one element waits for the passes of the others.
+ *
  * ## Live pipelines
  *
  * The element answers the LATENCY query with the time that a window takes to gather, plus the time budget. In a live
@@ -164,7 +177,7 @@
  *
  * ## Limits
  *
- * * At most two windows of frames wait inside. In a live pipeline as many wait as arrive within the latency, and a
+ * * At most two windows of frames wait inside, and with `batch-windows` as many more as are attacked together. In a live pipeline as many wait as arrive within the latency, and a
  *   window more. A large window of large frames takes much memory. The element asks for as many buffers in ALLOCATION,
  *   and copies the frames of a pool that has fewer.
  * * A GstVideoCropMeta is passed on and otherwise ignored: the attack is on the frame that the caps describe.

@@ -29,9 +29,10 @@ fn killed_and_called_again() {
         process.kill().expect("a kill");
         process.wait().expect("an end");
         assert!(records(&tree) < CLIPS.len(), "nothing is left to do");
-        assert_eq!(workers.len(), 1);
+        assert!(!workers.is_empty());
         // Nobody is left behind to write on. Without an init process the dead are not buried.
-        wait_until("the worker's end", || stat(workers[0]).is_none_or(|(state, _)| state == "Z"));
+        let over = |worker: &u32| stat(*worker).is_none_or(|(state, _)| state == "Z");
+        wait_until("the workers' end", || workers.iter().all(over));
         let first = tree.join("jack/a_jack.avi");
         let written = || {
             let data = fs::metadata(&first).expect("the first clip");

@@ -41,6 +41,29 @@ class SixAxes(Net):
     def forward(self, x):
         assert x.dim() == 6
         return super().forward(x[0])
+class Halves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv = nn.Conv2d(3, 4, 3, stride=4)
+        self.fc = nn.Linear(4, 5)
+    def encode_frames(self, x):
+        return F.relu(self.conv(x))
+    def classify_features(self, f):
+        return self.fc(torch.tanh(f).mean((1, 3, 4)))
+    def forward(self, x):
+        f = self.encode_frames(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, 8))
+        return self.classify_features(f), f
+class Unlike(Halves):
+    def classify_features(self, f):
+        return super().classify_features(f)
+    def forward(self, x):
+        logits, f = super().forward(x)
+        return -logits, f
+class Untraceable(Halves):
+    # What script refuses, so that it is traced.
+    def encode_frames(self, x):
+        return F.relu(self.conv(x)) if not hasattr(x, "nothing") else x
 def half(): return Net().half()
 def double(): return Net().double()
 def parallel(): return nn.DataParallel(Net())
@@ -120,6 +143,12 @@ def models(folder: Path) -> None:
     Run(folder, "Net").exported("guessed", "window", "resize [128, 171]")
     Run(folder, "Random", *VIEW).refused("two passes over one clip")
     Run(folder, "SixAxes", *VIEW).refused("[1, 3, 8, 32, 32]", "AssertionError")
+    for factory, how in (("Halves", "scripted"), ("Untraceable", "traced")):
+        Run(folder, factory, *VIEW).exported(how, "halves")
+        module = torch.jit.load(str(folder / "out.pt"))
+        assert module.classify_features(module.encode_frames(torch.rand(8, 3, 32, 32)).unsqueeze(0)).shape == (1, 5)
+    Run(folder, "Halves", "--layer", "conv", *VIEW).exported("leaves out encode_frames")
+    Run(folder, "Unlike", *VIEW).refused("classify_features of what encode_frames gives")
     Run(folder, "broken", *VIEW).refused("KeyError", "correct that function")
     print("ok models")
 

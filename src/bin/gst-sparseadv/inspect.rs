@@ -55,6 +55,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             outln!("keyframes  weighed by the input gradient");
         }
     }
+    if model.encodes_frames() {
+        outln!("frames     encoded one by one: an iteration encodes the keyframes alone");
+    }
     let warnings = model.warnings();
     for warning in &warnings {
         outln!("warning    {warning}");

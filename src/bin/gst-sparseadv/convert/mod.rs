@@ -69,9 +69,10 @@ pub struct Arguments {
     /// Seed of whatever is random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Processes that convert side by side
-    #[arg(long, default_value_t = 1)]
-    workers: usize,
+    /// Processes that convert side by side; by default as many as there are processors for their threads, four at the most,
+    /// and one on a GPU. Each has a model of its own in memory
+    #[arg(long)]
+    workers: Option<usize>,
     /// Threads of each process. Sums depend on their number in the last bits, and so does the tree; one a process is
     /// also the fastest as soon as there are as many processes as cores
     #[arg(long, default_value_t = 1)]
@@ -98,10 +99,19 @@ pub struct MergeArguments {
 /// the bytes.
 const LOSSLESS: &str = "x264enc pass=quant quantizer=0 bframes=0 speed-preset=superfast threads=1";
 
+/// Processes that each hold a model, unless another number is asked for.
+const MOST_WORKERS: usize = 4;
+
+fn workers(arguments: &Arguments) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let fitting = (processors / arguments.threads).clamp(1, MOST_WORKERS);
+    arguments.workers.unwrap_or(if tch::Cuda::is_available() { 1 } else { fitting })
+}
+
 /// Returns how many clips were skipped.
 pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     interrupt::watch()?;
-    ensure!(arguments.workers > 0, "expected at least one worker");
+    ensure!(arguments.workers != Some(0), "expected at least one worker");
     ensure!(arguments.threads > 0, "expected at least one thread");
     gst::init()?;
     gstsparseadv::plugin_register_static()?;

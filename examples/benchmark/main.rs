@@ -9,10 +9,32 @@
 //! - a data set's conversion: wall time over what the calls of its attacks take the bare module, one thread each.
 //!
 //!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET] [JSON] [--device cuda] [--precision bf16]
+//!     cargo run --release --example benchmark -- --scale SCALE.svg
+//!
+//! The second draws what the cost grows with, on models of random weights: window length, resolution, keyframes, width of
+//! the model, windows a pass, streams and threads, each beside the slope that is expected.
+
+mod frames;
+mod scale;
+
+#[path = "../train/archive.rs"]
+mod archive;
+#[path = "../train/c3d.rs"]
+mod c3d;
+#[path = "../train/export.rs"]
+mod export;
+#[path = "../train/halve.rs"]
+mod halve;
+#[path = "../train/layers.rs"]
+mod layers;
+#[path = "../train/lrcn.rs"]
+mod lrcn;
+#[path = "../train/network.rs"]
+mod network;
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -23,16 +45,18 @@ use gstsparseadv::model::metadata::Layout;
 use gstsparseadv::model::{Metadata, Model, Options, Precision};
 use gstsparseadv::provenance::{Versions, sha256};
 use gstsparseadv::target::WindowTarget;
-use gstsparseadv::video::layout::BT709;
 use gstsparseadv::video::view::Samples;
-use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, View};
+use gstsparseadv::video::{Chroma, View};
 use tch::{CModule, IValue, Kind, Tensor};
+
+use frames::{i420, samples};
 
 const ITERATIONS: u32 = 24;
 const ROUNDS: usize = 10;
 
 #[derive(clap::Parser)]
 struct Arguments {
+    #[arg(required_unless_present = "scale", default_value = "")]
     model: String,
     /// A clip to attack, or a data set to convert
     source: Option<String>,
@@ -43,6 +67,9 @@ struct Arguments {
     /// Of the attack's gradients: auto, f32 or bf16. What they are compared with is always the module as it is
     #[arg(long, default_value = "f32")]
     precision: String,
+    /// Draw what the cost grows with, instead
+    #[arg(long, value_name = "FILE.svg")]
+    scale: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -62,6 +89,9 @@ fn main() -> anyhow::Result<()> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     tch::jit::f_set_graph_executor_optimize(false)?;
+    if let Some(file) = &arguments.scale {
+        return scale::measure(file, arguments.json.as_deref().map(Path::new));
+    }
     let mut ratios = Ratios::new(&arguments.model, arguments.json.as_deref())?;
     for (width, height) in [(180, 144), (1920, 1080)] {
         iteration(&arguments, width, height, &mut ratios)?;
@@ -116,13 +146,7 @@ fn iteration(arguments: &Arguments, width: usize, height: usize, ratios: &mut Ra
     let layout = i420(width, height);
     let geometry = metadata.geometry(height, width);
     let view = View::new(&layout, geometry, Chroma::default());
-    let samples = (0..metadata.window).map(|k| {
-        let frame = textured(&layout, k);
-        let planes: Vec<(&[u8], usize)> = frame.iter().map(|(d, s)| (d.as_slice(), *s)).collect();
-        view.sample(&planes)
-    });
-    let samples: Vec<Samples> = samples.collect();
-    // Passes over other numbers take another time: noise has no denormals, and saturates nothing.
+    let samples = samples(&view, &layout, metadata.window);
     let bare = bare.over(&view.observe_window(&samples, metadata.window), &metadata)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..=ROUNDS {
@@ -231,25 +255,6 @@ impl Bare {
     }
 }
 
-fn i420(width: usize, height: usize) -> FrameLayout {
-    let component = |plane, shift| Component { plane, offset: 0, pixel_stride: 1, shift_x: shift, shift_y: shift };
-    FrameLayout {
-        width,
-        height,
-        components: vec![component(0, 0), component(1, 1), component(2, 1)],
-        color: Color::Yuv { kr: BT709.0, kb: BT709.1, full_range: false },
-    }
-}
-
-fn textured(layout: &FrameLayout, k: usize) -> Vec<(Vec<u8>, usize)> {
-    let plane = |shift: u32| {
-        let (w, h) = (layout.width >> shift, layout.height >> shift);
-        let data = (0..w * h).map(|i| 32 + ((i * 7 + i / w * 13 + k * 5) % 180) as u8).collect();
-        (data, w)
-    };
-    vec![plane(0), plane(1), plane(1)]
-}
-
 fn conversion(arguments: &Arguments, folder: &str, ratios: &mut Ratios) -> anyhow::Result<()> {
     let path = &arguments.model;
     let bare = Bare::new(path, &Model::load(&arguments.options()?)?)?;
@@ -258,7 +263,7 @@ fn conversion(arguments: &Arguments, folder: &str, ratios: &mut Ratios) -> anyho
     let tool = tool.parent().and_then(|p| p.parent()).context("target/release")?;
     let began = Instant::now();
     let status = std::process::Command::new(tool.join("gst-sparseadv"))
-        .args(["convert", folder])
+        .args(["convert", folder, "--workers", "1"])
         .arg(&tree)
         .args(["--model", path])
         .args(["--properties", &format!("device={} precision={}", arguments.device, arguments.precision)])
