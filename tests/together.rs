@@ -82,7 +82,8 @@ fn a_thread_that_panics_keeps_nobody_waiting() {
     let mut other = model.share();
     let windows = windows(2);
     let expected = look(&mut model, &windows[0]);
-    (model.join(), other.join());
+    model.join();
+    other.join();
     let panicked = std::thread::spawn(move || {
         let _other = other;
         panic!("on purpose");
@@ -98,7 +99,8 @@ fn who_fails_fails_alone() {
     let mut other = model.share();
     let windows = windows(2);
     let expected = look(&mut model, &windows[0]);
-    (model.join(), other.join());
+    model.join();
+    other.join();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             // Nothing was shown.

@@ -8,11 +8,11 @@
 //!   decode, attack and encode overlap if the first is near one.
 //! - a data set's conversion: wall time over what the calls of its attacks take the bare module, one thread each.
 //!
+//! It takes a model, or draws what the cost grows with on models of random weights: window length, resolution, keyframes,
+//! width of the model, windows a pass, streams and threads, each beside the slope that is expected.
+//!
 //!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET] [JSON] [--device cuda] [--precision bf16]
 //!     cargo run --release --example benchmark -- --scale SCALE.svg
-//!
-//! The second draws what the cost grows with, on models of random weights: window length, resolution, keyframes, width of
-//! the model, windows a pass, streams and threads, each beside the slope that is expected.
 
 mod frames;
 mod scale;

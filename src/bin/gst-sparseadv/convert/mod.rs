@@ -148,7 +148,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     };
     let open: Vec<plan::Job> = mine.iter().filter(|job| !is_done(records.get(&job.clip))).cloned().collect();
     let pool = Pool { spec: &spec, truth: &truth, root: destination, records: &records };
-    convert(&pool, &open, mine.len(), arguments.workers)?;
+    convert(&pool, &open, mine.len(), workers(arguments))?;
     if open.is_empty() {
         errln!("note: every clip was done before; what follows is the sum of their records");
     }
