@@ -91,7 +91,6 @@ fn windows_without_a_gradient() {
             assert_eq!(report["success"], false, "{report}");
         }
         let count = |words: &str| warnings.iter().filter(|w| w.contains(words)).count();
-        assert_eq!(count("no gradient for window 0"), 1, "{warnings:?}");
         assert_eq!(count("no gradient for window"), 1, "{warnings:?}");
         assert_eq!(count("sum to 1"), 1, "{warnings:?}");
 

@@ -11,7 +11,7 @@
 //! It takes a model, or draws what the cost grows with on models of random weights: window length, resolution, keyframes,
 //! width of the model, windows a pass, streams and threads, each beside the slope that is expected.
 //!
-//!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET] [JSON] [--device cuda] [--precision bf16]
+//!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET] [--device cuda] [--precision bf16]
 //!     cargo run --release --example benchmark -- --scale SCALE.svg
 
 mod frames;
@@ -61,6 +61,7 @@ struct Arguments {
     /// A clip to attack, or a data set to convert
     source: Option<String>,
     /// A file that a line for each ratio is added to, for examples/python/results.py
+    #[arg(long, value_name = "FILE.jsonl")]
     json: Option<String>,
     #[arg(long, default_value = "cpu")]
     device: String,

@@ -161,6 +161,8 @@ def compile_model(model: torch.nn.Module, meta: Metadata) -> tuple[torch.jit.Scr
             return torch.jit.script(model), "scripted"
         except Exception as e:  # what script refuses comes as many types
             print(f"scripting failed, tracing instead: {first_line(e)}")
+            for name in HALVES if has_halves(model) else ():
+                torch.jit.unused(getattr(type(model), name))  # tracing would script it
     try:
         with torch.no_grad():
             clip = random_clip(meta, 1)

@@ -34,6 +34,12 @@ SECTIONS = {
         "Variants of the paper's method",
         "Each row is the paper's method with one property changed, on the clips of an actor that the other tables leave out.",
     ),
+    "search": (
+        "Walk and descent",
+        "`search=two-stage` is the paper's descent with this element's step, the default before the walk. Rows without `search` are walks, which make "
+        "the perturbation small in the norm named, `l2` by default. PyAV decodes the lossless file that was pushed, and plain torch judges it. Calls "
+        "are forwards and backwards.",
+    ),
     "codec": (
         "What survives an encoder",
         "Every clip is attacked, encoded whole, decoded by PyAV and classified by plain torch. A window counts as fooled when its label differs "
@@ -61,14 +67,22 @@ SECTIONS = {
     "peers": (
         "Beside another attack",
         "ART's frame saliency attack and `sparseadv` on the same model and windows. Both are judged by plain torch after rounding to 8 bits. "
-        "Calls are forwards and backwards of the model for a window, MAP is in gray levels. The settings of both sides were picked on windows of "
-        "this actor.",
+        "Calls are forwards and backwards of the model for a window, MAP is in gray levels. The settings of both sides were picked on clips of "
+        "another actor.",
+    ),
+    "norm": (
+        "Beside attacks of minimum norm",
+        "adv-lib's DDN, FMN and ALMA perturb all frames, in L2 or L1, and `sparseadv` walks along the boundary in keyframes. All are judged after "
+        "rounding to 8 bits. The picture shows what each reaches by how much it asks the model.",
     ),
     "speed": (
         "Speed",
-        "The cost of an attack beside that of the model alone, as ratios within one run.",
+        "The cost of an attack beside that of the model alone, as ratios within one run. The picture shows what the cost of an iteration, a pass or a "
+        "pipeline grows with, on models of random weights.",
     ),
 }  # fmt: skip
+# Of a section, where its measuring program has drawn one.
+PICTURES = {"norm": ("Windows fooled and MAP by calls", "curve.svg"), "speed": ("Seconds by what they depend on", "scale.svg")}
 REPORT_SECTIONS = {"paper": ("Table 1.", "Table 2.", "The paper's claim"), "variants": ("Table 2.", "Variants")}
 PAGE = "README.md"
 
@@ -221,7 +235,9 @@ def section(name: str, records: list[tuple[Path, dict[str, Any]]]) -> str:
         made += dict.fromkeys(say.format(**record) for _, record in records)
     sums = sorted({f"- `{model}`: SHA-256 `{digest}`" for _, record in records for model, digest in record["models"].items()})
     commands = "\n".join(f"    {line}" for _, record in records for line in record["command"].splitlines())
-    parts = [f"## {title}", wrap(measured), commands, wrap(" ".join(made)), "\n".join(sums), *bodies, "\n".join(findings)]
+    alt, drawing = PICTURES.get(name, ("", ""))
+    picture = f"![{alt}]({drawing})" if drawing and (records[0][0].parent / drawing).exists() else ""
+    parts = [f"## {title}", wrap(measured), picture, commands, wrap(" ".join(made)), "\n".join(sums), *bodies, "\n".join(findings)]
     return "\n\n".join(filter(None, parts))
 
 

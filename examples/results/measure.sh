@@ -4,9 +4,9 @@
 #
 #     examples/results/measure.sh MODELS WEIZMANN [SECTION...]
 #
-# MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants codec lead phase resizers
-# judge peers speed; all of them without any. SPARSEADV_PLUGINS names the folder of plugin and tool (default: target/release), PYTHON a
-# Python with torch, av, numpy, and for its sections ART, pillow, opencv and torchvision (default: .venv/bin/python). What WORK names is a
+# MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants search codec lead phase
+# resizers judge peers norm speed scale; all of them without any. SPARSEADV_PLUGINS names the folder of plugin and tool (default: target/release), PYTHON a
+# Python with torch, av, numpy, and for its sections ART, adv-lib, matplotlib, pillow, opencv and torchvision (default: .venv/bin/python). What WORK names is a
 # folder that keeps attacked clips, so that a section can be called again.
 set -euo pipefail
 
@@ -85,23 +85,48 @@ judge() {
     check 4-hd --models MODELS --data WEIZMANN --windows 10 --size 1280x720
 }
 
-peers() { # ART at several bounds and steps; ours at its defaults, and where it takes the fewest calls
-    local fast="search=two-stage keyframes=gradient:loss stop-early=true optimizer=normalized confidence=0.05 grow-after=1"
-    local of="--data WEIZMANN --groups moshe --windows 5 --encoder rgb --methods iterative_saliency --steps 3,5,10"
-    "$python" examples/python/peers.py --model MODELS/weizmann-c3d.pt $of --eps 2,4,8 --ours "$fast learning-rate=5 boundary=0.1" \
-        --ours "$fast learning-rate=5 boundary=0.05" --record $out/peers.c3d.json --plugins "$plugins"
-    "$python" examples/python/peers.py --model MODELS/weizmann-lrcn.pt $of --eps 2,4,6 --ours "$fast loss=margin learning-rate=3" \
-        --ours "$fast loss=margin learning-rate=3 grow-after=2 boundary=0.25" --record $out/peers.lrcn.json --plugins "$plugins"
+search() { # what was the default before, and a walk in each norm
+    local model
+    for model in c3d lrcn; do
+        "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova --windows 16 --methods "" \
+            --ours search=two-stage --ours norm=l1 --ours norm=l21 --ours norm=linf --record $out/search.$model.json --plugins "$plugins"
+    done
+}
+
+peers() { # ART at the bounds and steps that do best on the clips of shahar; ours at its defaults
+    local model of="--data WEIZMANN --groups moshe,lyova --windows 16 --encoder rgb --methods iterative_saliency --steps 3,5,10"
+    for model in c3d lrcn; do
+        "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt $of --eps 2,4,8 --ours norm=l1 \
+            --record $out/peers.$model.json --plugins "$plugins"
+    done
+}
+
+norm() { # attacks of minimum norm, and the curve of both sides
+    local model steps
+    local budgets=()
+    for steps in 2 4 6 9; do
+        budgets+=(--ours "max-iterations=$steps" --ours "norm=l1 max-iterations=$steps")
+    done
+    for model in c3d lrcn; do
+        "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova --windows 16 --encoder rgb \
+            --methods ddn,fmn-l2,fmn-l1,alma --steps 5,10,20,40 --ours norm=l1 "${budgets[@]}" --record $out/norm.$model.json \
+            --json "$links/$model.json" --plugins "$plugins"
+    done
+    "$python" examples/python/curve.py "$links/c3d.json" "$links/lrcn.json" --out $out/curve.svg
 }
 
 speed() { # on a machine that does nothing else
-    for model in examples/data/figures-c3d MODELS/weizmann-c3d MODELS/weizmann-lrcn; do
-        "$plugins/examples/benchmark" $model.pt examples/data/figures-walk.mp4 $out/speed.jsonl
+    for model in examples/data/figures-c3d examples/data/figures-lrcn MODELS/weizmann-c3d MODELS/weizmann-lrcn; do
+        "$plugins/examples/benchmark" $model.pt examples/data/figures-walk.mp4 --json $out/speed.jsonl
     done
     "$python" examples/python/results.py $out --take speed.jsonl --name speed
 }
 
-for section in "${@:-paper variants codec lead phase resizers judge peers speed}"; do
+scale() { # likewise
+    "$plugins/examples/benchmark" --scale $out/scale.svg
+}
+
+for section in "${@:-paper variants search codec lead phase resizers judge peers norm speed scale}"; do
     for one in $section; do
         echo "$(date +%T) $one"
         $one

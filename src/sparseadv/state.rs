@@ -61,6 +61,8 @@ pub(super) struct State {
     working: bool,
     /// The attack failed for good: frames pass, and upstream is told.
     failed: bool,
+    /// That was said, or is about to be.
+    told_failure: bool,
     /// A window without a gradient was met, and that was said.
     told_zero_gradient: bool,
     /// The format of the frames that arrive.
@@ -85,6 +87,7 @@ impl State {
             plan,
             working: true,
             failed: false,
+            told_failure: false,
             told_zero_gradient: false,
             incoming: None,
         };
@@ -128,11 +131,14 @@ impl State {
         Arc::make_mut(&mut self.plan.provenance)
     }
 
+    /// Whether a failure is news: of windows that fail together one is told of.
+    pub fn note_failure(&mut self) -> bool {
+        !std::mem::replace(&mut self.told_failure, true)
+    }
+
     /// Whether a window without a gradient is news.
-    pub fn note_zero_gradient(&mut self, found: bool) -> bool {
-        let news = found && !self.told_zero_gradient;
-        self.told_zero_gradient |= found;
-        news
+    pub fn note_zero_gradient(&mut self) -> bool {
+        !std::mem::replace(&mut self.told_zero_gradient, true)
     }
 
     /// Nothing is known of a window yet, so many behind the front one: it leaves clean.

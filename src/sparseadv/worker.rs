@@ -195,7 +195,9 @@ impl SparseAdv {
             Err(error) if claim.is_void() => gst::debug!(CAT, imp = self, "Of no use any more: {error}"),
             Err(error) => {
                 // Told before upstream hears of it, or its own error would be the first on the bus.
-                gst::element_imp_error!(self, gst::LibraryError::Failed, ("{error}"));
+                if self.state().note_failure() {
+                    gst::element_imp_error!(self, gst::LibraryError::Failed, ("{error}"));
+                }
                 // The frames are not lost for it: they pass.
                 self.state().fail();
                 self.tell();
@@ -204,22 +206,7 @@ impl SparseAdv {
     }
 
     fn finish_attack(&self, claim: &Claim, task: &AttackTask, outcome: Outcome) {
-        let mut state = self.state();
-        let frames = task.offsets.len();
-        let mut decision = state.clean(task.window, frames, task.stream.clone());
-        decision.report.set_outcome(&outcome);
-        decision.perturbation = outcome.perturbation;
-        let Some(found) = state.schedule.found(claim) else { return };
-        *found = decision;
-        state.schedule.finish(claim);
-        let news = state.note_zero_gradient(outcome.zero_gradient);
-        while let Some(decision) = state.schedule.finished() {
-            self.decide(&mut state, decision);
-        }
-        drop(state);
-        self.tell();
-        self.note_duration(outcome.duration);
-        if news {
+        if outcome.zero_gradient && !claim.is_void() && self.state().note_zero_gradient() {
             gst::element_imp_warning!(
                 self,
                 gst::LibraryError::Failed,
@@ -231,6 +218,19 @@ impl SparseAdv {
                 )
             );
         }
+        let mut state = self.state();
+        let mut decision = state.clean(task.window, task.offsets.len(), task.stream.clone());
+        decision.report.set_outcome(&outcome);
+        decision.perturbation = outcome.perturbation;
+        let Some(found) = state.schedule.found(claim) else { return };
+        *found = decision;
+        state.schedule.finish(claim);
+        while let Some(decision) = state.schedule.finished() {
+            self.decide(&mut state, decision);
+        }
+        drop(state);
+        self.tell();
+        self.note_duration(outcome.duration);
     }
 
     /// Classifies an overlapping window as its frames really left, and reports it.

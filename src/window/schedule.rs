@@ -114,7 +114,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         let Windowing { span, stride, .. } = self.windowing();
         // Frames between windows far apart would wait with them.
         let side_by_side = (span..2 * span).contains(&stride);
-        if self.pace.is_some() || !side_by_side { 1 } else { self.together.max(1) }
+        if self.passing || self.pace.is_some() || !side_by_side { 1 } else { self.together.max(1) }
     }
 
     /// How many frames are taken in: the front window, those attacked together with it and the next one. In a live stream

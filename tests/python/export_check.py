@@ -60,6 +60,9 @@ class Unlike(Halves):
     def forward(self, x):
         logits, f = super().forward(x)
         return -logits, f
+class Lone(Halves):
+    def forward(self, x):
+        return super().forward(x)[0]
 class Untraceable(Halves):
     # What script refuses, so that it is traced.
     def encode_frames(self, x):
@@ -147,7 +150,7 @@ def models(folder: Path) -> None:
         Run(folder, factory, *VIEW).exported(how, "halves")
         module = torch.jit.load(str(folder / "out.pt"))
         assert module.classify_features(module.encode_frames(torch.rand(8, 3, 32, 32)).unsqueeze(0)).shape == (1, 5)
-    Run(folder, "Halves", "--layer", "conv", *VIEW).exported("leaves out encode_frames")
+    Run(folder, "Lone", "--layer", "conv", *VIEW).exported("leaves out encode_frames")
     Run(folder, "Unlike", *VIEW).refused("classify_features of what encode_frames gives")
     Run(folder, "broken", *VIEW).refused("KeyError", "correct that function")
     print("ok models")

@@ -266,8 +266,8 @@ impl Model {
         let iterations = arguments.iterations[usize::from(goal == Goal::Targeted)];
         self.attacker.configure(&format!(
             "{} {} max-iterations={iterations} seed={}",
-            system.properties(),
             arguments.properties,
+            system.properties(),
             arguments.seed
         ))?;
         // Labels may have spaces in their names.

@@ -73,7 +73,7 @@ pub enum Optimization {
     Paper,
     /// SA's published program: class term and norm at once
     Published,
-    /// The element's defaults: a larger, decaying step; keyframes join when the attack stalls
+    /// The element's defaults: a walk along the decision boundary; keyframes join when the attack stalls
     Element,
 }
 
@@ -95,7 +95,8 @@ impl Optimization {
             Self::Published => {
                 "search=weighted-sum learning-rate=0.255 learning-rate-decay=1 grow-after=0 confidence=0"
             }
-            Self::Element => "confidence=0",
+            // Its own, whatever the others are given.
+            Self::Element => "confidence=0 patience=-1 grow-after=-1",
         }
     }
 }
