@@ -75,6 +75,11 @@ SECTIONS = {
         "adv-lib's DDN, FMN and ALMA perturb all frames, in L2 or L1, and `sparseadv` walks along the boundary in keyframes. All are judged after "
         "rounding to 8 bits. The picture shows what each reaches by how much it asks the model.",
     ),
+    "profile": (
+        "Where the time goes",
+        "perf samples a pipeline that attacks a clip window by window; samples are sorted by what the code does. Below, the model's arithmetic stands "
+        "beside the peak of the processor, which no attack on this model can go beyond.",
+    ),
     "speed": (
         "Speed",
         "The cost of an attack beside that of the model alone, as ratios within one run. The picture shows what the cost of an iteration, a pass or a "

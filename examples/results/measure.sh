@@ -5,7 +5,7 @@
 #     examples/results/measure.sh MODELS WEIZMANN [SECTION...]
 #
 # MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants search codec lead phase
-# resizers judge peers norm speed scale; all of them without any. SPARSEADV_PLUGINS names the folder of plugin and tool (default: target/release), PYTHON a
+# resizers judge peers norm profile speed scale; all of them without any. SPARSEADV_PLUGINS names the folder of plugin and tool (default: target/release), PYTHON a
 # Python with torch, av, numpy, and for its sections ART, adv-lib, matplotlib, pillow, opencv and torchvision (default: .venv/bin/python). What WORK names is a
 # folder that keeps attacked clips, so that a section can be called again.
 set -euo pipefail
@@ -27,6 +27,8 @@ out=examples/results
 reproduce() { # FOLDER ARGUMENTS...
     local folder=$1
     shift
+    # It would go on with the results of another commit.
+    rm -rf $out/"$folder"
     "$plugins/gst-sparseadv" reproduce --data Weizmann=WEIZMANN --model MODELS/weizmann-c3d.pt --model MODELS/weizmann-lrcn.pt \
         --out $out/"$folder" --test-groups moshe,shahar,lyova --properties patience=10 --iterations 100,200 "$@"
     # The records, the report and the figures are kept.
@@ -122,11 +124,19 @@ speed() { # on a machine that does nothing else
     "$python" examples/python/results.py $out --take speed.jsonl --name speed
 }
 
+profile() { # likewise; needs perf
+    local model
+    for model in figures-c3d figures-lrcn; do
+        OMP_NUM_THREADS=$(nproc) "$python" examples/python/profile_window.py --model examples/data/$model.pt --clip examples/data/figures-walk.mp4 \
+            --record $out/profile.$model.json --plugins "$plugins"
+    done
+}
+
 scale() { # likewise
     "$plugins/examples/benchmark" --scale $out/scale.svg
 }
 
-for section in "${@:-paper variants search codec lead phase resizers judge peers norm speed scale}"; do
+for section in "${@:-paper variants search codec lead phase resizers judge peers norm profile speed scale}"; do
     for one in $section; do
         echo "$(date +%T) $one"
         $one

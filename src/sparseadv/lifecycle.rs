@@ -70,10 +70,7 @@ impl SparseAdv {
             provenance.settings.insert("precision".into(), "bf16".into());
         }
         let windowing = settings.common.windowing(metadata);
-        let together = match settings.batch_windows {
-            0 => loaded.model.windows_a_pass(),
-            set => set as usize,
-        };
+        let together = loaded.model.windows_a_pass();
         let plan = Plan { windowing, together, goal: config.goal, provenance: Arc::new(provenance) };
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
         Ok(Some(plan))

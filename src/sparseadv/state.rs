@@ -45,7 +45,7 @@ pub(super) type Schedule = schedule::Schedule<Frame, gst::Event, Decision, Arc<S
 #[derive(Clone)]
 pub(super) struct Plan {
     pub windowing: Windowing,
-    /// Windows that are attacked together at the most.
+    /// Windows that a pass of the model gains by.
     pub together: usize,
     pub goal: Goal,
     pub provenance: Arc<Provenance>,
@@ -159,8 +159,20 @@ impl State {
     pub fn apply(&mut self, settings: &Settings) {
         let pace = self.pace(settings);
         self.schedule.set_pace(pace.filter(|_| self.latency.is_live()));
-        self.schedule.set_together(if self.is_hurried(settings) { 1 } else { self.plan.together });
+        self.schedule.set_together(self.together(settings));
         self.schedule.set_passing(!settings.enabled || self.failed);
+    }
+
+    /// How many windows are attacked together at the most: as many as are asked for, or else as a pass gains by and as
+    /// have room in memory as raw frames.
+    fn together(&self, settings: &Settings) -> usize {
+        const ROOM: usize = 256 << 20;
+        let frame = self.incoming.as_ref().map_or(0, |stream| stream.info.size());
+        match settings.batch_windows {
+            _ if self.is_hurried(settings) => 1,
+            0 => self.plan.together.min(ROOM / (self.plan.windowing.stride * frame).max(1)).max(1),
+            set => set as usize,
+        }
     }
 
     /// Whether no window may wait for another one. A window that is to survive codecs needs what became of the one before,
