@@ -40,6 +40,8 @@ struct Other<'a> {
     clean: Tensor,
     /// The same as the model encodes it, frame by frame, once that was needed.
     encoded: Option<Encoded>,
+    /// It was, before a pass over it was asked for, which has been counted.
+    prepaid: bool,
 }
 
 /// A window under attack.
@@ -61,8 +63,6 @@ pub struct WindowTarget<'a> {
     /// The last pass was in a lower precision than the model's.
     reduced: bool,
     beyond: Beyond,
-    /// A reading's clean frames were encoded before a pass over them was asked for.
-    prepaid: bool,
     /// What the model is shown: the reading of its clean frames, and which frames are perturbed.
     shown: Option<(usize, Vec<usize>)>,
 }
@@ -119,7 +119,6 @@ impl<'a> WindowTarget<'a> {
             encoded: None,
             reduced: false,
             beyond: Beyond::default(),
-            prepaid: false,
             shown: None,
         })
     }
@@ -129,7 +128,7 @@ impl<'a> WindowTarget<'a> {
         let other = HostView::new(view, samples.to_vec());
         let clean = other.clean()?.f_to_device(self.device())?.f_unsqueeze(0)?;
         self.readings.push(Reading::Confirm);
-        self.ways.push(Way::Other(Box::new(Other { observer: Box::new(other), clean, encoded: None })));
+        self.ways.push(Way::Other(Box::new(Other { observer: Box::new(other), clean, encoded: None, prepaid: false })));
         Ok(())
     }
 
@@ -305,7 +304,7 @@ impl Query for WindowTarget<'_> {
             Way::Other(other) => {
                 let views = other.observer.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
                 let views = views.f_to_device(device)?;
-                if std::mem::take(&mut self.prepaid) {
+                if std::mem::take(&mut other.prepaid) {
                     self.beyond.forwards -= 1;
                 } else {
                     self.encode_clean(reading)?;
@@ -352,16 +351,17 @@ impl Differentiate for WindowTarget<'_> {
 
     fn change(&mut self, delta: &Delta, reading: usize, frames: &[usize], by_view: &Tensor) -> Result<f64, Error> {
         let (own, device) = (self.own_views(delta)?, self.device());
-        if self.model.encodes_frames() && self.encode_clean(reading)? {
-            self.beyond.forwards += 1;
-            self.prepaid = true;
-        }
+        let encoded_now = self.encode_clean(reading)?;
         let other = match &mut self.ways[reading] {
             Way::Other(other) => other,
             // Of the same view.
             Way::Exact => return Ok(0.0),
             _ => return Err(Error::Transport("Expected a reading that confirms, found another one.".into())),
         };
+        if encoded_now {
+            self.beyond.forwards += 1;
+            other.prepaid = true;
+        }
         let views = other.observer.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
         let index = torch::index(&delta.frames, device)?;
         let different = views.f_to_device(device)?.f_sub(&own)?;

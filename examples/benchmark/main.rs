@@ -6,6 +6,8 @@
 //!   module in libtorch, at two stream sizes, with every frame's real 8-bit samples in the loop;
 //! - a whole pipeline's wall time over the time spent attacking, and over the same pipeline without the element:
 //!   decode, attack and encode overlap if the first is near one.
+//! - a pass of several windows over as many passes of one, and a pipeline whose windows are attacked together over one
+//!   by one.
 //! - a data set's conversion: wall time over what the calls of its attacks take the bare module, one thread each.
 //!
 //! It takes a model, or draws what the cost grows with on models of random weights: window length, resolution, keyframes,
@@ -16,6 +18,7 @@
 
 mod frames;
 mod scale;
+mod together;
 
 #[path = "../train/archive.rs"]
 mod archive;
@@ -97,6 +100,7 @@ fn main() -> anyhow::Result<()> {
     for (width, height) in [(180, 144), (1920, 1080)] {
         iteration(&arguments, width, height, &mut ratios)?;
     }
+    several(&arguments, &mut ratios)?;
     match &arguments.source {
         Some(folder) if Path::new(&folder).is_dir() => conversion(&arguments, folder, &mut ratios),
         Some(clip) => overlap(&arguments, clip, &mut ratios),
@@ -163,6 +167,18 @@ fn iteration(arguments: &Arguments, width: usize, height: usize, ratios: &mut Ra
     let least = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
     let (ours, theirs) = (least(&ours[1..]), least(&theirs[1..]));
     ratios.say(&format!("iteration at {width}x{height}"), ours, "forward and backward of the module", theirs)
+}
+
+/// Seconds a window of passes that several share.
+fn several(arguments: &Arguments, ratios: &mut Ratios) -> anyhow::Result<()> {
+    let model = Model::load(&arguments.options()?)?;
+    let one = together::pass(&model, 1)?;
+    let most = model.windows_a_pass();
+    for windows in [2, 4, 8, 16].into_iter().filter(|windows| *windows <= most) {
+        let seconds = together::pass(&model, windows)? / windows as f64;
+        ratios.say(&format!("a window of a pass of {windows}"), seconds, "of a pass of one", one)?;
+    }
+    Ok(())
 }
 
 /// Seconds of an attack that cannot succeed, with keyframes that need no selection.
@@ -318,7 +334,12 @@ fn overlap(arguments: &Arguments, clip: &str, ratios: &mut Ratios) -> anyhow::Re
     };
     let (plain, _) = run("identity")?;
     let Arguments { model, device, precision, .. } = arguments;
-    let (wall, attacking) = run(&format!("sparseadv model={model} device={device} precision={precision}"))?;
+    let attacked = |together: u32| {
+        run(&format!("sparseadv model={model} device={device} precision={precision} batch-windows={together}"))
+    };
+    // One by one, or each attack would count the time of all.
+    let (wall, attacking) = attacked(1)?;
     println!("pipeline with identity: {plain:.2} s");
-    ratios.say("decode, attack and encode", wall, "the attacks in it", attacking)
+    ratios.say("decode, attack and encode", wall, "the attacks in it", attacking)?;
+    ratios.say("the same, windows together", attacked(0)?.0, "one by one", wall)
 }

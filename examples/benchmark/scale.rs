@@ -24,6 +24,7 @@ use crate::export;
 use crate::frames::{i420, samples};
 use crate::lrcn::{self, Lrcn};
 use crate::network::Network;
+use crate::together::{self, least};
 
 const VIEW: usize = 64;
 const CLASSES: usize = 10;
@@ -90,7 +91,7 @@ pub fn measure(drawing: &Path, json: Option<&Path>) -> anyhow::Result<()> {
             Ok((width as f64, iteration(&model, (180, 144), 4)?))
         })?,
         Series::of("windows a pass", "windows", 1.0, &[1usize, 2, 4], |windows| {
-            Ok((windows as f64, pass(&c3d, windows)?))
+            Ok((windows as f64, together::pass(&c3d, windows)?))
         })?,
         Series::of("streams of one process", "streams", 1.0, &[1usize, 2, 4], |streams| {
             Ok((streams as f64, pipeline(&work.path().join("c3d"), streams)?))
@@ -151,12 +152,6 @@ fn make(path: &Path, name: &str, width: i64, window: usize) -> anyhow::Result<Mo
     Ok(Model::load(&options)?)
 }
 
-fn least(times: impl Iterator<Item = anyhow::Result<f64>>) -> anyhow::Result<f64> {
-    // The first round warms up.
-    let times = times.skip(1).collect::<anyhow::Result<Vec<f64>>>()?;
-    Ok(times.into_iter().fold(f64::INFINITY, f64::min))
-}
-
 /// Seconds of an iteration of an attack that cannot succeed.
 fn iteration(model: &Model, (width, height): (usize, usize), keyframes: usize) -> anyhow::Result<f64> {
     const ITERATIONS: u32 = 8;
@@ -180,38 +175,6 @@ fn iteration(model: &Model, (width, height): (usize, usize), keyframes: usize) -
     let zero = least((0..=ROUNDS).map(|_| attack(0)))?;
     let some = least((0..=ROUNDS).map(|_| attack(ITERATIONS)))?;
     Ok((some - zero) / f64::from(ITERATIONS))
-}
-
-/// Seconds of a forward and backward pass of so many windows together.
-fn pass(model: &Model, windows: usize) -> anyhow::Result<f64> {
-    const PASSES: usize = 8;
-    let all: Vec<usize> = (0..model.metadata().window).collect();
-    let round = || -> anyhow::Result<f64> {
-        let mut models: Vec<Model> = (0..windows).map(|_| model.share()).collect();
-        let view = [1, all.len() as i64, 3, VIEW as i64, VIEW as i64];
-        for model in &mut models {
-            model.show(&all, &Tensor::f_rand(view, (Kind::Float, Device::Cpu))?.f_mul_scalar(255.0)?)?;
-            model.join();
-        }
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            let threads = models.into_iter().map(|mut model| {
-                let all = &all;
-                scope.spawn(move || -> anyhow::Result<()> {
-                    let row = Tensor::f_ones([1, CLASSES as i64], (Kind::Float, Device::Cpu))?;
-                    for _ in 0..PASSES {
-                        let _ = model.forward(false)?;
-                        let _ = model.backward(&row, all)?;
-                    }
-                    Ok(())
-                })
-            });
-            let threads: Vec<_> = threads.collect();
-            threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
-        })?;
-        Ok(began.elapsed().as_secs_f64() / PASSES as f64)
-    };
-    least((0..=ROUNDS).map(|_| round()))
 }
 
 /// Seconds of a pipeline of so many streams, each of four windows that are attacked in vain.

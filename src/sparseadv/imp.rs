@@ -107,7 +107,8 @@
  * Windows that overlap, windows far apart, and those with `survive` or a `time-budget` are attacked one by one.
  *
  * Elements of one process that load the same file, on the same device and in the same way, share one model. Where none of
- * them is live their passes are made together too. A pass of one element waits for the passes of the others.
+ * them is live their passes are made together too, and which ones depends on who asks when. A pass of one element waits
+ * for the passes of the others.
  *
  * ## Live pipelines
  *

@@ -32,14 +32,15 @@ impl SparseAdv {
 
     pub(super) fn ask_whether_live(&self) {
         let mut query = gst::query::Latency::new();
-        if self.sinkpad.peer_query(&mut query) {
-            let mut state = self.state();
-            let settings = self.settings();
+        let answered = self.sinkpad.peer_query(&mut query);
+        let mut state = self.state();
+        let settings = self.settings();
+        if answered {
             state.latency.set_live(query.result().0);
-            state.apply(&settings);
-            drop(state);
-            self.tell();
         }
+        state.apply(&settings);
+        drop(state);
+        self.tell();
     }
 
     /// Has the pipeline ask again where the latency is no longer what it was told.
