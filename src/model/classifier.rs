@@ -1,57 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A classifier under attack: a module that has been looked at, and what is known of it.
+//! A classifier under attack: a model that is loaded, and a window that it is shown.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use tch::{CModule, Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
-use super::archive::{self, Archive, Origin};
-use super::desk::Desk;
-use super::engine::{Answer, Ask, Engine, Gradient, How, Place, Shown};
-use super::features::{Coverage, Features};
+use super::archive::Origin;
+use super::engine::{Answer, Ask, Gradient, How, Place, Shown};
+use super::features::Coverage;
 use super::frames::{Encoded, Frames};
-use super::lens::Lens;
-use super::module::Module;
-use super::tensor::{FLOATS, run_error};
-use super::{DeviceChoice, Error, Metadata, Precision, halves, precision, probe, refusal, shared, warnings};
+use super::loaded::{Loaded, Options};
+use super::tensor::run_error;
+use super::{Error, Metadata, shared};
 use crate::attack::FeatureGradient;
 use crate::threads::home::Home;
 use crate::torch;
-
-/// How to load a model.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Options {
-    pub path: PathBuf,
-    pub device: DeviceChoice,
-    /// Frames a window, instead of the metadata's.
-    pub window: Option<usize>,
-    /// Of the passes that gradients come from.
-    pub precision: Precision,
-}
-
-/// A model and what is known of it, for all who use it.
-pub(super) struct Loaded {
-    desk: Desk,
-    lens: Lens,
-    origin: Origin,
-    classes: usize,
-    features: Option<Features>,
-    /// Why features that the model returns are not used.
-    features_unused: Option<String>,
-    /// Of the file, in hexadecimal.
-    sha256: String,
-    /// Whether gradients are taken in bfloat16.
-    reduces: bool,
-    /// Whether it encodes frame by frame.
-    by_frames: bool,
-    warnings: Vec<String>,
-}
-
-// SAFETY: what is not safe to use from several threads at a time are the lens's tensors, which nobody writes to, and the
-// engine, which is behind a lock.
-unsafe impl Sync for Loaded {}
 
 /// A loaded classifier, probed and ready, and a window that it is shown. Elements that load the same file with the same
 /// options share the model; a pass of one waits for those of the others.
@@ -372,70 +336,8 @@ fn mixed_up() -> Error {
     Error::Run { reason: "the answer is to another question, which is an error of this plugin".into() }
 }
 
-impl Loaded {
-    fn load(options: &Options, home: Arc<Home>) -> Result<Self, Error> {
-        let archive = archive::read(&options.path)?;
-        let mut metadata = archive.metadata.clone();
-        if let Some(window) = options.window {
-            metadata.window = window;
-        }
-        let device = options.device.open()?;
-        let (module, kind) = load_module(options, device, &archive)?;
-        let lens = Lens::new(metadata, device).map_err(run_error)?;
-        let mut module = Module::new(module, kind, lens.clone());
-        let probed = probe::probe(&mut module).map_err(|e| refusal::of_code(e, &archive.code))?;
-        let reduces = precision::reduces(options.precision, &mut module)?;
-        let mut warnings = warnings::of(&module, &archive, options, &probed);
-        let by_frames = match halves::fit(&mut module, &archive.code)? {
-            Ok(by_frames) => by_frames,
-            Err(reason) => {
-                warnings.push(reason);
-                false
-            }
-        };
-        Ok(Self {
-            desk: Desk::new(Engine::new(module), home),
-            lens,
-            origin: archive.origin.clone(),
-            classes: probed.classes,
-            features: probed.features,
-            features_unused: probed.features_unused,
-            sha256: archive.sha256,
-            reduces,
-            by_frames,
-            warnings,
-        })
-    }
-}
-
 impl From<Error> for crate::attack::Error {
     fn from(error: Error) -> Self {
         Self::Classifier(Box::new(error))
     }
-}
-
-/// The module and the kind of its parameters.
-fn load_module(options: &Options, device: Device, archive: &Archive) -> Result<(CModule, Kind), Error> {
-    let load = || -> Result<(CModule, Kind), tch::TchError> {
-        let mut module = CModule::load_on_device(&options.path, device)?;
-        module.f_set_eval()?;
-        let mut kinds = Vec::new();
-        for (_, parameter) in module.named_parameters()? {
-            // Only the input's gradient is wanted; those of the weights would cost a quarter of the time.
-            let _ = parameter.f_set_requires_grad(false)?;
-            kinds.push(parameter.f_kind()?);
-        }
-        kinds.retain(|kind| FLOATS.contains(kind));
-        kinds.dedup();
-        let kind = match kinds[..] {
-            [kind] => kind,
-            _ => Kind::Float,
-        };
-        Ok((module, kind))
-    };
-    load().map_err(|e| {
-        let reason = torch::message(&e);
-        let remedy = refusal::of_load(&reason, &archive.code).into();
-        Error::Load { path: options.path.display().to_string(), reason, remedy }
-    })
 }

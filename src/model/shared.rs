@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use once_cell::sync::Lazy;
 
+use super::Error;
 use super::archive::sidecar_path;
-use super::classifier::Loaded;
-use super::{Error, Options};
+use super::loaded::{Loaded, Options};
 
 /// What makes two loads the same one: what was asked for, and the files as they are now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -5,10 +5,11 @@
 use tch::Kind;
 
 use super::archive::{Archive, sidecar_path};
+use super::loaded::Options;
 use super::metadata::{Metadata, Resize};
 use super::module::Module;
 use super::probe::Probed;
-use super::{Options, Origin, libtorch};
+use super::{Origin, libtorch};
 
 pub(super) fn of(module: &Module, archive: &Archive, options: &Options, probed: &Probed) -> Vec<String> {
     let mut found = Vec::new();

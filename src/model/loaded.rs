@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A module that has been looked at, and what is known of it: what all who use a model share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tch::{CModule, Device, Kind};
+
+use super::archive::{self, Archive, Origin};
+use super::desk::Desk;
+use super::engine::Engine;
+use super::features::Features;
+use super::lens::Lens;
+use super::module::Module;
+use super::tensor::{FLOATS, run_error};
+use super::{DeviceChoice, Error, Precision, halves, precision, probe, refusal, warnings};
+use crate::threads::home::Home;
+use crate::torch;
+
+/// How to load a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Options {
+    pub path: PathBuf,
+    pub device: DeviceChoice,
+    /// Frames a window, instead of the metadata's.
+    pub window: Option<usize>,
+    /// Of the passes that gradients come from.
+    pub precision: Precision,
+}
+
+/// A model and what is known of it, for all who use it.
+pub(super) struct Loaded {
+    pub desk: Desk,
+    pub lens: Lens,
+    pub origin: Origin,
+    pub classes: usize,
+    pub features: Option<Features>,
+    /// Why features that the model returns are not used.
+    pub features_unused: Option<String>,
+    /// Of the file, in hexadecimal.
+    pub sha256: String,
+    /// Whether gradients are taken in bfloat16.
+    pub reduces: bool,
+    /// Whether it encodes frame by frame.
+    pub by_frames: bool,
+    pub warnings: Vec<String>,
+}
+
+// SAFETY: what is not safe to use from several threads at a time are the lens's tensors, which nobody writes to, and the
+// engine, which is behind a lock.
+unsafe impl Sync for Loaded {}
+
+impl Loaded {
+    pub fn load(options: &Options, home: Arc<Home>) -> Result<Self, Error> {
+        let archive = archive::read(&options.path)?;
+        let mut metadata = archive.metadata.clone();
+        if let Some(window) = options.window {
+            metadata.window = window;
+        }
+        let device = options.device.open()?;
+        let (module, kind) = load_module(options, device, &archive)?;
+        let lens = Lens::new(metadata, device).map_err(run_error)?;
+        let mut module = Module::new(module, kind, lens.clone());
+        let probed = probe::probe(&mut module).map_err(|e| refusal::of_code(e, &archive.code))?;
+        let reduces = precision::reduces(options.precision, &mut module)?;
+        let mut warnings = warnings::of(&module, &archive, options, &probed);
+        let by_frames = match halves::fit(&mut module, &archive.code)? {
+            Ok(by_frames) => by_frames,
+            Err(reason) => {
+                warnings.push(reason);
+                false
+            }
+        };
+        Ok(Self {
+            desk: Desk::new(Engine::new(module), home),
+            lens,
+            origin: archive.origin.clone(),
+            classes: probed.classes,
+            features: probed.features,
+            features_unused: probed.features_unused,
+            sha256: archive.sha256,
+            reduces,
+            by_frames,
+            warnings,
+        })
+    }
+}
+
+/// The module and the kind of its parameters.
+fn load_module(options: &Options, device: Device, archive: &Archive) -> Result<(CModule, Kind), Error> {
+    let load = || -> Result<(CModule, Kind), tch::TchError> {
+        let mut module = CModule::load_on_device(&options.path, device)?;
+        module.f_set_eval()?;
+        let mut kinds = Vec::new();
+        for (_, parameter) in module.named_parameters()? {
+            // Only the input's gradient is wanted; those of the weights would cost a quarter of the time.
+            let _ = parameter.f_set_requires_grad(false)?;
+            kinds.push(parameter.f_kind()?);
+        }
+        kinds.retain(|kind| FLOATS.contains(kind));
+        kinds.dedup();
+        let kind = match kinds[..] {
+            [kind] => kind,
+            _ => Kind::Float,
+        };
+        Ok((module, kind))
+    };
+    load().map_err(|e| {
+        let reason = torch::message(&e);
+        let remedy = refusal::of_load(&reason, &archive.code).into();
+        Error::Load { path: options.path.display().to_string(), reason, remedy }
+    })
+}
