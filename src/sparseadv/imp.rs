@@ -99,10 +99,10 @@
  * ## Windows together
  *
  * Where nothing is live, windows that lie side by side are attacked together: one pass of the model is of all of them.
- * `batch-windows` says of how many at the most. Automatically it is four of the size of C3D's on a CPU, sixteen on a GPU,
- * fewer of a larger model, and no more than a quarter of a gigabyte of raw frames. A window waits a tenth of a second
- * for others. Windows leave in order. Their results are those that each has alone, up to the rounding of sums in another
- * order. That may now and then send an attack another way. The seconds of such a window count the time of all.
+ * `batch-windows` says of how many at the most. Automatically it is four of the size of C3D's on a CPU, and sixteen on a
+ * GPU. It is fewer of a larger model, and no more than a quarter of a gigabyte of raw frames. A window waits a tenth of a
+ * second for others. Windows leave in order. Their results are those that each has alone, up to the rounding of sums in
+ * another order. That may now and then send an attack another way. The seconds of such a window count the time of all.
  *
  * Windows that overlap, windows far apart, and those with `survive` or a `time-budget` are attacked one by one.
  *
