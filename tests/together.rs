@@ -5,7 +5,7 @@
 mod common;
 
 use common::frames::{bytes, frame, rgb};
-use common::models::{Good, ModelFile, SIDE, good, load, weights};
+use common::models::{Good, ModelFile, SIDE, good, load, plain_metadata, traced, weights};
 use common::oracle::{number, real, reports};
 use common::rig::Rig;
 use gstsparseadv::model::Model;
@@ -73,6 +73,20 @@ fn passes_together_say_what_each_says_alone() {
             thread.join().expect("a thread").iter().for_each(|found| alike(found, expected));
         }
     });
+}
+
+#[test]
+fn a_model_that_takes_one_window_at_a_time_is_given_one() {
+    let n = (3 * T * SIDE * SIDE) as i64;
+    let linear = weights(3, &[n, 4], 0.1);
+    let model = |net: &dyn Fn(&Tensor) -> Tensor| {
+        let file = traced(T, false, |x| vec![net(x)]).with_metadata(&plain_metadata(T).to_string());
+        load(&file).windows_a_pass()
+    };
+    // As tracing leaves it, and one that mixes its windows.
+    assert_eq!(model(&|x| x.reshape([1, n]).matmul(&linear)), 1);
+    assert_eq!(model(&|x| (x + x.mean_dim(&[0i64][..], true, tch::Kind::Float)).flatten(1, -1).matmul(&linear)), 1);
+    assert_eq!(model(&|x| x.flatten(1, -1).matmul(&linear)), 4);
 }
 
 #[test]

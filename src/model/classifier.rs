@@ -135,7 +135,7 @@ impl Model {
 
     /// How many windows a pass has at the most, and gains by.
     pub fn windows_a_pass(&self) -> usize {
-        self.loaded.lens.windows_a_pass()
+        self.loaded.windows_a_pass
     }
 
     /// Shape of the tensor the model is given.

@@ -87,8 +87,12 @@ impl Desk {
     }
 
     pub fn leave(&self, seat: u64) {
-        self.seats().taken.remove(&seat);
+        let left = self.seats().taken.remove(&seat);
         self.changed.notify_all();
+        // An answer that nobody takes any more.
+        if let Some(Seat::Answered(Ok(Answer::Pass { at, .. }))) = left {
+            self.forget(at);
+        }
     }
 
     pub fn forget(&self, at: Place) {

@@ -102,10 +102,10 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub fn new(mut module: Module) -> Self {
+    /// `most` windows are in a pass at the most.
+    pub fn new(mut module: Module, most: usize) -> Self {
         module.forget();
-        let most = module.lens.windows_a_pass() as i64;
-        Self { module, most, passes: HashMap::new(), made: 0 }
+        Self { module, most: most as i64, passes: HashMap::new(), made: 0 }
     }
 
     /// From now on the model gets a copy of its input.
@@ -134,8 +134,11 @@ impl Engine {
             let kind = kind_of(first);
             let mut windows = 0;
             let (alike, rest): (Vec<_>, Vec<_>) = asks.into_iter().partition(|(_, ask)| {
+                if kind_of(ask) != kind {
+                    return false;
+                }
                 windows += windows_of(ask);
-                kind_of(ask) == kind && (windows <= most || windows == windows_of(ask))
+                windows <= most || windows == windows_of(ask)
             });
             asks = rest;
             let (places, alike): (Vec<usize>, Vec<Ask>) = alike.into_iter().unzip();
@@ -151,6 +154,11 @@ impl Engine {
             Ok(answers) => answers.into_iter().map(Ok).collect(),
             Err(error) if asks.len() == 1 => vec![Err(error)],
             Err(Error::WritesInput) => asks.iter().map(|_| Err(Error::WritesInput)).collect(),
+            // The graph that all of them need may be gone.
+            Err(error) if matches!(asks, [Ask::Backward { .. }, ..]) => {
+                let reason = error.to_string();
+                asks.iter().map(|_| Err(Error::Run { reason: reason.clone() })).collect()
+            }
             // There may be too little memory for all of them.
             Err(_) => asks.chunks(1).flat_map(|ask| self.serve_alike(ask)).collect(),
         }
@@ -180,7 +188,7 @@ impl Engine {
         let shown: Vec<&Tensor> = shown.collect();
         let input = joined(&shown).map_err(run_error)?;
         let pass = self.module.run(&input, how.keep, how.reduced)?;
-        let logits = pass.logits.f_detach().map_err(run_error)?;
+        let logits = logits_of(&pass, input.size()[0])?;
         let windows = input.size()[0];
         let id = self.hold(Held { pass, encoded: None, by_frames: false, windows });
         let mut first = 0;
@@ -217,7 +225,7 @@ impl Engine {
         }
         let input = joined(&windows.iter().collect::<Vec<_>>()).map_err(run_error)?;
         let pass = self.module.classify_codes(&input, how)?;
-        let logits = pass.logits.f_detach().map_err(run_error)?;
+        let logits = logits_of(&pass, windows.len() as i64)?;
         let encoded = (!how.keep).then_some(Encoded { frames, codes, places });
         let id = self.hold(Held { pass, encoded, by_frames: true, windows: windows.len() as i64 });
         let answer = |(first, codes): (usize, Tensor)| -> Result<Answer, TchError> {
@@ -308,6 +316,15 @@ impl Held {
         let count = encoded.places.iter().filter(|place| window(place) == at.first).count();
         by_frames.f_narrow(0, first as i64, count as i64).map(Some)
     }
+}
+
+/// The logits of a pass, a row for each of so many windows.
+fn logits_of(pass: &Pass, windows: i64) -> Result<Tensor, Error> {
+    let size = pass.logits.size();
+    if size.first() != Some(&windows) {
+        return Err(Error::Run { reason: format!("expected logits of {windows} windows, found {size:?}") });
+    }
+    pass.logits.f_detach().map_err(run_error)
 }
 
 /// What can be one pass.

@@ -88,7 +88,7 @@ fn frames_of(module: &Module, window: &Tensor) -> Result<Tensor, TchError> {
 }
 
 /// The largest difference, by the largest value.
-fn apart(a: &Tensor, b: &Tensor) -> Result<f64, Error> {
+pub(super) fn apart(a: &Tensor, b: &Tensor) -> Result<f64, Error> {
     let largest = |of: Result<Tensor, TchError>| -> Result<f64, Error> {
         let found =
             of.and_then(|t| t.f_detach()?.f_abs()?.f_max()).and_then(|t| torch::download(&t)).map_err(run_error)?;

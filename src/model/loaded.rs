@@ -14,7 +14,7 @@ use super::features::Features;
 use super::lens::Lens;
 use super::module::Module;
 use super::tensor::{FLOATS, run_error};
-use super::{DeviceChoice, Error, Precision, halves, precision, probe, refusal, warnings};
+use super::{DeviceChoice, Error, Precision, batch, halves, precision, probe, refusal, warnings};
 use crate::threads::home::Home;
 use crate::torch;
 
@@ -44,6 +44,8 @@ pub(super) struct Loaded {
     pub reduces: bool,
     /// Whether it encodes frame by frame.
     pub by_frames: bool,
+    /// Windows that a pass has at the most.
+    pub windows_a_pass: usize,
     pub warnings: Vec<String>,
 }
 
@@ -72,8 +74,14 @@ impl Loaded {
                 false
             }
         };
+        let windows_a_pass = match lens.windows_a_pass() {
+            1 => 1,
+            most if batch::fits(&mut module, by_frames) => most,
+            _ => 1,
+        };
         Ok(Self {
-            desk: Desk::new(Engine::new(module), home),
+            desk: Desk::new(Engine::new(module, windows_a_pass), home),
+            windows_a_pass,
             lens,
             origin: archive.origin.clone(),
             classes: probed.classes,

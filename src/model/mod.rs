@@ -33,6 +33,7 @@
 
 pub mod archive;
 mod autocast;
+mod batch;
 pub mod classifier;
 mod cudnn;
 mod desk;

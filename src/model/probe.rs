@@ -73,6 +73,12 @@ pub(super) fn show_texture(module: &mut Module) -> Result<(), Error> {
     module.show(&module.lens.all(), &texture)
 }
 
+/// Two windows that have nothing to do with each other, `[2, T, 3, height, width]`.
+pub(super) fn two_windows(module: &Module) -> Result<Tensor, Error> {
+    let Views { noise, texture, .. } = Views::of(module)?;
+    Tensor::f_cat(&[texture, noise], 0).map_err(run_error)
+}
+
 pub(super) fn probe(module: &mut Module) -> Result<Probed, Error> {
     let found = {
         let _as_it_is = cudnn::as_it_is();

@@ -28,18 +28,22 @@ static MODELS: Lazy<Mutex<HashMap<Key, Entry>>> = Lazy::new(Mutex::default);
 
 /// The model that these options ask for, by `load` where nobody has it loaded.
 pub(super) fn of(options: &Options, load: impl FnOnce() -> Result<Loaded, Error>) -> Result<Arc<Loaded>, Error> {
+    let key = key_of(options);
     let entry = {
         let mut models = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody has any more, and nobody is loading.
         models.retain(|_, entry| Arc::strong_count(entry) > 1 || entry.lock().is_ok_and(|e| e.strong_count() > 0));
-        models.entry(key_of(options)).or_default().clone()
+        models.entry(key.clone()).or_default().clone()
     };
     let mut entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(loaded) = entry.upgrade() {
         return Ok(loaded);
     }
     let loaded = Arc::new(load()?);
-    *entry = Arc::downgrade(&loaded);
+    // Not where another file has taken its place meanwhile.
+    if key_of(options) == key {
+        *entry = Arc::downgrade(&loaded);
+    }
     Ok(loaded)
 }
 

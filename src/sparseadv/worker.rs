@@ -9,6 +9,7 @@ use gst::subclass::prelude::*;
 
 use super::attack::{AttackTask, judge};
 use super::imp::{CAT, Loaded, SparseAdv};
+use super::settings::Settings;
 use super::state::{Decision, Frame, State};
 use super::survive::Codecs;
 use crate::attack::criterion::{argmax, softmax};
@@ -35,6 +36,13 @@ enum Work {
     Judge(Claim, Box<Decision>, Vec<Arc<Samples>>),
     Wait(Option<Instant>),
     Stop,
+}
+
+/// An attack that is over, and something is to be told of it.
+struct Ended {
+    claim: Claim,
+    task: AttackTask,
+    result: Result<Outcome, attack::Error>,
 }
 
 /// What became of a round of the worker.
@@ -122,7 +130,10 @@ impl SparseAdv {
         }
         match state.schedule.next_task(Instant::now()) {
             Task::Attack(windows) => {
-                Work::Attack((0..windows as u64).map_while(|n| self.begin(&mut state, n)).collect())
+                // The same for all of them, whatever is set meanwhile.
+                let settings = self.settings();
+                let begun = (0..windows as u64).map_while(|n| self.begin(&mut state, &settings, n));
+                Work::Attack(begun.collect())
             }
             Task::Judge { claim, report, samples } => Work::Judge(claim, Box::new(report), samples),
             Task::Wait(until) => Work::Wait(until),
@@ -130,7 +141,7 @@ impl SparseAdv {
     }
 
     /// Begins the attack of a window so many behind the front one.
-    fn begin(&self, state: &mut State, ahead: u64) -> Option<Attack> {
+    fn begin(&self, state: &mut State, settings: &Arc<Settings>, ahead: u64) -> Option<Attack> {
         let schedule = &state.schedule;
         let stream = schedule.frames_ahead(ahead).next()?.1.stream.clone();
         let (buffers, deltas): (Vec<_>, Vec<_>) =
@@ -144,7 +155,7 @@ impl SparseAdv {
         let claim = state.schedule.begin(undecided);
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         gst::debug!(CAT, imp = self, "Window {window} of {} frames is attacked, time left {left:?}", buffers.len());
-        let settings = self.settings();
+        let settings = settings.clone();
         let task = AttackTask { window, stream, buffers, offsets, context: Vec::new(), start, settings, deadline };
         let sits = !state.is_hurried(&task.settings);
         Some(Attack { claim, task, context, sits })
@@ -154,30 +165,42 @@ impl SparseAdv {
     /// elements that share the model.
     fn attack_together(&self, loaded: &mut Loaded, mut attacks: Vec<Attack>) {
         let Loaded { model, others, codecs, .. } = loaded;
-        let Some(last) = attacks.pop() else { return };
-        if !last.sits {
-            return self.attack(model, codecs, last);
+        if attacks.iter().any(|attack| !attack.sits) {
+            for attack in attacks {
+                let ended = self.attack(model, codecs, attack);
+                self.end(ended);
+            }
+            return;
         }
+        let Some(last) = attacks.pop() else { return };
         others.resize_with(attacks.len().max(others.len()), || model.share());
         let home = model.home().clone();
         // All sit down before the first one asks.
         let seated: Vec<Seated> = others.iter_mut().take(attacks.len()).map(Seated::new).collect();
         let own = Seated::new(model);
-        std::thread::scope(|scope| {
+        let ended = std::thread::scope(|scope| {
+            let mut threads = Vec::new();
             for (attack, seated) in attacks.into_iter().zip(seated) {
                 let home = &home;
-                scope.spawn(move || {
+                threads.push(scope.spawn(move || {
                     home::move_in(home);
                     // Codecs take windows one by one.
-                    self.attack(seated.0, &mut Codecs::default(), attack);
-                });
+                    self.attack(seated.0, &mut Codecs::default(), attack)
+                }));
             }
-            self.attack(own.0, codecs, last);
+            let mut ended = vec![self.attack(own.0, codecs, last)];
             drop(own);
+            for thread in threads {
+                ended.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            ended
         });
+        ended.into_iter().for_each(|ended| self.end(ended));
     }
 
-    fn attack(&self, model: &mut Model, codecs: &mut Codecs, attack: Attack) {
+    /// Attacks a window. Returns it where something is to be told before it ends, on this element's own thread: who hears
+    /// of it may stop the element, which waits for that thread.
+    fn attack(&self, model: &mut Model, codecs: &mut Codecs, attack: Attack) -> Option<Ended> {
         let Attack { claim, mut task, context, .. } = attack;
         task.context = context.into_iter().map(rendered).collect();
         let mut progress = |news: Progress| {
@@ -189,10 +212,39 @@ impl SparseAdv {
             }
         };
         let result = task.run(model, codecs, &|| claim.is_void(), &mut progress);
+        // Nobody shall wait for what is done with the result.
+        model.leave();
         match result {
-            Ok(outcome) => self.finish_attack(&claim, &task, outcome),
             Err(attack::Error::Canceled) => gst::debug!(CAT, imp = self, "Window {} is given up", task.window),
             Err(error) if claim.is_void() => gst::debug!(CAT, imp = self, "Of no use any more: {error}"),
+            Ok(outcome) if !self.is_news(&claim, &outcome) => self.finish_attack(&claim, &task, outcome),
+            result => return Some(Ended { claim, task, result }),
+        }
+        None
+    }
+
+    /// Whether the window is the first without a gradient.
+    fn is_news(&self, claim: &Claim, outcome: &Outcome) -> bool {
+        outcome.zero_gradient && !claim.is_void() && self.state().note_zero_gradient()
+    }
+
+    /// Tells of what has come of an attack, and ends it.
+    fn end(&self, ended: Option<Ended>) {
+        let Some(Ended { claim, task, result }) = ended else { return };
+        match result {
+            Ok(outcome) => {
+                gst::element_imp_warning!(
+                    self,
+                    gst::LibraryError::Failed,
+                    (
+                        "The model gives no gradient for window {}: every one the attack took is zero, so it could not move. That is no \
+                         robustness; such windows say zero_gradient in the report. Take saturating or rounding operations (a softmax, a \
+                         threshold) out of the model.",
+                        task.window
+                    )
+                );
+                self.finish_attack(&claim, &task, outcome);
+            }
             Err(error) => {
                 // Told before upstream hears of it, or its own error would be the first on the bus.
                 if self.state().note_failure() {
@@ -206,18 +258,6 @@ impl SparseAdv {
     }
 
     fn finish_attack(&self, claim: &Claim, task: &AttackTask, outcome: Outcome) {
-        if outcome.zero_gradient && !claim.is_void() && self.state().note_zero_gradient() {
-            gst::element_imp_warning!(
-                self,
-                gst::LibraryError::Failed,
-                (
-                    "The model gives no gradient for window {}: every one the attack took is zero, so it could not move. That is no \
-                     robustness; such windows say zero_gradient in the report. Take saturating or rounding operations (a softmax, a \
-                     threshold) out of the model.",
-                    task.window
-                )
-            );
-        }
         let mut state = self.state();
         let mut decision = state.clean(task.window, task.offsets.len(), task.stream.clone());
         decision.report.set_outcome(&outcome);

@@ -100,7 +100,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     pub fn set_passing(&mut self, passing: bool) {
         self.passing = passing;
         if passing {
-            self.jobs.clear();
+            self.cancel();
         }
     }
 
@@ -367,6 +367,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     /// Voids the attacks under way. The windows stay, and are attacked again.
     pub fn cancel(&mut self) {
         self.jobs.clear();
+        self.gathering = None;
     }
 
     /// Decides on the front window: its frames leave as they are by now, unless a later window holds them too. Its report
@@ -441,7 +442,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         self.frames = self.waiting().count();
         self.head = end - self.frames as u64;
         // Nothing is left of what was before.
-        self.jobs.clear();
+        self.cancel();
         self.open = OpenWindows::default();
         self.kept.clear();
         self.cursor.begin(self.head);
