@@ -8,16 +8,15 @@ mod common;
 mod halve;
 
 use common::models::{ModelFile, SIDE, edit_code, load, traced, weights};
+use common::views::{samples, view};
 use gstsparseadv::attack::{Config, Goal, Outcome, Search, run, select};
 use gstsparseadv::model::Model;
 use gstsparseadv::target::WindowTarget;
-use gstsparseadv::video::view::Samples;
-use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, View};
+use gstsparseadv::video::Chroma;
 use serde_json::json;
 use tch::Tensor;
 
 const T: usize = 6;
-const SIZE: [usize; 2] = [30, 40];
 
 /// A convolution a frame, and all frames' maps together through a layer that bends.
 fn whole() -> ModelFile {
@@ -39,28 +38,6 @@ fn halves() -> ModelFile {
     let file = whole();
     edit_code(&file.path, |code| halve::halve(code).expect("a method to cut"));
     file
-}
-
-fn samples(view: &View, frames: usize) -> Vec<Samples> {
-    let plane = |of: usize, k: usize, width: usize, height: usize| -> Vec<u8> {
-        (0..width * height).map(|i| 40 + ((i * (of + 3) + k * 29 + i / width * 7) % 170) as u8).collect()
-    };
-    let frame = |k: usize| {
-        let planes = [(plane(0, k, 40, 30), 40), (plane(1, k, 20, 15), 20), (plane(2, k, 20, 15), 20)];
-        view.sample(&planes.iter().map(|(data, stride)| (data.as_slice(), *stride)).collect::<Vec<_>>())
-    };
-    (0..frames).map(frame).collect()
-}
-
-fn view(model: &Model, chroma: Chroma) -> View {
-    let component = |plane, shift| Component { plane, offset: 0, pixel_stride: 1, shift_x: shift, shift_y: shift };
-    let layout = FrameLayout {
-        width: SIZE[1],
-        height: SIZE[0],
-        components: vec![component(0, 0), component(1, 1), component(2, 1)],
-        color: Color::Yuv { kr: 0.299, kb: 0.114, full_range: false },
-    };
-    View::new(&layout, model.metadata().geometry(SIZE[0], SIZE[1]), chroma)
 }
 
 /// Attacks a window of `real` frames. The second reading has other chroma, so that it is expected and confirmed.

@@ -5,6 +5,7 @@
 mod common;
 
 use common::models::{SIDE, load_in, traced, weights};
+use common::views::{samples, view};
 use gstsparseadv::attack::criterion::argmax;
 use gstsparseadv::attack::{
     Config, Delta, Differentiate, Error, Goal, Outcome, Perturbation, Query, Reading, run, select,
@@ -13,13 +14,12 @@ use gstsparseadv::model::{Model, Precision};
 use gstsparseadv::target::{Transport, WindowTarget};
 use gstsparseadv::torch;
 use gstsparseadv::video::view::Samples;
-use gstsparseadv::video::{Chroma, Color, Component, FrameLayout, View};
+use gstsparseadv::video::{Chroma, View};
 use serde_json::json;
 use tch::{Device, Tensor};
 
 const T: usize = 5;
 const LEN: usize = 3 * SIDE * SIDE;
-const SIZE: [usize; 2] = [30, 40];
 
 fn model(btchw: bool) -> Model {
     model_in(btchw, Precision::F32)
@@ -36,34 +36,6 @@ fn model_in(btchw: bool, precision: Precision) -> Model {
         "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.75, 1.5],
     });
     load_in(&file.with_metadata(&metadata.to_string()), precision)
-}
-
-fn i420() -> FrameLayout {
-    let component = |plane, shift| Component { plane, offset: 0, pixel_stride: 1, shift_x: shift, shift_y: shift };
-    FrameLayout {
-        width: SIZE[1],
-        height: SIZE[0],
-        components: vec![component(0, 0), component(1, 1), component(2, 1)],
-        color: Color::Yuv { kr: 0.299, kb: 0.114, full_range: false },
-    }
-}
-
-fn view(model: &Model, chroma: Chroma) -> View {
-    View::new(&i420(), model.metadata().geometry(SIZE[0], SIZE[1]), chroma)
-}
-
-fn samples(view: &View, frames: usize) -> Vec<Samples> {
-    let frame = |k: usize| {
-        let plane = |of: usize, width: usize, height: usize| -> Vec<u8> {
-            (0..width * height).map(|i| 40 + ((i * (of + 3) + k * 29 + i / width * 7) % 170) as u8).collect()
-        };
-        [(plane(0, 40, 30), 40), (plane(1, 20, 15), 20), (plane(2, 20, 15), 20)]
-    };
-    let frames = (0..frames).map(|k| {
-        let planes = frame(k);
-        view.sample(&planes.iter().map(|(data, stride)| (data.as_slice(), *stride)).collect::<Vec<_>>())
-    });
-    frames.collect()
 }
 
 fn delta(frames: &[usize], seed: u64) -> Delta {

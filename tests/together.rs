@@ -89,32 +89,31 @@ fn a_model_that_takes_one_window_at_a_time_is_given_one() {
     assert_eq!(model(&|x| x.flatten(1, -1).matmul(&linear)), 4);
 }
 
-#[test]
-fn a_thread_that_panics_keeps_nobody_waiting() {
-    let file = good(Good::default());
-    let mut model = load(&file);
+/// Two models that wait for each other, a window, and what it looks like alone.
+fn two_seated() -> (Model, Model, Tensor, Vec<f32>) {
+    let mut model = load(&good(Good::default()));
     let mut other = model.share();
-    let windows = windows(2);
-    let expected = look(&mut model, &windows[0]);
+    let window = windows(1).remove(0);
+    let expected = look(&mut model, &window);
     model.join();
     other.join();
+    (model, other, window, expected)
+}
+
+#[test]
+fn a_thread_that_panics_keeps_nobody_waiting() {
+    let (mut model, other, window, expected) = two_seated();
     let panicked = std::thread::spawn(move || {
         let _other = other;
         panic!("on purpose");
     });
-    alike(&look(&mut model, &windows[0]), &expected);
+    alike(&look(&mut model, &window), &expected);
     assert!(panicked.join().is_err());
 }
 
 #[test]
 fn who_fails_fails_alone() {
-    let file = good(Good::default());
-    let mut model = load(&file);
-    let mut other = model.share();
-    let windows = windows(2);
-    let expected = look(&mut model, &windows[0]);
-    model.join();
-    other.join();
+    let (mut model, mut other, window, expected) = two_seated();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             // Nothing was shown.
@@ -122,7 +121,7 @@ fn who_fails_fails_alone() {
             let row = torch::upload(&[1.0; 4], &[1, 4], Device::Cpu).expect("a row");
             assert!(other.backward(&row, &[0]).is_err());
         });
-        alike(&look(&mut model, &windows[0]), &expected);
+        alike(&look(&mut model, &window), &expected);
     });
 }
 

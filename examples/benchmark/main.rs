@@ -18,6 +18,7 @@
 
 mod frames;
 mod scale;
+mod timed;
 mod together;
 
 #[path = "../train/archive.rs"]
@@ -42,13 +43,9 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Parser;
-use gst::prelude::*;
-use gstsparseadv::attack::{self, Config, Goal};
 use gstsparseadv::model::metadata::Layout;
 use gstsparseadv::model::{Metadata, Model, Options, Precision};
 use gstsparseadv::provenance::{Versions, sha256};
-use gstsparseadv::target::WindowTarget;
-use gstsparseadv::video::view::Samples;
 use gstsparseadv::video::{Chroma, View};
 use tch::{CModule, IValue, Kind, Tensor};
 
@@ -56,6 +53,7 @@ use frames::{i420, samples};
 
 const ITERATIONS: u32 = 24;
 const ROUNDS: usize = 10;
+const KEYFRAMES: usize = 4;
 
 #[derive(clap::Parser)]
 struct Arguments {
@@ -155,8 +153,8 @@ fn iteration(arguments: &Arguments, width: usize, height: usize, ratios: &mut Ra
     let bare = bare.over(&view.observe_window(&samples, metadata.window), &metadata)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..=ROUNDS {
-        let zero = attack_time(&view, &samples, &mut model, 0)?;
-        let some = attack_time(&view, &samples, &mut model, ITERATIONS)?;
+        let zero = timed::attack(&mut model, &view, &samples, 0, KEYFRAMES)?;
+        let some = timed::attack(&mut model, &view, &samples, ITERATIONS, KEYFRAMES)?;
         // What is no iteration: the clean pass, and the selection's backward, which the bare pair below stands for
         // once.
         let bare = bare.time(ITERATIONS)?;
@@ -179,21 +177,6 @@ fn several(arguments: &Arguments, ratios: &mut Ratios) -> anyhow::Result<()> {
         ratios.say(&format!("a window of a pass of {windows}"), seconds, "of a pass of one", one)?;
     }
     Ok(())
-}
-
-/// Seconds of an attack that cannot succeed, with keyframes that need no selection.
-fn attack_time(view: &View, samples: &[Samples], model: &mut Model, iterations: u32) -> anyhow::Result<f64> {
-    let config = Config {
-        max_iterations: iterations,
-        confidence: f32::MAX,
-        grow_after: 0,
-        selection: attack::select::Fixed(Some(4)).into(),
-        ..Config::new(Goal::Untargeted { label: None })
-    };
-    let began = Instant::now();
-    let mut target = WindowTarget::new(model, view, samples)?;
-    attack::run(&mut target, &config, &Vec::new(), &|| false, &mut |_| {})?;
-    Ok(began.elapsed().as_secs_f64())
 }
 
 /// The module alone.
@@ -306,31 +289,10 @@ fn conversion(arguments: &Arguments, folder: &str, ratios: &mut Ratios) -> anyho
 }
 
 fn overlap(arguments: &Arguments, clip: &str, ratios: &mut Ratios) -> anyhow::Result<()> {
-    let run = |element: &str| -> anyhow::Result<(f64, f64)> {
-        let pipeline = gst::parse::launch(&format!(
+    let run = |element: &str| {
+        timed::pipeline(&format!(
             "filesrc location={clip} ! decodebin ! {element} ! x264enc ! mp4mux ! fakesink sync=false"
-        ))?;
-        // Loading the model is no part of it.
-        pipeline.set_state(gst::State::Ready)?;
-        let began = Instant::now();
-        pipeline.set_state(gst::State::Playing)?;
-        let mut attacking = 0.0;
-        for message in pipeline.bus().context("a bus")?.iter_timed(gst::ClockTime::NONE) {
-            match message.view() {
-                gst::MessageView::Eos(_) => break,
-                gst::MessageView::Error(error) => anyhow::bail!("{}", error.error()),
-                gst::MessageView::Element(element) => {
-                    let seconds = element
-                        .structure()
-                        .and_then(|s| s.get::<f64>("seconds").ok().filter(|_| s.name() == "sparseadv-stats"));
-                    attacking = seconds.unwrap_or(attacking);
-                }
-                _ => {}
-            }
-        }
-        let wall = began.elapsed().as_secs_f64();
-        pipeline.set_state(gst::State::Null)?;
-        Ok((wall, attacking))
+        ))
     };
     let (plain, _) = run("identity")?;
     let Arguments { model, device, precision, .. } = arguments;

@@ -6,15 +6,11 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use gst::prelude::*;
-use gstsparseadv::attack::{self, Config, Goal, select};
 use gstsparseadv::model::metadata::{Layout, Resize};
 use gstsparseadv::model::{DeviceChoice, Metadata, Model, Options, Precision};
 use gstsparseadv::provenance::Versions;
-use gstsparseadv::target::WindowTarget;
 use gstsparseadv::video::{Chroma, View};
 use plotters::prelude::*;
 use tch::{Device, Kind, Tensor, nn};
@@ -24,7 +20,8 @@ use crate::export;
 use crate::frames::{i420, samples};
 use crate::lrcn::{self, Lrcn};
 use crate::network::Network;
-use crate::together::{self, least};
+use crate::timed::{self, least};
+use crate::together;
 
 const VIEW: usize = 64;
 const CLASSES: usize = 10;
@@ -159,19 +156,7 @@ fn iteration(model: &Model, (width, height): (usize, usize), keyframes: usize) -
     let layout = i420(width, height);
     let view = View::new(&layout, model.metadata().geometry(height, width), Chroma::default());
     let samples = samples(&view, &layout, model.metadata().window);
-    let mut attack = |max_iterations: u32| -> anyhow::Result<f64> {
-        let config = Config {
-            max_iterations,
-            confidence: f32::MAX,
-            grow_after: 0,
-            selection: select::Fixed(Some(keyframes)).into(),
-            ..Config::new(Goal::Untargeted { label: None })
-        };
-        let began = Instant::now();
-        let mut target = WindowTarget::new(&mut model, &view, &samples)?;
-        attack::run(&mut target, &config, &Vec::new(), &|| false, &mut |_| {})?;
-        Ok(began.elapsed().as_secs_f64())
-    };
+    let mut attack = |iterations: u32| timed::attack(&mut model, &view, &samples, iterations, keyframes);
     let zero = least((0..=ROUNDS).map(|_| attack(0)))?;
     let some = least((0..=ROUNDS).map(|_| attack(ITERATIONS)))?;
     Ok((some - zero) / f64::from(ITERATIONS))
@@ -184,21 +169,7 @@ fn pipeline(model: &Path, streams: usize) -> anyhow::Result<f64> {
          precision=f32 confidence=1000 max-iterations=6 ! fakesink sync=false ",
         model.display()
     );
-    let run = || -> anyhow::Result<f64> {
-        let pipeline = gst::parse::launch(&stream.repeat(streams))?;
-        pipeline.set_state(gst::State::Ready)?;
-        let began = Instant::now();
-        pipeline.set_state(gst::State::Playing)?;
-        let bus = pipeline.bus().context("a bus")?;
-        let ended = bus.timed_pop_filtered(gst::ClockTime::NONE, &[gst::MessageType::Eos, gst::MessageType::Error]);
-        if let Some(gst::MessageView::Error(error)) = ended.as_ref().map(|message| message.view()) {
-            anyhow::bail!("{}", error.error());
-        }
-        let seconds = began.elapsed().as_secs_f64();
-        pipeline.set_state(gst::State::Null)?;
-        Ok(seconds)
-    };
-    least((0..=2).map(|_| run()))
+    least((0..=2).map(|_| Ok(timed::pipeline(&stream.repeat(streams))?.0)))
 }
 
 /// Told apart by everyone (Okabe and Ito).

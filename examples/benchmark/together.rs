@@ -9,6 +9,8 @@ use gstsparseadv::model::Model;
 use gstsparseadv::torch;
 use tch::{Kind, Tensor};
 
+use crate::timed::least;
+
 const ROUNDS: usize = 5;
 const PASSES: usize = 8;
 
@@ -45,11 +47,4 @@ fn round(model: &Model, windows: usize) -> anyhow::Result<f64> {
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
     })?;
     Ok(began.elapsed().as_secs_f64() / PASSES as f64)
-}
-
-/// Of rounds; the first one warms up.
-pub fn least(times: impl Iterator<Item = anyhow::Result<f64>>) -> anyhow::Result<f64> {
-    // The first round warms up.
-    let times = times.skip(1).collect::<anyhow::Result<Vec<f64>>>()?;
-    Ok(times.into_iter().fold(f64::INFINITY, f64::min))
 }

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from preprocess import read_metadata
@@ -38,10 +39,11 @@ COSTS = [
 ]  # fmt: skip
 
 
-def profile(args: argparse.Namespace, folder: Path) -> dict[str, float]:
-    """The share of each cost, in per cent."""
-    pipeline = f"filesrc location={args.clip} ! decodebin ! sparseadv model={args.model} batch-windows=1 {args.properties} ! fakesink"
-    data = folder / "perf.data"
+def profile(args: argparse.Namespace, folder: Path) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """The share of each cost, in per cent, and the element's report lines."""
+    data, lines = folder / "perf.data", folder / "report.jsonl"
+    element = f"sparseadv model={args.model} batch-windows=1 report-location={lines} {args.properties}"
+    pipeline = f"filesrc location={args.clip} ! decodebin ! {element} ! fakesink"
     environment = dict(os.environ, GST_PLUGIN_PATH=str(args.plugins), GST_REGISTRY=str(folder / "registry"))
     launch = ["gst-launch-1.0", "-q", *pipeline.split()]
     subprocess.run(["perf", "record", "-q", "-F", "499", "-o", str(data), *launch], check=True, env=environment, stdout=subprocess.DEVNULL)
@@ -52,7 +54,7 @@ def profile(args: argparse.Namespace, folder: Path) -> dict[str, float]:
         if found := re.match(r"\s*([\d.]+)%\s+(.*)", line):
             name = next(name for name, pattern, _ in COSTS if re.search(pattern, found[2]))
             shares[name] += float(found[1])
-    return shares
+    return shares, [json.loads(line) for line in lines.read_text().splitlines()]
 
 
 def peak() -> float:
@@ -100,12 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     args = p.parse_args(argv)
     record = Record(args.record, ["model", "share of the time, %", "what", "which is"], argv)
     with tempfile.TemporaryDirectory() as folder:
-        shares = profile(args, Path(folder))
-        lines = Path(folder) / "report.jsonl"
-        launch = f"gst-launch-1.0 -q filesrc location={args.clip} ! decodebin ! sparseadv model={args.model} report-location={lines} ! fakesink"
-        environment = dict(os.environ, GST_PLUGIN_PATH=str(args.plugins), GST_REGISTRY=str(Path(folder) / "registry"))
-        subprocess.run(launch.split(), check=True, env=environment, stdout=subprocess.DEVNULL)
-        reports = [json.loads(line) for line in lines.read_text().splitlines()]
+        shares, reports = profile(args, Path(folder))
     said = {name: what for name, _, what in COSTS}
     rows = [[args.model.stem, f"{share:.0f}", name, said[name]] for name, share in sorted(shares.items(), key=lambda item: -item[1])]
     print(markdown(["model", "share of the time, %", "what", "which is"], rows[:5]))

@@ -5,7 +5,7 @@
 use tch::{Device, Tensor};
 
 use super::Error;
-use super::target::{Beyond, Delta, FeatureGradient, Features, Reading, Shape, ViewGradient};
+use super::target::{Beyond, ByFrames, Delta, FeatureGradient, Features, Reading, Shape, ViewGradient};
 use crate::torch;
 
 /// Calls of the model so far. A query is one forward pass, with or without its backward, or a further backward by
@@ -64,16 +64,8 @@ impl<'a> Counted<'a> {
         self.inner.observe(delta)
     }
 
-    pub fn is_by_frames(&self) -> bool {
-        self.inner.is_by_frames()
-    }
-
-    pub fn complete(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
-        self.inner.complete(frames)
-    }
-
-    pub fn frame_weights(&mut self) -> Result<Vec<f64>, Error> {
-        self.inner.frame_weights()
+    pub fn by_frames(&mut self) -> Option<&mut dyn ByFrames> {
+        self.inner.by_frames()
     }
 
     pub fn change(&mut self, delta: &Delta, reading: usize, by_view: &ViewGradient) -> Result<f64, Error> {

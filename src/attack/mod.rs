@@ -100,4 +100,4 @@ pub use norm::Norm;
 pub use outcome::{Best, Outcome, Perturbation, Progress, Size};
 pub use run::run;
 pub use select::{Keyframes, Selection};
-pub use target::{Beyond, Delta, Differentiate, FeatureGradient, Features, Query, Reading, Shape};
+pub use target::{Beyond, ByFrames, Delta, Differentiate, FeatureGradient, Features, Query, Reading, Shape};

@@ -29,6 +29,11 @@ impl Shape {
         if frame + 1 == self.real { frame..self.frames } else { frame..frame + 1 }
     }
 
+    /// The real frame that each of the T frames of the model's window shows.
+    pub fn sources(&self) -> Vec<usize> {
+        (0..self.frames).map(|place| place.min(self.real - 1)).collect()
+    }
+
     /// Values of a frame.
     pub fn frame_len(&self) -> usize {
         3 * self.height * self.width
@@ -124,18 +129,9 @@ pub trait Differentiate: Query {
     /// The gradient of `sum(grad_logits * logits)` at the last pass, by the model's view of `frames` of its window:
     /// `[batch, frames, 3, height, width]`. One backward pass. `grad_logits` is `[batch, classes]`.
     fn backward(&mut self, grad_logits: &Tensor, frames: &[usize]) -> Result<Tensor, Error>;
-    /// Whether a gradient by some frames costs less than one by all: the model encodes frame by frame.
-    fn is_by_frames(&self) -> bool {
-        false
-    }
-    /// The last gradient by further frames, of a target that [`is_by_frames`](Self::is_by_frames). No frame has more than
-    /// one backward pass for it.
-    fn complete(&mut self, _frames: &[usize]) -> Result<Tensor, Error> {
-        Err(Error::Transport("Expected a target whose gradient is by frames, found another one.".into()))
-    }
-    /// How much each of the T frames weighs in the last gradient, by the frames' codes, of such a target.
-    fn frame_weights(&mut self) -> Result<Vec<f64>, Error> {
-        Err(Error::Transport("Expected a target whose gradient is by frames, found another one.".into()))
+    /// What a target answers besides whose gradient by some frames costs less than one by all.
+    fn by_frames(&mut self) -> Option<&mut dyn ByFrames> {
+        None
     }
     /// What the weighted logits of the last gradient have more in a reading that confirms than in the first one, where the
     /// model is linear. `by_view` is that gradient by the view of `frames`: of all T, or where it is by frames of those that
@@ -148,6 +144,14 @@ pub trait Differentiate: Query {
     /// The gradient by the values of `delta`, from the one by the model's view of its frames. No call of the model. In
     /// the first reading, and behind transports, the last [`observe`](Query::observe) was of the same perturbation.
     fn pull(&mut self, delta: &Delta, reading: usize, grad_view: &Tensor) -> Result<Tensor, Error>;
+}
+
+/// A target whose model encodes frame by frame. It takes gradients as far as they are asked for.
+pub trait ByFrames {
+    /// The last gradient by further frames. No frame has more than one backward pass for it.
+    fn complete(&mut self, frames: &[usize]) -> Result<Tensor, Error>;
+    /// How much each of the T frames weighs in the last gradient, by the frames' codes.
+    fn frame_weights(&self) -> Result<Vec<f64>, Error>;
 }
 
 /// Passes that a target made of its own. Negative where one that was asked for was made before.

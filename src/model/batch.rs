@@ -43,9 +43,8 @@ fn logits(module: &mut Module, windows: &Tensor, by_frames: bool) -> Result<Tens
         module.forward(false, false)?;
         return module.last()?.logits.f_detach().map_err(run_error);
     }
-    let (count, axis) = (windows.size()[0], module.lens.time_axis());
-    let frames = module.input()?.f_movedim_int(axis, 1).and_then(|frames| frames.f_flatten(0, 1)?.f_contiguous());
-    let codes = module.encode(&frames.map_err(run_error)?, false)?;
+    let count = windows.size()[0];
+    let codes = module.encode(&module.lens.frames(&module.input()?).map_err(run_error)?, false)?;
     let codes = codes.f_detach().and_then(|codes| codes.f_unflatten(0, [count, -1])).map_err(run_error)?;
     let pass = module.classify_codes(&codes, How { keep: false, reduced: false })?;
     pass.logits.f_detach().map_err(run_error)

@@ -229,7 +229,7 @@ impl Model {
         let shown = match (&self.input, self.by_frames) {
             (_, true) => self.frames.shown()?,
             (Some(input), false) => Shown::Windows(input.shallow_clone()),
-            (None, false) => return Err(Error::Run { reason: "nothing has been shown".into() }),
+            (None, false) => return Err(Error::nothing_shown()),
         };
         match self.loaded.desk.ask(self.seat, Ask::Forward(shown, how)) {
             Ok(Answer::Pass { at, logits, codes }) => {
@@ -307,9 +307,7 @@ impl Model {
     }
 
     fn gradient(&self, weights: &Tensor, features: bool) -> Result<Gradient, Error> {
-        let Some((at, _)) = self.at else {
-            return Err(Error::Run { reason: "a gradient was asked for before a forward pass".into() });
-        };
+        let (at, _) = self.at.ok_or_else(Error::no_pass)?;
         let weights = weights.shallow_clone();
         match self.loaded.desk.ask(self.seat, Ask::Backward { at, weights, features })? {
             Answer::Gradient(gradient) => Ok(gradient),

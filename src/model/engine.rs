@@ -4,11 +4,11 @@
 
 use std::collections::HashMap;
 
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::Error;
 use super::module::{Module, Pass};
-use super::tensor::{gradient, gradients, run_error};
+use super::tensor::{gradient, gradients, pulled, run_error};
 use crate::torch;
 
 /// How a forward pass is made.
@@ -125,8 +125,6 @@ impl Engine {
 
     /// Answers in the order of the asks.
     pub fn serve(&mut self, asks: Vec<Ask>) -> Vec<Result<Answer, Error>> {
-        // Per thread: without it the second call of a module is ten times as slow as the others.
-        let _ = tch::jit::f_set_graph_executor_optimize(false);
         let mut answers: Vec<Option<Result<Answer, Error>>> = asks.iter().map(|_| None).collect();
         let mut asks: Vec<(usize, Ask)> = asks.into_iter().enumerate().collect();
         let most = self.most;
@@ -187,7 +185,7 @@ impl Engine {
         });
         let shown: Vec<&Tensor> = shown.collect();
         let input = joined(&shown).map_err(run_error)?;
-        let pass = self.module.run(&input, how.keep, how.reduced)?;
+        let pass = self.module.run(&input, how)?;
         let logits = logits_of(&pass, input.size()[0])?;
         let windows = input.size()[0];
         let id = self.hold(Held { pass, encoded: None, by_frames: false, windows });
@@ -236,7 +234,7 @@ impl Engine {
     }
 
     fn backward(&mut self, asks: &[Ask], pass: u64, features: bool) -> Result<Vec<Answer>, Error> {
-        let held = self.passes.get(&pass).ok_or_else(no_pass)?;
+        let held = self.passes.get(&pass).ok_or_else(Error::no_pass)?;
         let asked = asks.iter().filter_map(|ask| match ask {
             Ask::Backward { at, weights, .. } => Some((at, weights)),
             _ => None,
@@ -261,14 +259,10 @@ impl Engine {
     fn encode(&self, ask: &Ask) -> Result<Answer, Error> {
         match ask {
             Ask::Pull { frames, by_codes, reduced } => {
-                let frames =
-                    frames.f_detach().and_then(|frames| frames.f_set_requires_grad(true)).map_err(run_error)?;
-                let codes = self.module.encode(&frames, *reduced)?;
-                let sum = codes.f_mul(by_codes).and_then(|product| product.f_sum(Kind::Float)).map_err(run_error)?;
-                Ok(Answer::Frames(gradient(&sum, &frames, false)?.ok_or(Error::NoGradient)?))
+                Ok(Answer::Frames(self.module.pull(frames, by_codes, *reduced)?))
             }
             Ask::Encode(frames) => Ok(Answer::Frames(tch::no_grad(|| self.module.encode(frames, false))?)),
-            Ask::Forward(..) | Ask::Backward { .. } => Err(no_pass()),
+            Ask::Forward(..) | Ask::Backward { .. } => Err(Error::no_pass()),
         }
     }
 }
@@ -296,11 +290,11 @@ impl Held {
         let by_codes = gradient(sum, input, *keep)?.ok_or(Error::NoGradient)?;
         let by_frames = match &self.encoded {
             Some(Encoded { frames, codes, places }) if !places.is_empty() => {
-                let weigh = || -> Result<Tensor, TchError> {
+                let theirs = || -> Result<Tensor, TchError> {
                     let index = Tensor::f_from_slice(places)?.f_to_device(by_codes.device())?;
-                    codes.f_mul(&by_codes.f_flatten(0, 1)?.f_index_select(0, &index)?)?.f_sum(Kind::Float)
+                    by_codes.f_flatten(0, 1)?.f_index_select(0, &index)
                 };
-                Some(gradient(&weigh().map_err(run_error)?, frames, false)?.ok_or(Error::NoGradient)?)
+                Some(pulled(codes, &theirs().map_err(run_error)?, frames)?)
             }
             _ => None,
         };
@@ -378,8 +372,4 @@ fn completed(known: Option<&Tensor>, places: &[usize], fresh: &Tensor) -> Result
         Some(known) => known.f_index_copy(1, &torch::index(places, known.device())?, fresh),
         None => fresh.f_contiguous(),
     }
-}
-
-fn no_pass() -> Error {
-    Error::Run { reason: "a gradient was asked for before a forward pass".into() }
 }

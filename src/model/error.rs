@@ -65,3 +65,13 @@ pub enum Error {
     #[error("The model failed: {reason}")]
     Run { reason: String },
 }
+
+impl Error {
+    pub(super) fn no_pass() -> Self {
+        Self::Run { reason: "a gradient was asked for before a forward pass".into() }
+    }
+
+    pub(super) fn nothing_shown() -> Self {
+        Self::Run { reason: "nothing has been shown".into() }
+    }
+}

@@ -108,7 +108,7 @@ impl Frames {
     }
 
     fn some(&self, frames: &[usize]) -> Result<Tensor, Error> {
-        let given = self.given.as_ref().ok_or_else(|| Error::Run { reason: "nothing has been shown".into() })?;
+        let given = self.given.as_ref().ok_or_else(Error::nothing_shown)?;
         torch::index(frames, given.device()).and_then(|index| given.f_index_select(0, &index)).map_err(run_error)
     }
 

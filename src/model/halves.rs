@@ -41,9 +41,9 @@ fn told(found: &str) -> String {
 /// What is different, if anything.
 fn compare(module: &Module) -> Result<Option<String>, Error> {
     let whole = module.last()?;
-    let frames = frames_of(module, &whole.input).map_err(run_error)?;
+    let frames = module.lens.frames(&whole.input).map_err(run_error)?;
     let length = module.lens.metadata.window as i64;
-    let codes = module.encode(&frames.f_detach().map_err(run_error)?, false)?;
+    let codes = module.encode(&frames, false)?;
     let size = codes.size();
     if size.first() != Some(&length) || size.len() < 2 {
         return Ok(Some(format!("expected codes [{length}, ...] of {length} frames, found {size:?}")));
@@ -69,22 +69,14 @@ fn compare(module: &Module) -> Result<Option<String>, Error> {
     let logits = apart(&whole.logits, &halves.logits)?;
     let sum = |logits: &Tensor| logits.f_select(1, 0).and_then(|logit| logit.f_sum(Kind::Float)).map_err(run_error);
     let by_codes = gradient(&sum(&halves.logits)?, &halves.input, false)?.ok_or(Error::NoGradient)?;
-    let frames = frames.f_detach().and_then(|frames| frames.f_set_requires_grad(true)).map_err(run_error)?;
-    let product = module.encode(&frames, false)?.f_unsqueeze(0).and_then(|codes| codes.f_mul(&by_codes));
-    let product = product.and_then(|product| product.f_sum(Kind::Float)).map_err(run_error)?;
-    let by_frames = gradient(&product, &frames, false)?.ok_or(Error::NoGradient)?;
+    let by_frames = module.pull(&frames, &by_codes.f_squeeze_dim(0).map_err(run_error)?, false)?;
     let expected = gradient(&sum(&whole.logits)?, &whole.input, true)?.ok_or(Error::NoGradient)?;
-    let gradients = apart(&frames_of(module, &expected).map_err(run_error)?, &by_frames)?;
+    let gradients = apart(&module.lens.frames(&expected).map_err(run_error)?, &by_frames)?;
     Ok((logits.max(gradients) > TOLERANCE).then(|| {
         format!(
             "expected what forward gives, found logits and gradients that differ by {logits:.1e} and {gradients:.1e}"
         )
     }))
-}
-
-/// The frames `[T, 3, height, width]` of a window in the model's layout.
-fn frames_of(module: &Module, window: &Tensor) -> Result<Tensor, TchError> {
-    window.f_detach()?.f_movedim_int(module.lens.time_axis(), 1)?.f_squeeze_dim(0)?.f_contiguous()
 }
 
 /// The largest difference, by the largest value.

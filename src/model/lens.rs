@@ -63,6 +63,11 @@ impl Lens {
         (0..self.metadata.window).collect()
     }
 
+    /// The frames `[batch * T, 3, height, width]` of windows in the model's layout.
+    pub fn frames(&self, windows: &Tensor) -> Result<Tensor, TchError> {
+        windows.f_detach()?.f_movedim_int(self.time_axis(), 1)?.f_flatten(0, 1)?.f_contiguous()
+    }
+
     /// Frames as the model takes them, `[batch, frames, 3, height, width]`.
     pub fn of_view(&self, views: &Tensor) -> Result<Tensor, TchError> {
         self.flip(views.shallow_clone())?.f_mul(&self.scale)?.f_add_(&self.bias)

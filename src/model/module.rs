@@ -10,7 +10,7 @@ use super::cudnn::WithoutCudnn;
 use super::engine::How;
 use super::error::Error;
 use super::lens::Lens;
-use super::tensor::{gradient, run_error};
+use super::tensor::{gradient, pulled, run_error};
 
 /// How a model is given its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Module {
 
     /// The input as it stands, detached from any pass.
     pub fn input(&self) -> Result<Tensor, Error> {
-        self.input.as_ref().ok_or_else(no_pass)?.f_detach().map_err(run_error)
+        self.input.as_ref().ok_or_else(Error::no_pass)?.f_detach().map_err(run_error)
     }
 
     /// Whether the model runs on this.
@@ -90,36 +90,30 @@ impl Module {
     pub fn forward(&mut self, keep: bool, reduced: bool) -> Result<(), Error> {
         // The old graph is freed before the new one is built.
         self.pass = None;
-        let input = self.input.as_ref().ok_or_else(no_pass)?;
-        self.pass = Some(self.run(input, keep, reduced)?);
+        let input = self.input.as_ref().ok_or_else(Error::no_pass)?;
+        self.pass = Some(self.run(input, How { keep, reduced })?);
         Ok(())
     }
 
     /// The same over any input, `[batch, ...]` in the model's layout and values, which becomes the pass's leaf.
-    pub fn run(&self, input: &Tensor, keep: bool, reduced: bool) -> Result<Pass, Error> {
+    pub fn run(&self, input: &Tensor, how: How) -> Result<Pass, Error> {
         let input = input.f_set_requires_grad(true).map_err(run_error)?;
-        let _reduced = reduced.then(|| Autocast::on(self.lens.device)).flatten();
+        let _reduced = self.reduced(how.reduced);
         let output = match self.give(&input) {
             Ok(output) => output,
             Err(Failure::Written) => return Err(Error::WritesInput),
             Err(Failure::Torch(error)) => return Err(run_error(error)),
         };
         let (logits, features) = parts(output)?;
-        Ok(Pass { input, logits, features, keep })
+        Ok(Pass { input, logits, features, keep: how.keep })
     }
 
     /// Runs the model on the leaf `input`. Fails where the model has written into it, which then holds no view any
     /// longer.
     fn give(&self, input: &Tensor) -> Result<IValue, Failure> {
-        let Giving { kind, copies, without_cudnn } = self.giving;
+        let Giving { copies, without_cudnn, .. } = self.giving;
         let _off = without_cudnn.then(WithoutCudnn::new);
-        // A cast to the kind it has is the tensor itself.
-        let given = input.f_to_kind(kind)?;
-        let given = match copies {
-            // A step of the graph, by which the gradient comes back unchanged.
-            true => given.f_mul_scalar(1.0)?,
-            false => given,
-        };
+        let given = self.given(input)?;
         let before = input.f_internal_version()?;
         let output = self.module.forward_is(&[IValue::Tensor(given)]);
         match output {
@@ -136,7 +130,7 @@ impl Module {
         if frames.size().first() == Some(&0) {
             return frames.f_flatten(1, -1).map_err(run_error);
         }
-        let _reduced = reduced.then(|| Autocast::on(self.lens.device)).flatten();
+        let _reduced = self.reduced(reduced);
         let codes = self.call("encode_frames", frames)?;
         codes.f_to_kind(Kind::Float).map_err(run_error)
     }
@@ -144,17 +138,36 @@ impl Module {
     /// A pass over the codes of windows, `[batch, T, ...]`, by the model's `classify_features`. They become its leaf.
     pub fn classify_codes(&self, codes: &Tensor, how: How) -> Result<Pass, Error> {
         let input = codes.f_set_requires_grad(true).map_err(run_error)?;
-        let _reduced = how.reduced.then(|| Autocast::on(self.lens.device)).flatten();
+        let _reduced = self.reduced(how.reduced);
         let logits = self.call("classify_features", &input)?;
         Ok(Pass { input, logits, features: None, keep: how.keep })
     }
 
     fn call(&self, method: &str, input: &Tensor) -> Result<Tensor, Error> {
-        let Giving { kind, copies, without_cudnn } = self.giving;
-        let _off = without_cudnn.then(WithoutCudnn::new);
-        let given = input.f_to_kind(kind).map_err(run_error)?;
-        let given = if copies { given.f_mul_scalar(1.0).map_err(run_error)? } else { given };
-        self.module.method_ts(method, &[given]).map_err(run_error)
+        let _off = self.giving.without_cudnn.then(WithoutCudnn::new);
+        self.module.method_ts(method, &[self.given(input).map_err(run_error)?]).map_err(run_error)
+    }
+
+    /// The gradient by frames of `sum(by_codes * codes)`, from a pass through [`encode`](Self::encode).
+    pub fn pull(&self, frames: &Tensor, by_codes: &Tensor, reduced: bool) -> Result<Tensor, Error> {
+        let frames = frames.f_detach().and_then(|frames| frames.f_set_requires_grad(true)).map_err(run_error)?;
+        pulled(&self.encode(&frames, reduced)?, by_codes, &frames)
+    }
+
+    /// An input as the model takes it.
+    fn given(&self, input: &Tensor) -> Result<Tensor, tch::TchError> {
+        // A cast to the kind it has is the tensor itself.
+        let given = input.f_to_kind(self.giving.kind)?;
+        match self.giving.copies {
+            // A step of the graph, by which the gradient comes back unchanged.
+            true => given.f_mul_scalar(1.0),
+            false => Ok(given),
+        }
+    }
+
+    /// While it lives, passes are in bfloat16 where that is asked for.
+    fn reduced(&self, reduced: bool) -> Option<Autocast> {
+        reduced.then(|| Autocast::on(self.lens.device)).flatten()
     }
 
     /// Lets go of the last pass, whose graph holds every activation.
@@ -164,7 +177,7 @@ impl Module {
 
     /// The last forward pass.
     pub fn last(&self) -> Result<&Pass, Error> {
-        self.pass.as_ref().ok_or_else(no_pass)
+        self.pass.as_ref().ok_or_else(Error::no_pass)
     }
 
     /// The gradient of `loss` by what was shown as `frames` at the last pass, `[batch, frames, 3, height, width]`.
@@ -197,8 +210,4 @@ fn parts(output: IValue) -> Result<(Tensor, Option<Tensor>), Error> {
         _ => "neither a tensor nor a tuple of tensors",
     };
     Err(Error::Logits { found: found.into() })
-}
-
-fn no_pass() -> Error {
-    Error::Run { reason: "a gradient was asked for before a forward pass".into() }
 }

@@ -31,6 +31,12 @@ pub fn gradients<const N: usize>(
     Ok(inputs.map(|_| grads.next().flatten()))
 }
 
+/// The gradient by frames of `sum(by_codes * codes)`, where the codes are made of the frames.
+pub fn pulled(codes: &Tensor, by_codes: &Tensor, frames: &Tensor) -> Result<Tensor, Error> {
+    let sum = codes.f_mul(by_codes).and_then(|product| product.f_sum(Kind::Float)).map_err(run_error)?;
+    gradient(&sum, frames, false)?.ok_or(Error::NoGradient)
+}
+
 pub fn run_error(error: tch::TchError) -> Error {
     Error::Run { reason: torch::message(&error) }
 }

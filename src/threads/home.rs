@@ -135,16 +135,17 @@ mod tests {
     #[test]
     fn who_has_moved_in_has_its_loops_done_there() {
         let home = Arc::new(Home::start().unwrap());
-        let there = home.run(|| current().id());
         let seen = std::sync::Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
+        let moved = std::thread::scope(|scope| {
+            let moved = scope.spawn(|| {
                 move_in(&home);
-                crate::threads::each(0..1, |_| seen.lock().unwrap().push(home.is_here()));
+                crate::threads::each(0..4, |_| seen.lock().unwrap().push(current().id()));
+                current().id()
             });
+            moved.join().unwrap()
         });
-        assert_eq!(seen.into_inner().unwrap().len(), 1);
-        assert_ne!(there, current().id());
+        let seen = seen.into_inner().unwrap();
+        assert!(seen.len() == 4 && !seen.contains(&moved), "{seen:?} {moved:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 mod action;
 mod cursor;
+mod jobs;
 mod open;
 pub mod pace;
 pub mod report;

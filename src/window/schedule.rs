@@ -9,11 +9,11 @@
 //! Frames are numbered as they come. A frame may leave once it is before the front window: the first one not decided on.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use super::action::{Claim, Item, Output, Task};
 use super::cursor::Cursor;
+use super::jobs::Jobs;
 use super::open::{Open, OpenWindows};
 use super::pace::Pace;
 use super::{Tail, Windowing};
@@ -28,15 +28,6 @@ const GATHERING: Duration = Duration::from_millis(100);
 struct Held<F> {
     frame: F,
     arrived: Instant,
-}
-
-/// An attack under way. To drop it voids the claim on it.
-#[derive(Debug)]
-struct Job<R> {
-    token: Arc<()>,
-    found: R,
-    /// Over: `found` is to be decided on, after the windows before it.
-    finished: bool,
 }
 
 /// Frames `F`, events `E`, reports of windows `R`, and what the model sees of a frame `S`.
@@ -56,7 +47,7 @@ pub struct Schedule<F, E, R, S> {
     /// Windows decided on.
     decided: u64,
     /// Of the front window and those behind it.
-    jobs: VecDeque<Job<R>>,
+    jobs: Jobs<R>,
     /// Windows that are attacked together at the most, where nothing is live.
     together: usize,
     /// Since when a window waits for others.
@@ -78,7 +69,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
             frames: 0,
             head: 0,
             decided: 0,
-            jobs: VecDeque::new(),
+            jobs: Jobs::default(),
             together: 1,
             gathering: None,
             open: OpenWindows::default(),
@@ -254,7 +245,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
             return Some(Output::Cut);
         }
         if full || leave.is_some_and(|leave| leave <= now) {
-            return Some(Output::Due(self.jobs.pop_front().map(|job| job.found)));
+            return Some(Output::Due(self.jobs.take_front()));
         }
         Some(Output::Wait(cut.into_iter().chain(leave).min()))
     }
@@ -338,30 +329,23 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
 
     /// The attack of the first window begins that none is under way of; `found` is what is known of it.
     pub fn begin(&mut self, found: R) -> Claim {
-        let token = Arc::new(());
-        let claim = Claim::on(&token);
         self.gathering = None;
-        self.jobs.push_back(Job { token, found, finished: false });
-        claim
+        self.jobs.begin(found)
     }
 
     /// What an attack has found so far, to be improved. Nothing where it is void.
     pub fn found(&mut self, claim: &Claim) -> Option<&mut R> {
-        let job = self.jobs.iter_mut().find(|job| claim.is_on(&job.token))?;
-        Some(&mut job.found)
+        self.jobs.found(claim)
     }
 
     /// An attack has ended with what is known of it by now. Where it is void nobody wants it.
     pub fn finish(&mut self, claim: &Claim) {
-        if let Some(job) = self.jobs.iter_mut().find(|job| claim.is_on(&job.token)) {
-            job.finished = true;
-        }
+        self.jobs.finish(claim);
     }
 
     /// What the attack of the front window has found, once it has ended: to be decided on at once.
     pub fn finished(&mut self) -> Option<R> {
-        let done = self.jobs.front().is_some_and(|job| job.finished);
-        if done { self.jobs.pop_front().map(|job| job.found) } else { None }
+        self.jobs.take_finished()
     }
 
     /// Voids the attacks under way. The windows stay, and are attacked again.

@@ -12,6 +12,7 @@ pub mod models;
 pub mod oracle;
 pub mod pipeline;
 pub mod rig;
+pub mod views;
 
 use std::sync::Once;
 use std::sync::mpsc::{RecvTimeoutError, channel};

@@ -101,9 +101,9 @@ impl<'a, 'b> Trial<'a, 'b> {
         if walk && self.readings.may_fail(&self.look, criterion) {
             // The gap is one of margins.
             self.loss = Loss::Margin;
-            let frames = match self.problem.target.is_by_frames() {
-                true => self.shown(),
-                false => (0..self.shape.frames).collect(),
+            let frames = match self.problem.target.by_frames() {
+                Some(_) => self.shown(),
+                None => (0..self.shape.frames).collect(),
             };
             let _ = self.view_gradient(&frames)?;
             if let Some(by_view) = &self.look.gradient {
@@ -198,11 +198,13 @@ impl<'a, 'b> Trial<'a, 'b> {
         let all: Vec<usize> = (0..self.shape.frames).collect();
         let known = self.look.gradient.as_ref();
         let whole = known.is_some_and(|gradient| gradient.missing(&all).is_empty());
-        if whole || !self.problem.target.is_by_frames() {
-            return Ok(view_weights(&self.view_gradient(&all)?, self.shape)?);
+        if !whole && self.problem.target.by_frames().is_some() {
+            let _ = self.view_gradient(&self.shown())?;
+            if let Some(target) = self.problem.target.by_frames() {
+                return Ok(folded(target.frame_weights()?, self.shape));
+            }
         }
-        let _ = self.view_gradient(&self.shown())?;
-        Ok(folded(self.problem.target.frame_weights()?, self.shape))
+        Ok(view_weights(&self.view_gradient(&all)?, self.shape)?)
     }
 
     /// The frames of the model's window that show the perturbation: its own, and those that repeat the last of them.
@@ -215,24 +217,26 @@ impl<'a, 'b> Trial<'a, 'b> {
     /// The class term's gradient at the last look, by the model's view of some frames of its window.
     fn view_gradient(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
         let Problem { target, config, criterion, .. } = &mut self.problem;
-        let gradient = match self.look.gradient.take() {
-            Some(known) => {
-                let missing = known.missing(frames);
-                if missing.is_empty() {
-                    known
-                } else {
-                    let values = target.complete(&missing)?;
-                    known.with(missing, &values)?
-                }
-            }
+        let known = match self.look.gradient.take() {
+            Some(known) => known,
             None => {
                 let grad_logits = grad_logits(config, criterion, self.loss, &self.look.logits);
                 ViewGradient { frames: frames.to_vec(), values: target.backward(&grad_logits, frames)? }
             }
         };
+        let missing = known.missing(frames);
+        let (gradient, lasts) = match target.by_frames() {
+            Some(target) if !missing.is_empty() => {
+                let values = target.complete(&missing)?;
+                (known.with(missing, &values)?, true)
+            }
+            by_frames => {
+                // Another target would have to take it anew to know more of it.
+                let lasts = by_frames.is_some() || known.frames.len() == self.shape.frames;
+                (known, lasts)
+            }
+        };
         let part = gradient.of(frames)?;
-        // Another target would have to take it anew to know more of it.
-        let lasts = target.is_by_frames() || gradient.frames.len() == self.shape.frames;
         self.look.gradient = Some(gradient).filter(|_| lasts);
         Ok(part)
     }

@@ -3,11 +3,13 @@
 //! A window of a stream as a model sees it: the target of an attack. Between the attack and the model lie the stream's
 //! bytes, which hold less than a perturbation asks for, and the ways they take to whoever classifies them.
 
-use tch::{Device, Tensor};
+mod ways;
+
+use tch::{Device, TchError, Tensor};
 
 use crate::attack::select::step_weights;
 use crate::attack::{
-    Beyond, Delta, Differentiate, Error, FeatureGradient, Features, Perturbation, Query, Reading, Shape, norm,
+    Beyond, ByFrames, Delta, Differentiate, Error, FeatureGradient, Features, Query, Reading, Shape, norm,
 };
 use crate::model::{self, Encoded, Model};
 use crate::torch;
@@ -15,34 +17,8 @@ use crate::video::DeviceView;
 use crate::video::observer::{HostView, Observe};
 use crate::video::view::{Samples, View};
 
-/// A codec, or whatever else a window's frames go through before they are classified.
-pub trait Transport {
-    /// What the model's view touches of the window's real frames as they come out, with a perturbation rendered into
-    /// them.
-    fn transmit(&self, perturbation: &Perturbation) -> Result<Vec<Samples>, Error>;
-}
-
-/// How a reading's view of the window is come by.
-enum Way<'a> {
-    /// By the observer of the window.
-    Own,
-    /// By another one.
-    Other(Box<Other<'a>>),
-    Transport(&'a dyn Transport),
-    /// By the observer of the window, and the model as it is where gradients are taken in a lower precision.
-    Exact,
-}
-
-/// Another observer of the window.
-struct Other<'a> {
-    observer: Box<dyn Observe + 'a>,
-    /// Its view of the clean frames.
-    clean: Tensor,
-    /// The same as the model encodes it, frame by frame, once that was needed.
-    encoded: Option<Encoded>,
-    /// It was, before a pass over it was asked for, which has been counted.
-    prepaid: bool,
-}
+pub use ways::Transport;
+use ways::{Other, Way};
 
 /// A window under attack.
 pub struct WindowTarget<'a> {
@@ -209,8 +185,7 @@ impl<'a> WindowTarget<'a> {
         if other.encoded.is_some() {
             return Ok(false);
         }
-        let shown: Vec<usize> = (0..self.shape.frames).map(|k| k.min(self.shape.real - 1)).collect();
-        other.encoded = self.model.encode(&other.clean)?.map(|encoded| encoded.at(&shown)).transpose()?;
+        other.encoded = self.model.encode(&other.clean)?.map(|clean| clean.at(&self.shape.sources())).transpose()?;
         Ok(other.encoded.is_some())
     }
 
@@ -241,7 +216,7 @@ impl Drop for WindowTarget<'_> {
 }
 
 /// One window's views for each of a batch.
-fn batched(views: &Tensor, batch: i64) -> Result<Tensor, tch::TchError> {
+fn batched(views: &Tensor, batch: i64) -> Result<Tensor, TchError> {
     match views.size()[0] == batch {
         true => Ok(views.shallow_clone()),
         false => {
@@ -302,8 +277,7 @@ impl Query for WindowTarget<'_> {
                 self.pass(|model| model.forward(false), |target| target.show(reading, &delta.frames, &views))
             }
             Way::Other(other) => {
-                let views = other.observer.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
-                let views = views.f_to_device(device)?;
+                let views = other.observe(delta)?;
                 if std::mem::take(&mut other.prepaid) {
                     self.beyond.forwards -= 1;
                 } else {
@@ -336,17 +310,8 @@ impl Differentiate for WindowTarget<'_> {
         Ok(self.model.backward(grad_logits, frames)?)
     }
 
-    fn is_by_frames(&self) -> bool {
-        self.model.encodes_frames()
-    }
-
-    fn complete(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
-        Ok(self.model.complete(frames)?)
-    }
-
-    fn frame_weights(&mut self) -> Result<Vec<f64>, Error> {
-        let by_codes = self.model.by_codes().ok_or(model::Error::NoGradient)?;
-        Ok(step_weights(by_codes, 1, false)?)
+    fn by_frames(&mut self) -> Option<&mut dyn ByFrames> {
+        if self.model.encodes_frames() { Some(self) } else { None }
     }
 
     fn change(&mut self, delta: &Delta, reading: usize, frames: &[usize], by_view: &Tensor) -> Result<f64, Error> {
@@ -362,12 +327,12 @@ impl Differentiate for WindowTarget<'_> {
             self.beyond.forwards += 1;
             other.prepaid = true;
         }
-        let views = other.observer.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
         let index = torch::index(&delta.frames, device)?;
-        let different = views.f_to_device(device)?.f_sub(&own)?;
+        let different = other.observe(delta)?.f_sub(&own)?;
         let different = other.clean.f_sub(&self.clean)?.f_index_copy(1, &index, &different)?;
         // The last frame is shown several times.
-        let real: Vec<usize> = frames.iter().map(|k| (*k).min(self.shape.real - 1)).collect();
+        let sources = self.shape.sources();
+        let real: Vec<usize> = frames.iter().map(|k| sources[*k]).collect();
         let mut change = norm::dot(by_view, &different.f_index_select(1, &torch::index(&real, device)?)?)?;
         let rest: Vec<usize> = (0..self.shape.frames).filter(|k| !frames.contains(k)).collect();
         let encoded = self.encoded.as_ref().zip(other.encoded.as_ref()).zip(self.model.by_codes());
@@ -391,13 +356,23 @@ impl Differentiate for WindowTarget<'_> {
                 Ok(self.observer.backward(&delta.frames, grad_view)?)
             }
             Way::Other(other) => {
-                let observer = &mut other.observer;
                 // A frame that has just joined was not in the last look.
-                let _ = observer.observe(&delta.frames, &delta.values.f_to_device(Device::Cpu)?)?;
-                let gradient = observer.backward(&delta.frames, &grad_view.f_to_device(Device::Cpu)?)?;
+                let _ = other.observe(delta)?;
+                let gradient = other.observer.backward(&delta.frames, &grad_view.f_to_device(Device::Cpu)?)?;
                 Ok(gradient.f_to_device(self.device())?)
             }
         }
+    }
+}
+
+impl ByFrames for WindowTarget<'_> {
+    fn complete(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
+        Ok(self.model.complete(frames)?)
+    }
+
+    fn frame_weights(&self) -> Result<Vec<f64>, Error> {
+        let by_codes = self.model.by_codes().ok_or(model::Error::NoGradient)?;
+        Ok(step_weights(by_codes, 1, false)?)
     }
 }
 
