@@ -170,7 +170,7 @@ pub struct FeatureGradient {
     /// The frames of the window that each step of that axis depends on.
     pub steps: Vec<Vec<usize>>,
     /// The gradient by the model's view of all frames, `[1, T, 3, height, width]`, from the same backward pass. A target
-    /// whose gradient is by frames leaves it to [`Differentiate::complete`].
+    /// whose gradient is by frames leaves it to [`ByFrames::complete`].
     pub by_view: Option<Tensor>,
 }
 
