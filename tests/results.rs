@@ -59,7 +59,9 @@ fn the_page_is_what_its_records_give() {
     let folder = copied();
     let page = folder.path().join("README.md");
     let text = fs::read_to_string(&page).expect("a page");
-    for section in text.split("\n## ").skip(1) {
+    // What waits for a machine to measure it has the command, and an empty table.
+    let waits = |section: &&str| section.contains("this fills the") && !section.contains("Plugin ");
+    for section in text.split("\n## ").skip(1).filter(|section| !waits(section)) {
         let named = section.lines().filter(|line| line.starts_with("Plugin ")).count();
         assert_eq!(named, 1, "commits named in {}", section.lines().next().unwrap_or_default());
     }

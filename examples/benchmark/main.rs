@@ -14,9 +14,11 @@
 //! width of the model, windows a pass, streams and threads, each beside the slope that is expected.
 //!
 //!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET] [--device cuda] [--precision bf16]
+//!     cargo run --release --example benchmark -- --tran [--device cuda] [--precision bf16]
 //!     cargo run --release --example benchmark -- --scale SCALE.svg
 
 mod frames;
+mod random;
 mod scale;
 mod timed;
 mod together;
@@ -39,6 +41,7 @@ mod network;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -50,6 +53,7 @@ use gstsparseadv::video::{Chroma, View};
 use tch::{CModule, IValue, Kind, Tensor};
 
 use frames::{i420, samples};
+use random::Random;
 
 const ITERATIONS: u32 = 24;
 const ROUNDS: usize = 10;
@@ -57,7 +61,7 @@ const KEYFRAMES: usize = 4;
 
 #[derive(clap::Parser)]
 struct Arguments {
-    #[arg(required_unless_present = "scale", default_value = "")]
+    #[arg(required_unless_present_any = ["scale", "tran"], default_value = "")]
     model: String,
     /// A clip to attack, or a data set to convert
     source: Option<String>,
@@ -69,6 +73,9 @@ struct Arguments {
     /// Of the attack's gradients: auto, f32 or bf16. What they are compared with is always the module as it is
     #[arg(long, default_value = "f32")]
     precision: String,
+    /// A C3D as published, 64 channels wide, with random weights, as the model
+    #[arg(long, conflicts_with = "model")]
+    tran: bool,
     /// Draw what the cost grows with, instead
     #[arg(long, value_name = "FILE.svg")]
     scale: Option<PathBuf>,
@@ -87,14 +94,20 @@ impl Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     tch::jit::f_set_graph_executor_optimize(false)?;
     if let Some(file) = &arguments.scale {
         return scale::measure(file, arguments.json.as_deref().map(Path::new));
     }
-    let mut ratios = Ratios::new(&arguments.model, arguments.json.as_deref())?;
+    let folder = tempfile::tempdir()?;
+    if arguments.tran {
+        let path = folder.path().join("c3d-tran.pt");
+        random::write(&path, &Random::TRAN)?;
+        arguments.model = path.to_string_lossy().into_owned();
+    }
+    let mut ratios = Ratios::new(&arguments)?;
     for (width, height) in [(180, 144), (1920, 1080)] {
         iteration(&arguments, width, height, &mut ratios)?;
     }
@@ -111,12 +124,23 @@ struct Ratios {
     file: Option<File>,
     model: String,
     model_sha256: String,
+    /// What the model runs on, and the precision of the attack's gradients.
+    device: String,
+    precision: String,
 }
 
 impl Ratios {
-    fn new(model: &str, json: Option<&str>) -> anyhow::Result<Self> {
-        let file = json.map(|path| File::options().create(true).append(true).open(path)).transpose()?;
-        Ok(Self { file, model: model.into(), model_sha256: sha256(Path::new(model))? })
+    fn new(arguments: &Arguments) -> anyhow::Result<Self> {
+        let Arguments { model, json, device, precision, .. } = arguments;
+        let file = json.as_ref().map(|path| File::options().create(true).append(true).open(path)).transpose()?;
+        let device = if device == "cpu" { device.clone() } else { card()? };
+        Ok(Self {
+            file,
+            model: model.clone(),
+            model_sha256: sha256(Path::new(model))?,
+            device,
+            precision: precision.clone(),
+        })
     }
 
     /// Seconds of ours with those it is compared with.
@@ -130,10 +154,17 @@ impl Ratios {
         let line = serde_json::json!({
             "model": self.model, "model_sha256": self.model_sha256,
             "plugin": plugin, "libtorch": libtorch, "gstreamer": gstreamer,
-            "cells": [measured, format!("{ours:.4}"), beside, format!("{theirs:.4}"), format!("{ratio:.3}")],
+            "cells": [self.device, self.precision, measured, format!("{ours:.4}"), beside, format!("{theirs:.4}"), format!("{ratio:.3}")],
         });
         Ok(writeln!(file, "{line}")?)
     }
+}
+
+/// The name of the first card.
+fn card() -> anyhow::Result<String> {
+    let output = Command::new("nvidia-smi").args(["--query-gpu=name", "--format=csv,noheader"]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().next().context("expected nvidia-smi to name a card, found none")?.trim().into())
 }
 
 /// The least disturbed of interleaved rounds on either side: a busy machine only ever adds time.
@@ -262,7 +293,7 @@ fn conversion(arguments: &Arguments, folder: &str, ratios: &mut Ratios) -> anyho
     let tool = std::env::current_exe()?;
     let tool = tool.parent().and_then(|p| p.parent()).context("target/release")?;
     let began = Instant::now();
-    let status = std::process::Command::new(tool.join("gst-sparseadv"))
+    let status = Command::new(tool.join("gst-sparseadv"))
         .args(["convert", folder, "--workers", "1"])
         .arg(&tree)
         .args(["--model", path])

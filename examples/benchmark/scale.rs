@@ -8,23 +8,17 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use gstsparseadv::model::metadata::{Layout, Resize};
-use gstsparseadv::model::{DeviceChoice, Metadata, Model, Options, Precision};
+use gstsparseadv::model::{DeviceChoice, Model, Options, Precision};
 use gstsparseadv::provenance::Versions;
 use gstsparseadv::video::{Chroma, View};
 use plotters::prelude::*;
-use tch::{Device, Kind, Tensor, nn};
 
-use crate::c3d::{self, C3d};
-use crate::export;
 use crate::frames::{i420, samples};
-use crate::lrcn::{self, Lrcn};
-use crate::network::Network;
+use crate::random::{self, Random};
 use crate::timed::{self, least};
 use crate::together;
 
 const VIEW: usize = 64;
-const CLASSES: usize = 10;
 const ROUNDS: usize = 5;
 
 /// One panel: seconds by what they depend on.
@@ -118,33 +112,9 @@ pub fn measure(drawing: &Path, json: Option<&Path>) -> anyhow::Result<()> {
 
 /// A model of random weights: an LRCN where the name says so, else a C3D.
 fn make(path: &Path, name: &str, width: i64, window: usize) -> anyhow::Result<Model> {
-    let store = nn::VarStore::new(Device::Cpu);
-    let (view, classes, length) = (VIEW as i64, CLASSES as i64, window as i64);
-    let (mut network, layout, shape): (Box<dyn Network>, _, _) = if name.starts_with("lrcn") {
-        let config = lrcn::Config { width, hidden: 96, dropout: 0.0, window: length, view, classes };
-        (Box::new(Lrcn::new(&store.root(), &config)?), Layout::Btchw, [2, length, 3, view, view])
-    } else {
-        let config =
-            c3d::Config { width, hidden: 192, dropout: 0.0, feature_layer: "conv2a", window: length, view, classes };
-        (Box::new(C3d::new(&store.root(), &config)?), Layout::Bcthw, [2, 3, length, view, view])
-    };
-    for mut variable in store.trainable_variables() {
-        // The last layer begins at zero.
-        let noise = variable.f_randn_like()?.f_mul_scalar(0.05)?;
-        let _ = tch::no_grad(|| variable.f_add_(&noise))?;
-        let _ = variable.f_set_requires_grad(false)?;
-    }
-    let metadata = Metadata {
-        window,
-        layout,
-        resize: Resize::Exact([72, 96]),
-        crop: [VIEW, VIEW],
-        feature_layout: Some(network.feature_layout()),
-        feature_window: Some(network.feature_window()),
-        ..Metadata::default()
-    };
-    let input = Tensor::f_rand(shape, (Kind::Float, Device::Cpu))?;
-    export::write(&mut *network, &input, &metadata, path)?;
+    let lrcn = name.starts_with("lrcn");
+    let hidden = if lrcn { 96 } else { 192 };
+    random::write(path, &Random { lrcn, width, hidden, window, view: VIEW, resize: [72, 96], classes: 10 })?;
     let options = Options { path: path.into(), device: DeviceChoice::Cpu, precision: Precision::F32, window: None };
     Ok(Model::load(&options)?)
 }

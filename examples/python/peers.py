@@ -59,7 +59,7 @@ class Counted(torch.nn.Module):
         for p in self.model.parameters():
             p.requires_grad_(False)
         self.meta = meta
-        self.forwards = self.backwards = 0
+        self.forwards = self.backwards = self.classes = 0
 
     def reset(self) -> None:
         self.forwards = self.backwards = 0
@@ -76,6 +76,7 @@ class Counted(torch.nn.Module):
         out = self.model(x if self.meta.layout == "BCTHW" else x.transpose(1, 2))
         self.forwards += 1
         logits = out[0] if isinstance(out, (tuple, list)) else out
+        self.classes = logits.shape[1]
         if logits.requires_grad:
             logits.register_hook(self.count_backward)  # runs once for every pass back through the model
         return logits
@@ -179,9 +180,13 @@ class Bench:
                 f"expected {self.args.windows} clips of at least a window, found {self.args.windows - left}; lower --windows or add to --groups"
             )
 
-    def ours(self, window: Window, model: Counted, properties: str) -> Result:
+    def ours(self, window: Window, model: Counted, properties: str, shift: int) -> Result:
+        """`shift` as --target-shift."""
         report = self.out / "report.jsonl"
         report.unlink(missing_ok=True)
+        target = (window.label + shift) % model.classes if shift else None
+        if target is not None:
+            properties = f"target-label={target} {properties}"
         element = (
             f"sparseadv model={shlex.quote(str(self.args.model))} report-location={shlex.quote(str(report))} tail=passthrough {properties}"
         )
@@ -195,7 +200,8 @@ class Bench:
             )
         line = lines[0]
         # The element reads chroma in its own way: a label it gave the clean window is no success either.
-        verified = model.label(attacked) not in (window.label, line["clean_label"])
+        label = model.label(attacked)
+        verified = label == target if target is not None else label not in (window.label, line["clean_label"])
         size = difference(window.view, attacked)
         return Result(
             str(window.clip), line["success"], verified, line["forwards"], line["backwards"], **size, seconds=line["seconds"], report=line
@@ -281,6 +287,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="PROPERTIES",
         help="one more row of ours, as 'patience=5 confidence=0'; repeatable",
     )
+    p.add_argument("--target-shift", type=int, default=0, metavar="N", help="ours targets the label + N instead of any other (needs --methods '')")
     p.add_argument("--reuse", type=Path, metavar="FILE", help="take ART's rows from an earlier --json with this model and these windows")
     p.add_argument("--json", type=Path, metavar="FILE", help="write all rows and windows here")
     p.add_argument("--record", type=Path, metavar="FILE", help="write the table here for results.py")
@@ -296,6 +303,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         p.error(f"expected --methods of {', '.join(METHODS)}, found {', '.join(args.methods)}")
     if args.windows < 1 or min(args.eps) <= 0 or min(args.steps) < 1:
         p.error("expected at least one window, and positive --eps and --steps")
+    if args.target_shift and (args.methods or args.reuse):
+        p.error("expected --methods '' and no --reuse with --target-shift: their attacks here are untargeted")
     return args
 
 
@@ -318,8 +327,9 @@ def measure(args: argparse.Namespace, bench: Bench, model: Counted) -> tuple[lis
     windows = list(bench.windows(model))
     rows = []
     for properties in ["", *args.ours]:
-        row = Row("ours", properties or "default")
-        row.results = [bench.ours(w, model, properties) for w in windows]
+        goal = f"target: label + {args.target_shift}" if args.target_shift else ""
+        row = Row("ours", ", ".join(filter(None, [properties or "default", goal])))
+        row.results = [bench.ours(w, model, properties, args.target_shift) for w in windows]
         print(" ".join(row.cells()), file=sys.stderr)
         rows.append(row)
     if args.reuse:
@@ -334,9 +344,7 @@ def measure(args: argparse.Namespace, bench: Bench, model: Counted) -> tuple[lis
             rows.append(row)
     if not set(args.methods) - set(theirs):
         return windows, rows
-    with torch.no_grad():
-        classes = model(torch.from_numpy(windows[0].view)).shape[1]
-    peer = Peer(model, classes, windows[0].view.shape[1:])
+    peer = Peer(model, model.classes, windows[0].view.shape[1:])
     for method in [m for m in args.methods if m in ART]:
         for eps in args.eps:
             for steps in map(int, args.steps):
@@ -360,7 +368,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {e}", file=sys.stderr)
         return 2
     print(f"{args.model.name}, {len(windows)} windows; means a window\n\n{markdown(HEAD, [row.cells() for row in rows])}\n")
-    verdicts = [verdict(row, rows) for row in rows if row.method == "ours"]
+    verdicts = [verdict(row, rows) for row in rows if row.method == "ours" and set(args.methods) & set(ART)]
     print("\n".join(verdicts))
     record = Record(args.record, ["model", "windows", *HEAD[:-1]], argv)
     for row in rows:

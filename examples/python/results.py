@@ -85,7 +85,26 @@ SECTIONS = {
         "The cost of an attack beside that of the model alone, as ratios within one run. The picture shows what the cost of an iteration, a pass or a "
         "pipeline grows with, on models of random weights.",
     ),
+    "against": (
+        "Beside an earlier commit",
+        "`convert` with its defaults on all test clips of Weizmann, built from both commits and run one after the other. Plain torch classifies "
+        "the windows of what came out. An earlier commit may attack windows that are wrong before the attack, too.",
+    ),
+    "gpu": (
+        "On a graphics card",
+        "The benchmark on a card, with gradients in single precision and in bfloat16. `c3d-tran` is C3D at its published width with random weights. "
+        "A pass of several windows is what windows that are attacked together have.",
+    ),
 }  # fmt: skip
+# What stands there for a section until it is measured.
+UNMEASURED = {
+    "gpu": (
+        "No card could be had when this page was made. On a machine with one, with the plugin built for CUDA, this fills the table:",
+        "    examples/results/measure.sh MODELS WEIZMANN gpu",
+        ["model", "gradients", "iteration over the module alone", "a window of a pass of 4", "of 16", "card"],
+        [[model, gradients, "", "", "", ""] for model in ("c3d-tran", "weizmann-c3d", "weizmann-lrcn") for gradients in ("f32", "bf16")],
+    ),
+}
 # Of a section, where its measuring program has drawn one.
 PICTURES = {"norm": ("Windows fooled and MAP by calls", "curve.svg"), "speed": ("Seconds by what they depend on", "scale.svg")}
 REPORT_SECTIONS = {"paper": ("Table 1.", "Table 2.", "The paper's claim"), "variants": ("Table 2.", "Variants")}
@@ -180,8 +199,9 @@ def take(folder: Path, name: str) -> Path:
 
 def take_ratios(file: Path, name: str) -> Path:
     """The record of what `cargo run --release --example benchmark` wrote, which takes that file's place."""
-    record = Record(file.with_name(f"{name}.json"), ["model", "measured", "seconds", "beside", "seconds", "ratio"], [])
-    record.found["command"] = "cargo run --release --example benchmark -- MODEL.pt CLIP.mp4 speed.jsonl"
+    head = ["model", "on", "gradients", "measured", "seconds", "beside", "seconds", "ratio"]
+    record = Record(file.with_name(f"{name}.json"), head, [])
+    record.found["command"] = f"examples/results/measure.sh MODELS WEIZMANN {name}"
     for line in [json.loads(text) for text in file.read_text().splitlines()]:
         record.add([Path(line["model"]).stem, *line["cells"]], [line])
     file.unlink()
@@ -246,6 +266,12 @@ def section(name: str, records: list[tuple[Path, dict[str, Any]]]) -> str:
     return "\n\n".join(filter(None, parts))
 
 
+def unmeasured(name: str) -> str:
+    title, measured = SECTIONS[name]
+    why, command, head, rows = UNMEASURED[name]
+    return "\n\n".join([f"## {title}", wrap(measured), wrap(why), command, markdown(head, rows)])
+
+
 def page(folder: Path) -> str:
     records: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     for path in sorted(folder.glob("*.json")):
@@ -257,7 +283,8 @@ def page(folder: Path) -> str:
         "stands above it. MODELS is a folder of TorchScript models, WEIZMANN one of the Weizmann clips in class folders; neither is part of "
         "this repository. MAP is the mean absolute perturbation in gray levels, over all pixels of all frames of a window."
     )
-    return "\n\n".join(["# Measurements", wrap(intro), *(section(name, records[name]) for name in SECTIONS if name in records)]) + "\n"
+    sections = [section(name, records[name]) if name in records else unmeasured(name) for name in SECTIONS if name in records or name in UNMEASURED]
+    return "\n\n".join(["# Measurements", wrap(intro), *sections]) + "\n"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@
 #     examples/results/measure.sh MODELS WEIZMANN [SECTION...]
 #
 # MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants search codec lead phase
-# resizers judge peers norm profile speed scale; all of them without any. SPARSEADV_PLUGINS names the folder of plugin and tool (default: target/release), PYTHON a
+# resizers judge peers norm profile speed scale against, all of them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and tool (default: target/release), PYTHON a
 # Python with torch, av, numpy, and for its sections ART, adv-lib, matplotlib, pillow, opencv and torchvision (default: .venv/bin/python). What WORK names is a
 # folder that keeps attacked clips, so that a section can be called again.
 set -euo pipefail
@@ -35,12 +35,17 @@ reproduce() { # FOLDER ARGUMENTS...
     rm -f $out/"$folder"/*.csv $out/"$folder"/report.html $out/"$folder"/.pages.json
 }
 
+survives() { # RECORD TABLE MODEL ARGUMENTS...
+    local record=$1 table=$2 model=$3
+    shift 3
+    "$python" examples/python/survival.py "$table" --model "$model" --record $out/"$record".json --plugins "$plugins" ${WORK:+--work "$WORK"} "$@"
+}
+
 survival() { # SECTION TABLE ARGUMENTS..., with both embedded models on all windows of both embedded clips
     local section=$1 table=$2 model
     shift 2
     for model in c3d lrcn; do
-        "$python" examples/python/survival.py "$table" --model examples/data/figures-$model.pt --data examples/data --groups figures \
-            --windows 8 --record $out/"$section"."$model".json --plugins "$plugins" ${WORK:+--work "$WORK"} "$@"
+        survives "$section.$model" "$table" examples/data/figures-$model.pt --data examples/data --groups figures --windows 8 "$@"
     done
 }
 
@@ -56,22 +61,26 @@ variants() {
     "$python" examples/python/results.py $out --take weizmann-variants --name variants
 }
 
-codec() {
-    survival codec codec --codecs q23,jpeg --row max-iterations=60 --row "survive=same max-iterations=60"
+codec() { # beside what was the default before
+    local model
+    survival codec codec --codecs q23,jpeg --row "" --row survive=same
+    for model in c3d lrcn; do
+        survives codec.weizmann-$model codec MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova --windows 16 --codecs q23,q28,vp9,jpeg \
+            --row "survive=same search=two-stage" --row survive=same --row "survive=same norm=l1"
+    done
 }
 
 lead() {
-    survival lead codec --codecs q23,q28 --row "survive=same confidence=0.5 max-iterations=60" \
-        --row "survive=same confidence=2 max-iterations=60" --row "survive=same confidence=4 max-iterations=60"
+    survival lead codec --codecs q23,q28 --row "survive=same confidence=0.25" --row "survive=same confidence=0.5" --row "survive=same confidence=2"
 }
 
 phase() {
-    survival phase phase --row max-iterations=60 --row "stride=8 max-iterations=60" --row "stride=4 confidence=2 max-iterations=60"
+    survival phase phase --row "" --row stride=8 --row "stride=4 confidence=2"
 }
 
 resizers() {
-    local lanczos="confidence=0.5 survive='identity | videoscale method=lanczos ! video/x-raw,width=96,height=72 ! videoscale'"
-    survival resizers resizers --row max-iterations=60 --row "confidence=2 max-iterations=60" --row "$lanczos max-iterations=60"
+    local lanczos="survive='identity | videoscale method=lanczos ! video/x-raw,width=96,height=72 ! videoscale'"
+    survival resizers resizers --row "" --row confidence=1 --row "$lanczos"
 }
 
 check() { # NAME ARGUMENTS...
@@ -87,11 +96,13 @@ judge() {
     check 4-hd --models MODELS --data WEIZMANN --windows 10 --size 1280x720
 }
 
-search() { # what was the default before, and a walk in each norm
+search() { # what was the default before, and a walk in each norm; then both on targets
     local model
     for model in c3d lrcn; do
-        "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova --windows 16 --methods "" \
-            --ours search=two-stage --ours norm=l1 --ours norm=l21 --ours norm=linf --record $out/search.$model.json --plugins "$plugins"
+        local of=(--model MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova --windows 16 --methods "" --plugins "$plugins")
+        "$python" examples/python/peers.py "${of[@]}" --ours search=two-stage --ours norm=l1 --ours norm=l21 --ours norm=linf \
+            --record $out/search.$model.json
+        "$python" examples/python/peers.py "${of[@]}" --target-shift 3 --ours search=two-stage --record $out/search.$model-target.json
     done
 }
 
@@ -136,7 +147,21 @@ scale() { # likewise
     "$plugins/examples/benchmark" --scale $out/scale.svg
 }
 
-for section in "${@:-paper variants search codec lead phase resizers judge peers norm profile speed scale}"; do
+against() { # likewise; builds both commits
+    "$root/examples/results/against.sh" c3989fb "$models" "$weizmann" $out/against.json
+}
+
+gpu() { # on a machine with an NVIDIA GPU; no part of all sections
+    local model precision
+    for precision in f32 bf16; do
+        for model in --tran MODELS/weizmann-c3d.pt MODELS/weizmann-lrcn.pt; do
+            "$plugins/examples/benchmark" "$model" --device cuda --precision $precision --json $out/gpu.jsonl
+        done
+    done
+    "$python" examples/python/results.py $out --take gpu.jsonl --name gpu
+}
+
+for section in "${@:-paper variants search codec lead phase resizers judge peers norm profile speed scale against}"; do
     for one in $section; do
         echo "$(date +%T) $one"
         $one

@@ -43,7 +43,7 @@ impl Search {
     /// hundredth or less on the models that were measured.
     pub fn default_confidence(self) -> f32 {
         match self {
-            Self::Walk => 0.05,
+            Self::Walk => 0.02,
             Self::TwoStage | Self::WeightedSum => 0.5,
         }
     }

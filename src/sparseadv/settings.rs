@@ -152,7 +152,7 @@ mod tests {
             let config = settings.attack_config(&Metadata::default(), 2);
             config.expect("settings of an attack").confidence
         };
-        assert_eq!(lead(-1.0, None), 0.05);
+        assert_eq!(lead(-1.0, None), 0.02);
         assert_eq!(lead(-1.0, Some("jpegenc ! jpegdec")), 1.0);
         assert_eq!(lead(0.0, Some("jpegenc ! jpegdec")), 0.0);
         assert_eq!(lead(0.25, None), 0.25);
