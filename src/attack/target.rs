@@ -148,7 +148,8 @@ pub trait Differentiate: Query {
 
 /// A target whose model encodes frame by frame. It takes gradients as far as they are asked for.
 pub trait ByFrames {
-    /// The last gradient by further frames. No frame has more than one backward pass for it.
+    /// The last gradient by further frames. No frame has more than one backward pass for it. Frames that the last pass
+    /// did not encode are encoded once more, which [`Differentiate::beyond`] tells of.
     fn complete(&mut self, frames: &[usize]) -> Result<Tensor, Error>;
     /// How much each of the T frames weighs in the last gradient, by the frames' codes.
     fn frame_weights(&self) -> Result<Vec<f64>, Error>;

@@ -2,6 +2,7 @@
 
 //! A classifier under attack: a model that is loaded, and a window that it is shown.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use tch::{Device, Tensor};
@@ -30,6 +31,8 @@ pub struct Model {
     by_frames: bool,
     /// The last pass.
     at: Option<(Place, How)>,
+    /// Frames encoded once more for a gradient by them, since this was asked last.
+    encoded_again: usize,
 }
 
 impl Model {
@@ -49,7 +52,7 @@ impl Model {
 
     fn of(loaded: Arc<Loaded>) -> Self {
         let by_frames = loaded.by_frames;
-        Self { loaded, seat: None, input: None, frames: Frames::default(), by_frames, at: None }
+        Self { loaded, seat: None, input: None, frames: Frames::default(), by_frames, at: None, encoded_again: 0 }
     }
 
     /// Whether both are one model that was loaded once.
@@ -263,12 +266,23 @@ impl Model {
         self.loaded.lens.window_to_view(&by_windows, frames).map_err(run_error)
     }
 
-    /// The last gradient by other frames of the pass, where the model encodes frame by frame.
+    /// The last gradient by other frames of the pass, where the model encodes frame by frame. Those that the pass did not
+    /// encode are encoded once more.
     pub fn complete(&mut self, frames: &[usize]) -> Result<Tensor, Error> {
         let reduced = self.at.is_some_and(|(_, how)| how.reduced);
-        let pull = |frames, by_codes| self.ask_frames(Ask::Pull { frames, by_codes, reduced });
+        let again = Cell::new(0);
+        let pull = |frames: Tensor, by_codes| {
+            again.set(again.get() + frames.size()[0] as usize);
+            self.ask_frames(Ask::Pull { frames, by_codes, reduced })
+        };
         let gradient = self.frames.gradient(frames, pull)?;
+        self.encoded_again += again.get();
         self.loaded.lens.to_view(&gradient).map_err(run_error)
+    }
+
+    /// How many frames were encoded once more since this was asked last.
+    pub fn encoded_again(&mut self) -> usize {
+        std::mem::take(&mut self.encoded_again)
     }
 
     /// The last gradient by the codes of all frames, `[1, T, ...]`, where the model encodes frame by frame.

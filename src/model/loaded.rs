@@ -14,7 +14,7 @@ use super::features::Features;
 use super::lens::Lens;
 use super::module::Module;
 use super::tensor::{FLOATS, run_error};
-use super::{DeviceChoice, Error, Precision, batch, halves, precision, probe, refusal, warnings};
+use super::{DeviceChoice, Error, Precision, batch, halves, precision, probe, refusal, tf32, warnings};
 use crate::threads::home::Home;
 use crate::torch;
 
@@ -61,12 +61,19 @@ impl Loaded {
             metadata.window = window;
         }
         let device = options.device.open()?;
+        let exact = !device.is_cuda() || tf32::forbid();
         let (module, kind) = load_module(options, device, &archive)?;
         let lens = Lens::new(metadata, device).map_err(run_error)?;
         let mut module = Module::new(module, kind, lens.clone());
         let probed = probe::probe(&mut module).map_err(|e| refusal::of_code(e, &archive.code))?;
         let reduces = precision::reduces(options.precision, &mut module)?;
         let mut warnings = warnings::of(&module, &archive, options, &probed);
+        if !exact {
+            warnings.push(
+                "This libtorch cannot be told to compute in single precision on a GPU: convolutions may be rounded to ten bits                  (TF32). Set NVIDIA_TF32_OVERRIDE=0, or successes may not hold on another device."
+                    .into(),
+            );
+        }
         let by_frames = match halves::fit(&mut module, &archive.code)? {
             Ok(by_frames) => by_frames,
             Err(reason) => {

@@ -54,6 +54,7 @@ mod probe;
 mod refusal;
 mod shared;
 mod tensor;
+mod tf32;
 mod warnings;
 
 pub use archive::Origin;

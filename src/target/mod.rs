@@ -39,6 +39,8 @@ pub struct WindowTarget<'a> {
     /// The last pass was in a lower precision than the model's.
     reduced: bool,
     beyond: Beyond,
+    /// Frames that were encoded once more.
+    encoded_again: usize,
     /// What the model is shown: the reading of its clean frames, and which frames are perturbed.
     shown: Option<(usize, Vec<usize>)>,
 }
@@ -95,6 +97,7 @@ impl<'a> WindowTarget<'a> {
             encoded: None,
             reduced: false,
             beyond: Beyond::default(),
+            encoded_again: 0,
             shown: None,
         })
     }
@@ -344,6 +347,12 @@ impl Differentiate for WindowTarget<'_> {
     }
 
     fn beyond(&mut self) -> Beyond {
+        // As many frames as a window has are a pass, and part of one counts as a whole.
+        let passes = |frames: usize| frames.div_ceil(self.shape.frames) as i32;
+        let before = passes(self.encoded_again);
+        let again = self.encoded_again + self.model.encoded_again();
+        self.beyond.forwards += passes(again) - before;
+        self.encoded_again = again;
         std::mem::take(&mut self.beyond)
     }
 
