@@ -60,6 +60,16 @@ impl Provenance {
     }
 }
 
+impl Provenance {
+    /// Takes over what a property has changed. What was found when the model was loaded stays.
+    pub fn change(&mut self, mut settings: BTreeMap<String, String>) {
+        if let Some(precision) = self.settings.remove("precision") {
+            settings.entry("precision".into()).or_insert(precision);
+        }
+        self.settings = settings;
+    }
+}
+
 /// The properties of an element's own class that are not at their defaults, but for those that say where files lie.
 pub fn settings_of(object: &impl IsA<glib::Object>) -> BTreeMap<String, String> {
     const FILES: [&str; 2] = ["model", "report-location"];
@@ -91,4 +101,19 @@ pub fn sha256(path: &Path) -> std::io::Result<String> {
 /// SHA-256 in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_at_the_load_outlives_a_change_of_properties() {
+        let settings = |all: &[(&str, &str)]| -> BTreeMap<String, String> {
+            all.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        };
+        let mut provenance = Provenance { settings: settings(&[("precision", "bf16")]), ..Provenance::default() };
+        provenance.change(settings(&[("patience", "5")]));
+        assert_eq!(provenance.settings, settings(&[("patience", "5"), ("precision", "bf16")]));
+    }
 }

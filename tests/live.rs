@@ -12,7 +12,7 @@ use gst::prelude::*;
 use common::frames::{FRAME, frame, rgb};
 use common::live::slow_model;
 use common::models::{Good, ModelFile, good};
-use common::oracle::{meta, real, reports_in};
+use common::oracle::{meta, number, real, reports_in};
 use common::rig::Rig;
 use common::{guarded, wait_until};
 
@@ -206,6 +206,11 @@ fn the_best_so_far_leaves_at_the_deadline() {
         no_lateness(&run);
         let fooled = run.stats.get::<u64>("fooled").expect("fooled");
         assert!(fooled >= 5, "{}", run.stats);
+        for report in reports_in(&run.messages).iter().filter(|r| r["success"] == true) {
+            let (queries, first) = (number(report, "queries"), number(report, "queries_first_success"));
+            assert!(queries >= first && number(report, "iterations") >= number(report, "iterations_first_success"));
+            assert!(real(report, "final_probability") > 0.0, "{report}");
+        }
     });
 }
 

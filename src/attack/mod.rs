@@ -24,11 +24,11 @@
 //! bits. It reads them back as any decoder would. Chroma is repeated over the pixels it covers. The caps' matrix and
 //! range give 8-bit RGB, which is resized (bilinear) and cropped. Then the attack asks the model.
 //!
-//! - A window is fooled when the label of that view has changed, with a margin of at least `confidence` between the
+//! - A window is fooled when the label of that view has changed, with a margin of more than `confidence` between the
 //!   logits ([`criterion`]). Other decoders' rounding may take the margin away.
 //! - The same must hold when chroma is interpolated instead of repeated, since programs differ in that. A walk
 //!   knows from its gradient what that reading leaves of a success, and asks it at the end.
-//! - With `survive`, the same must hold behind each codec.
+//! - With `survive`, it must hold behind each codec instead, and need not hold for the undamaged stream.
 //! - All these are readings of one window ([`Reading`]), and one policy says which are looked at when.
 //! - A window is already fooled when the model is wrong about it before the attack, or gives the target. It is not
 //!   attacked.
@@ -52,8 +52,8 @@
 //!
 //! The paper descends in two stages ([`objective`], [`optimizer`]): `search=two-stage`. While the window keeps its label,
 //! a step descends the class term (Eq. 1 untargeted, Eq. 2 targeted). While the window is fooled, a step descends the L2,1
-//! norm of the perturbation instead. The walk takes its place by default, since it takes a quarter of the calls and leaves
-//! half of the perturbation or less.
+//! norm of the perturbation instead. The walk takes its place by default, since it takes about a third of the calls and
+//! leaves half of the perturbation or less.
 //!
 //! The two-stage rule, L2,1, Eq. 3 and Eq. 4, the boundaries and the bounds on iterations are the paper's. These
 //! properties give the paper's attack: `search=two-stage learning-rate=0.255 learning-rate-decay=1 patience=0 grow-after=0

@@ -80,7 +80,7 @@ pub fn size(norm: Norm, values: &Tensor, frame_norms: &[f64]) -> Result<f64, Tch
     }
 }
 
-/// `<a, b>`, in double precision.
+/// `<a, b>`. Products are in single precision, their sum in double.
 pub fn dot(a: &Tensor, b: &Tensor) -> Result<f64, TchError> {
     Ok(torch::download_f64(&a.f_mul(b)?.f_sum(Kind::Double)?)?[0])
 }

@@ -27,7 +27,8 @@ pub struct Outcome {
     /// Ascending by frame; empty where there is none to apply.
     pub perturbation: Perturbation,
     pub calls: Calls,
-    /// Up to the first look that showed a success. A walk without a deadline asks the readings that confirm at the end.
+    /// Up to the first look that showed a success. Readings that confirm are asked then; by a walk without a deadline at
+    /// the end, about its result: the first look counts there that led by as much as a success loses in them.
     pub queries_first_success: Option<u32>,
     pub iterations_first_success: Option<u32>,
     pub iterations: u32,
@@ -67,6 +68,8 @@ pub struct Best {
 pub enum Progress<'a> {
     /// The label of the clean window.
     CleanLabel(usize),
-    /// A success that holds in all readings, and the calls it took. A walk without a deadline tells of none.
-    Improved(&'a Best, Calls),
+    /// What was asked of the model so far, and the iterations.
+    Made(Calls, u32),
+    /// A success that holds in all readings. A walk without a deadline tells of none.
+    Improved(&'a Best),
 }

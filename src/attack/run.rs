@@ -35,6 +35,7 @@ pub fn run(
     let logits = target.logits_of(&(0..shape.real).collect::<Vec<_>>())?;
     let clean_label = argmax(&logits);
     progress(Progress::CleanLabel(clean_label));
+    progress(Progress::Made(target.calls(), 0));
     let mut outcome = clean_outcome(clean_label, logits.clone());
     outcome.already_fooled = config.goal.already_fooled(clean_label);
     outcome.calls = target.calls();
@@ -50,16 +51,10 @@ pub fn run(
         _ => clean_label,
     };
     let criterion = Criterion { goal: config.goal, label, confidence: config.confidence };
-    let selected = config.selection.select(&mut Clean { target: &mut target, logits: &logits, criterion, config })?;
-    let problem = Problem {
-        target: &mut target,
-        config,
-        criterion,
-        clean_logits: &logits,
-        start,
-        deadline: config.time_budget.map(|budget| began + budget),
-        canceled,
-    };
+    let deadline = config.time_budget.map(|budget| began + budget);
+    let mut clean = Clean { target: &mut target, logits: &logits, criterion, config, canceled, deadline };
+    let selected = config.selection.select(&mut clean)?;
+    let problem = Problem { target: &mut target, config, criterion, clean_logits: &logits, start, deadline, canceled };
     let found = search::search(problem, selected, &mut outcome.keyframes, progress)?;
     outcome.calls = target.calls();
     outcome.zero_gradient = target.zero_gradient();

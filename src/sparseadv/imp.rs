@@ -85,8 +85,8 @@
  *   more calls of the model, and its perturbations are larger.
  * * `weighted-sum`: that of the peer SA.
  *
- * `learning-rate`, `learning-rate-decay`, `optimizer` and `loss` matter to the last two alone. `patience`, `grow-after`
- * and `confidence` are by default what suits the search.
+ * `learning-rate` and `optimizer` matter to the last two alone, `learning-rate-decay` and `loss` to `two-stage`.
+ * `patience`, `grow-after` and `confidence` are by default what suits the search.
  *
  * ## Precision
  *
@@ -94,7 +94,8 @@
  * measures both when the model is loaded, where the device has such arithmetic: a GPU, or a CPU with AVX512-BF16. It
  * takes bfloat16 where that is faster by a quarter and the gradients agree. The clean label and the success that is
  * rendered are always those of the model as it is. A gradient that is not finite is taken again, as the model is.
- * Behind the codecs of `survive` all passes are as the model is.
+ * Behind the codecs of `survive` all passes are as the model is. On a GPU that is single precision without TF32, which
+ * loading a model turns off for the process.
  *
  * ## Windows together
  *
@@ -116,7 +117,7 @@
  * pipeline the budget is by default the time until the next window is due. At its deadline a window leaves with the
  * best perturbation found so far, or clean if there is none. It is counted as an overrun. A window whose frames come
  * late is not waited for: it is attacked short. No frame is dropped or late for it, even if one pass of the model takes
- * longer than that. An attack that the deadline cut short reports the calls of the model up to its best. A window that
+ * longer than that. An attack that the deadline cut short reports the calls of the model up to then. A window that
  * had to leave before the model saw it is counted as unclassified.
  *
  * `enabled=false` lets frames pass at once, and may be switched while playing.
@@ -266,7 +267,8 @@ pub struct SparseAdv {
     #[property(name = "patience", type = i32, minimum = -1, default = -1, mutable_playing,
         get = get!(patience), set = set!(patience), nick = "Patience",
         blurb = &format!("The attack of a fooled window ends after this many iterations without a smaller success (0 = \
-            use all iterations, -1 = {} of a walk, {} of another search)", Search::Walk.default_patience(),
+            use all iterations, -1 = {} of a walk, {} of another search). A walk takes fewer where the perturbation is \
+            very small, and up to four times as many where it is large", Search::Walk.default_patience(),
             Search::TwoStage.default_patience()))]
     #[property(name = "stop-early", type = bool, default = Settings::default().attack.stop_early, mutable_playing,
         get = get!(attack.stop_early), set = set!(attack.stop_early), nick = "Stop early",
@@ -367,7 +369,7 @@ impl SparseAdv {
         // Both read under the lock: of two changes at a time the later one counts.
         let settings = self.settings();
         // What a window is reported with is what was in force when it was decided.
-        state.provenance_mut().settings = settings_of(&*self.obj());
+        state.provenance_mut().change(settings_of(&*self.obj()));
         // Frames shall not wait for an attack that nobody wants any more.
         state.apply(&settings);
         drop(state);

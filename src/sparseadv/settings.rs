@@ -88,18 +88,19 @@ impl Settings {
     /// What is set and has no effect on the search that is set, and what to do.
     pub fn without_effect(&self) -> Option<String> {
         let (set, default) = (&self.attack, Self::default().attack);
-        let walks = set.search == Search::Walk;
+        let (walks, descends) = (set.search == Search::Walk, set.search == Search::TwoStage);
         let unused: Vec<&str> = [
             ("learning-rate", walks && set.learning_rate != default.learning_rate),
-            ("learning-rate-decay", walks && set.learning_rate_decay != default.learning_rate_decay),
+            ("learning-rate-decay", !descends && set.learning_rate_decay != default.learning_rate_decay),
             ("optimizer", walks && set.optimizer != default.optimizer),
-            ("loss", walks && set.loss != default.loss),
+            ("loss", !descends && set.loss != default.loss),
             ("norm", !walks && set.norm != default.norm),
         ]
         .into_iter()
         .filter_map(|(name, unused)| unused.then_some(name))
         .collect();
-        let (set, other) = (unused.join(" and "), if walks { "two-stage" } else { "walk" });
+        let other = if unused.contains(&"norm") { "walk" } else { "two-stage" };
+        let set = unused.join(" and ");
         (!unused.is_empty()).then(|| {
             format!("The property {set} has no effect on this search. Leave it out, or set search={other}, which it is a setting of.")
         })
@@ -143,6 +144,10 @@ mod tests {
         assert_eq!(settings.without_effect(), None);
         settings.attack.norm = attack::Norm::L1;
         assert!(settings.without_effect().is_some_and(|text| text.contains("norm")));
+        settings = Settings::default();
+        settings.attack.search = Search::WeightedSum;
+        settings.attack.learning_rate_decay = 0.5;
+        assert!(settings.without_effect().is_some_and(|text| text.contains("search=two-stage")));
     }
 
     #[test]

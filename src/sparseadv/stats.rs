@@ -20,7 +20,8 @@ pub struct Stats {
     backwards: u64,
     codec_runs: u64,
     seconds: f64,
-    /// Sums over windows that the attack fooled, and their number.
+    /// Sums over windows that an attack of their own fooled, and their number. Where windows overlap, one may be fooled by
+    /// its neighbors' perturbations alone, which cost it nothing.
     #[serde(skip)]
     sums: Means,
     #[serde(skip)]
@@ -86,7 +87,7 @@ impl Stats {
         self.backwards += u64::from(report.calls.backwards);
         self.codec_runs += u64::from(report.calls.codec_runs);
         self.seconds += report.seconds;
-        if report.success == Some(true) {
+        if report.success == Some(true) && report.queries_first_success.is_some() {
             self.successes += 1;
             self.sums.add(report);
         }

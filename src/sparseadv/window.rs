@@ -24,8 +24,9 @@ impl Decision {
                 report.already_fooled = report.labels().already_fooled();
                 report.success = (!report.already_fooled).then_some(false);
             }
-            Progress::Improved(best, calls) => {
-                report.set_best(best, calls);
+            Progress::Made(calls, iterations) => (report.calls, report.iterations) = (calls, iterations),
+            Progress::Improved(best) => {
+                report.set_best(best);
                 self.perturbation = best.perturbation.clone();
             }
         }
@@ -140,9 +141,7 @@ impl SparseAdv {
             let Some((Decision { mut report, .. }, whole)) = closed else { return };
             if !whole {
                 // What could not be rendered cannot fool anyone.
-                report.success = report.success.map(|_| false);
-                report.final_label = report.clean_label;
-                report.final_probability = report.clean_probability;
+                report.set_not_fooled();
             }
             self.publish(report);
         }

@@ -204,8 +204,8 @@ impl SparseAdv {
         let Attack { claim, mut task, context, .. } = attack;
         task.context = context.into_iter().map(rendered).collect();
         let mut progress = |news: Progress| {
-            if let Progress::Improved(_, calls) = &news {
-                gst::debug!(CAT, imp = self, "Window {} has a success: {calls:?}", task.window);
+            if let Progress::Improved(best) = &news {
+                gst::debug!(CAT, imp = self, "Window {} has a success: {:?}", task.window, best.size);
             }
             if let Some(decision) = self.state().schedule.found(&claim) {
                 decision.improve(news);
@@ -217,7 +217,7 @@ impl SparseAdv {
         match result {
             Err(attack::Error::Canceled) => gst::debug!(CAT, imp = self, "Window {} is given up", task.window),
             Err(error) if claim.is_void() => gst::debug!(CAT, imp = self, "Of no use any more: {error}"),
-            Ok(outcome) if !self.is_news(&claim, &outcome) => self.finish_attack(&claim, &task, outcome),
+            Ok(outcome) if !self.is_news(&claim, &outcome) => self.finish_attack(&claim, outcome),
             result => return Some(Ended { claim, task, result }),
         }
         None
@@ -243,7 +243,7 @@ impl SparseAdv {
                         task.window
                     )
                 );
-                self.finish_attack(&claim, &task, outcome);
+                self.finish_attack(&claim, outcome);
             }
             Err(error) => {
                 // Told before upstream hears of it, or its own error would be the first on the bus.
@@ -257,13 +257,12 @@ impl SparseAdv {
         }
     }
 
-    fn finish_attack(&self, claim: &Claim, task: &AttackTask, outcome: Outcome) {
+    fn finish_attack(&self, claim: &Claim, outcome: Outcome) {
         let mut state = self.state();
-        let mut decision = state.clean(task.window, task.offsets.len(), task.stream.clone());
-        decision.report.set_outcome(&outcome);
-        decision.perturbation = outcome.perturbation;
+        // Its provenance is that of its beginning, whatever has been set since.
         let Some(found) = state.schedule.found(claim) else { return };
-        *found = decision;
+        found.report.set_outcome(&outcome);
+        found.perturbation = outcome.perturbation;
         state.schedule.finish(claim);
         while let Some(decision) = state.schedule.finished() {
             self.decide(&mut state, decision);
@@ -287,7 +286,19 @@ impl SparseAdv {
                 let probability = softmax(&logits)[argmax(&logits)];
                 report.final_probability = Some(probability);
             }
-            _ => report.success = report.success.map(|_| false),
+            judged => {
+                if let Err(error) = judged {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::LibraryError::Failed,
+                        (
+                            "Window {} counts as not fooled: the model cannot say what became of it. {error}",
+                            report.window
+                        )
+                    );
+                }
+                report.set_not_fooled();
+            }
         }
         if !claim.is_void() {
             self.publish(report);

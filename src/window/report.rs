@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attack::criterion::argmax;
+use crate::attack::criterion::{argmax, softmax};
 use crate::attack::{Best, Calls, Goal, Outcome, Perturbation, Size};
 use crate::model::Metadata;
 use crate::provenance::Provenance;
@@ -121,12 +121,21 @@ impl WindowReport {
     }
 
     /// What is known of an attack that was not let finish.
-    pub fn set_best(&mut self, best: &Best, calls: Calls) {
+    pub fn set_best(&mut self, best: &Best) {
+        let label = argmax(&best.logits);
         self.success = Some(true);
-        self.final_label = Some(argmax(&best.logits));
-        self.calls = calls;
-        self.queries_first_success = Some(calls.queries);
+        self.final_label = Some(label);
+        self.final_probability = Some(softmax(&best.logits)[label]);
+        self.queries_first_success.get_or_insert(self.calls.queries);
+        self.iterations_first_success.get_or_insert(self.iterations);
         self.set_perturbation(&best.perturbation, best.size);
+    }
+
+    /// What nobody can say of it cannot count as fooled.
+    pub fn set_not_fooled(&mut self) {
+        self.success = self.success.map(|_| false);
+        self.final_label = self.clean_label;
+        self.final_probability = self.clean_probability;
     }
 
     fn set_perturbation(&mut self, perturbation: &Perturbation, size: Size) {

@@ -2,9 +2,11 @@
 
 //! Which frames become keyframes.
 
+use std::cell::Cell;
+
 use gstsparseadv::attack::criterion::{self, Loss};
 use gstsparseadv::attack::select::normalized;
-use gstsparseadv::attack::{Config, Goal, Selection};
+use gstsparseadv::attack::{Config, Error, Goal, Selection};
 
 use super::toy::*;
 
@@ -96,6 +98,17 @@ fn heuristic_weighs_by_the_drop_in_probability() {
     assert_eq!(outcome.keyframes.chosen(), [2]);
     // One query a frame, beside the clean pass before, its repetition after, and the one update.
     assert_eq!(outcome.calls.forwards, 1 + T as u32 + 1 + 1);
+}
+
+#[test]
+fn a_selection_that_nobody_waits_for_ends() {
+    let mut model = Linear::new(RISING, 3.0);
+    let config = Config { selection: select("heuristic"), ..config(UNTARGETED) };
+    let asked = Cell::new(0);
+    let canceled = || asked.replace(asked.get() + 1) >= 4;
+    let result = attack_from(&scene(), &mut model, &config, &Vec::new(), &canceled);
+    assert!(matches!(result, Err(Error::Canceled)));
+    assert!(model.views().len() < T, "it asks about all frames");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 //! The walk along the boundary, where the smallest perturbation is known: a linear model's is the margin over the dual
 //! norm of its gradient.
 
+use std::time::Duration;
+
 use gstsparseadv::attack::criterion::argmax;
-use gstsparseadv::attack::{Config, Goal, Norm, Search};
+use gstsparseadv::attack::{Config, Goal, Norm, Progress, Search, run};
 
 use crate::toy::*;
 
@@ -23,6 +25,24 @@ fn smallest(model: &Linear, to: usize) -> f64 {
 
 fn l2(outcome: &gstsparseadv::attack::Outcome) -> f64 {
     outcome.perturbation.iter().flat_map(|(_, d)| d).map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
+}
+
+/// What a window takes that has to leave before its attack is over.
+#[test]
+fn news_is_what_came_of_an_attack_so_far() {
+    let mut model = Linear::new(RISING, 3.0);
+    let config = Config { time_budget: Some(Duration::from_secs(600)), ..Config::new(UNTARGETED) };
+    let (mut found, mut last) = (Vec::new(), None);
+    let mut progress = |news: Progress| match news {
+        Progress::Improved(best) => found.push(best.size),
+        Progress::Made(calls, iterations) => last = Some((calls, iterations)),
+        Progress::CleanLabel(label) => assert_eq!(label, 0),
+    };
+    let scene = scene();
+    let outcome = run(&mut Target::new(&scene, &mut model), &config, &Vec::new(), &|| false, &mut progress).unwrap();
+    assert!(found.len() > 1, "it tells of the first success alone");
+    assert_eq!(found.last(), Some(&outcome.size));
+    assert_eq!(last, Some((outcome.calls, outcome.iterations)));
 }
 
 #[test]

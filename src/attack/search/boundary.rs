@@ -45,6 +45,11 @@ pub fn nearest(norm: Norm, gradient: &Tensor, effect: f64, bound: f64, most: f64
 
 /// Along the gradient.
 fn along(gradient: &Tensor, effect: f64, bound: f64) -> Result<Tensor, TchError> {
+    let largest = norm::sum_and_max_abs(gradient)?.1;
+    if largest > 0.0 && !(1e-12..1e12).contains(&largest) {
+        // Squares of it have no place in single precision.
+        return along(&gradient.f_mul_scalar(1.0 / largest)?, effect / largest, bound);
+    }
     let squares = norm::dot(gradient, gradient)?;
     if squares <= 0.0 {
         return gradient.f_zeros_like();
@@ -84,12 +89,16 @@ fn by_frames(gradient: &Tensor, effect: f64, bound: f64) -> Result<Tensor, TchEr
 
 /// The values with the largest gradient, as few as it takes but one at least, each as far as it goes.
 fn by_values(gradient: &Tensor, effect: f64, reach: f64, most: usize) -> Result<Tensor, TchError> {
-    let size = gradient.f_abs()?;
-    let (sorted, _) = size.f_view(-1)?.f_sort(0, true)?;
-    let reached = sorted.f_cumsum(0, Kind::Double)?.f_mul_scalar(reach)?;
-    let count = reached.f_lt(effect)?.f_sum(Kind::Int64)?.f_clamp_max(most.min(gradient.numel()).max(1) as i64 - 1)?;
-    let least = sorted.f_index_select(0, &count.f_view(1)?)?;
-    gradient.f_sign()?.f_mul(&size.f_ge_tensor(&least)?.f_to_kind(Kind::Float)?)?.f_mul_scalar(-reach)
+    let flat = gradient.f_reshape(-1)?;
+    let (sorted, order) = flat.f_abs()?.f_sort(0, true)?;
+    // What those before reach decides whether a value is needed, so that of equal ones no more move than it takes.
+    let before = sorted.f_cumsum(0, Kind::Double)?.f_mul_scalar(reach)?.f_sub(&sorted.f_mul_scalar(reach)?)?;
+    let needed = before.f_lt(effect)?.f_to_kind(Kind::Float)?;
+    let all = needed.size()[0];
+    let most = most.clamp(1, all as usize) as i64;
+    let needed = needed.f_narrow(0, 0, most)?.f_constant_pad_nd([0, all - most])?;
+    let moved = flat.f_zeros_like()?.f_index_copy(0, &order, &needed)?;
+    flat.f_sign()?.f_mul(&moved)?.f_mul_scalar(-reach)?.f_view_as(gradient)
 }
 
 /// The size of a perturbation by a norm, as if each of its values were as large.
@@ -189,6 +198,32 @@ mod tests {
             // In L1 by whole steps of one value.
             let size = mean(norm, &part.values).unwrap();
             assert!((1.5..2.5 + 1e-5).contains(&size) || norm == Norm::L1 && size < 3.0, "{norm:?}: {size}");
+        }
+    }
+
+    #[test]
+    fn of_equal_values_no_more_move_than_it_takes() {
+        let g = tensor(&[0.5; 36]);
+        // Two and a half steps of one value.
+        let found = nearest(Norm::L1, &g, 2.5 * 0.5 * L1_REACH, 0.0, HUGE).unwrap().values;
+        let moved = torch::download(&found).unwrap().iter().filter(|v| **v != 0.0).count();
+        assert_eq!(moved, 3);
+        let most = L1_REACH * 2.0 / 36.0;
+        assert!(mean(Norm::L1, &nearest(Norm::L1, &g, HUGE, 0.0, most).unwrap().values).unwrap() <= most * 1.0001);
+    }
+
+    #[test]
+    fn a_gradient_whose_square_is_nothing_is_still_a_gradient() {
+        let mut rng = 4;
+        let g = tensor(&random(&mut rng));
+        for norm in [Norm::L2, Norm::L21] {
+            let usual = nearest(norm, &g, 1.0, 0.0, HUGE).unwrap().values;
+            for scale in [1e-25, 1e25] {
+                let scaled = nearest(norm, &g.f_mul_scalar(scale).unwrap(), scale, 0.0, HUGE).unwrap().values;
+                let apart = mean(norm, &scaled.f_sub(&usual).unwrap()).unwrap();
+                // As far as single precision divides.
+                assert!(apart <= 1e-4 * mean(norm, &usual).unwrap(), "{norm:?}, {scale}: {apart}");
+            }
         }
     }
 

@@ -55,6 +55,12 @@ trait Step {
         1
     }
 
+    /// The iterations without a better success that are enough, by the smallest one so far; 0 is no end.
+    fn patience(&self, trial: &Trial, best: &Success) -> Result<u32, Error> {
+        let _ = best;
+        Ok(trial.problem.config.patience.saturating_mul(self.endurance()))
+    }
+
     /// The next parameters, from those that the trial has last looked at. `iteration` counts from 1.
     fn step(&mut self, trial: &mut Trial, iteration: u32) -> Result<Tensor, Error>;
 }
@@ -102,19 +108,23 @@ fn run<S: Step>(
     let mut successes: Vec<Success> = Vec::new();
     let mut since = Since::default();
     let mut longest = Duration::ZERO;
+    let mut confirming = Duration::ZERO;
     let mut began = Instant::now();
     loop {
-        note_success(&mut trial, S::IMPROVEMENT, &mut successes, &mut since, &mut found, progress)?;
+        let asked = note_success(&mut trial, S::IMPROVEMENT, &mut successes, &mut since, &mut found, progress)?;
+        confirming = confirming.max(asked);
+        progress(Progress::Made(trial.problem.target.calls(), found.iterations));
         since.fooled = if trial.fooled() { 0 } else { since.fooled + 1 };
-        longest = longest.max(began.elapsed());
-        let patience = config.patience.saturating_mul(stepper.endurance());
+        longest = longest.max(began.elapsed().saturating_sub(asked));
+        let patience = successes.last().map_or(Ok(0), |best| stepper.patience(&trial, best))?;
         let patient = patience == 0 || since.better < patience;
         // Shrinking what an earlier window stands on could undo it.
         let kept = !trial.problem.start.is_empty() && found.iterations == 0;
         let enough = config.stop_early || !patient || kept;
         if !successes.is_empty() && enough || found.iterations >= config.max_iterations {
-            found.best = settle(&mut trial, &mut successes)?;
-            if found.best.is_some() || found.iterations >= config.max_iterations {
+            let over = found.iterations >= config.max_iterations;
+            found.settle(&mut trial, &mut successes, over)?;
+            if found.best.is_some() || over || found.iterations >= config.max_iterations {
                 break;
             }
             // None held in all readings. The attack goes on by how much less they lead there.
@@ -122,10 +132,11 @@ fn run<S: Step>(
             since = Since::default();
         }
         began = Instant::now();
-        // Not begun if it would not be finished in time, going by the slowest so far.
-        if trial.problem.deadline.is_some_and(|d| began + longest > d) {
+        // Not begun if it would not be finished in time, going by the slowest so far. A smaller success than the first is
+        // still to be confirmed then.
+        if trial.problem.deadline.is_some_and(|d| began + longest + confirming > d) {
             found.out_of_time = true;
-            found.best = settle(&mut trial, &mut successes)?;
+            found.settle(&mut trial, &mut successes, true)?;
             break;
         }
         if (trial.problem.canceled)() {
@@ -144,7 +155,7 @@ fn run<S: Step>(
     Ok(found)
 }
 
-/// Keeps a success that is smaller than those before.
+/// Keeps a success that is smaller than those before. Returns how long it took to confirm it.
 fn note_success(
     trial: &mut Trial,
     improvement: f64,
@@ -152,44 +163,59 @@ fn note_success(
     since: &mut Since,
     found: &mut Found,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(), Error> {
+) -> Result<Duration, Error> {
     since.better += 1;
     let size = trial.size()?;
     let record = successes.last().map_or(f64::INFINITY, |best| best.size);
     if !trial.fooled() || size >= record {
-        return Ok(());
+        return Ok(Duration::ZERO);
     }
     if size < record * improvement {
         since.better = 0;
     }
-    let mut success = trial.success(size)?;
-    if successes.is_empty() {
-        if trial.confirms_first() && !trial.confirm(&mut success)? {
-            since.better = 1;
-            return Ok(());
-        }
-        let calls = trial.problem.target.calls();
-        if trial.confirms_first() {
-            progress(Progress::Improved(&success.best(trial.shape)?, calls));
-        }
-        found.queries_first_success = Some(calls.queries);
-        found.iterations_first_success = Some(found.iterations);
+    let mut success = trial.success(size, found.iterations)?;
+    let began = Instant::now();
+    let confirms = successes.is_empty() && trial.confirms_first();
+    if confirms && !trial.confirm(&mut success)? {
+        since.better = 1;
+        return Ok(began.elapsed());
     }
-    if trial.readings.are_all_looked_at() {
+    let asked = if confirms { began.elapsed() } else { Duration::ZERO };
+    success.queries = trial.problem.target.calls().queries;
+    let all_are_looked_at = trial.readings.are_all_looked_at();
+    if confirms || all_are_looked_at && trial.problem.deadline.is_some() {
+        progress(Progress::Improved(&success.best(trial.shape)?));
+    }
+    if all_are_looked_at {
         // Nothing can send the attack back to a larger one.
+        found.note_first(&success);
         successes.clear();
     }
     successes.push(success);
-    Ok(())
+    Ok(asked)
 }
 
-/// The smallest of the successes that holds in all readings. The first one may be known to.
-fn settle(trial: &mut Trial, successes: &mut Vec<Success>) -> Result<Option<Best>, Error> {
-    while let Some(mut success) = successes.pop() {
-        let known = successes.is_empty() && trial.confirms_first();
-        if known || trial.readings.may_hold(&success.logits, &trial.problem.criterion) && trial.confirm(&mut success)? {
-            return success.best(trial.shape).map(Some);
-        }
+impl Found {
+    fn note_first(&mut self, success: &Success) {
+        self.queries_first_success.get_or_insert(success.queries);
+        self.iterations_first_success.get_or_insert(success.iteration);
     }
-    Ok(None)
+
+    /// The smallest of the successes that holds in all readings. The first one may be known to. Those that lead by less
+    /// than what others have lost there are asked about only where the attack cannot go on.
+    fn settle(&mut self, trial: &mut Trial, successes: &mut Vec<Success>, last: bool) -> Result<(), Error> {
+        let criterion = trial.problem.criterion;
+        while let Some(mut success) = successes.pop() {
+            let known = successes.is_empty() && trial.confirms_first();
+            let asked = last || trial.readings.may_hold(&success.logits, &criterion);
+            if known || asked && trial.confirm(&mut success)? {
+                // The first of those that may hold as well, by what is known of the readings now.
+                let first = successes.iter().find(|earlier| trial.readings.may_hold(&earlier.logits, &criterion));
+                self.note_first(first.unwrap_or(&success));
+                self.best = Some(success.best(trial.shape)?);
+                break;
+            }
+        }
+        Ok(())
+    }
 }

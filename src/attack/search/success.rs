@@ -19,9 +19,17 @@ pub struct Success {
     /// In the norm that the search makes small.
     pub size: f64,
     pub l21: f64,
+    /// When it was seen: after so many steps, and queries in all.
+    pub iteration: u32,
+    pub queries: u32,
 }
 
 impl Success {
+    /// The mean absolute perturbation that the model sees, over all frames, in gray levels.
+    pub fn map(&self, shape: Shape) -> Result<f64, Error> {
+        Ok(norm::sum_and_max_abs(&self.observed)?.0 / (shape.real * shape.frame_len()).max(1) as f64)
+    }
+
     /// On the host.
     pub fn best(&self, shape: Shape) -> Result<Best, Error> {
         let len = shape.frame_len();

@@ -150,20 +150,22 @@ impl<'a, 'b> Trial<'a, 'b> {
     }
 
     /// What is at hand, whose size is known.
-    pub fn success(&self, size: f64) -> Result<Success, Error> {
+    pub fn success(&self, size: f64, iteration: u32) -> Result<Success, Error> {
         let (logits, l21) = (self.look.logits.clone(), self.norms.iter().sum());
+        let queries = self.problem.target.calls().queries;
         // What rounds to nothing leaves its frame clean.
         let seen: Vec<usize> = (0..self.norms.len()).filter(|i| self.norms[*i] > 0.0).collect();
         if seen.len() == self.norms.len() {
             let observed = self.observed.shallow_clone();
-            return Ok(Success { delta: self.delta.clone(), observed, logits, size, l21 });
+            return Ok(Success { delta: self.delta.clone(), observed, logits, size, l21, iteration, queries });
         }
         let index = torch::index(&seen, self.delta.values.device())?;
         let delta = Delta {
             frames: seen.iter().map(|i| self.delta.frames[*i]).collect(),
             values: self.delta.values.f_index_select(1, &index)?,
         };
-        Ok(Success { delta, observed: self.observed.f_index_select(1, &index)?, logits, size, l21 })
+        let observed = self.observed.f_index_select(1, &index)?;
+        Ok(Success { delta, observed, logits, size, l21, iteration, queries })
     }
 
     /// Whether a success holds in all readings. Where it does not, the attack goes on by what the model said there.

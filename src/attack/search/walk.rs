@@ -18,6 +18,7 @@ use tch::{TchError, Tensor};
 
 use super::boundary::{mean, nearest};
 use super::descent::Descent;
+use super::success::Success;
 use super::{Step, trial::Trial};
 use crate::attack::criterion::Loss;
 use crate::attack::norm::{Norm, dot};
@@ -52,6 +53,13 @@ const RETURN: (f64, f64) = (0.1, 0.9);
 const LOST: u32 = 15;
 /// How many times the walk's patience that search has.
 const ENDURANCE: u32 = 4;
+/// The mean absolute perturbation in gray levels that the patience set is for; and for a target or behind a codec, where
+/// all are larger. A larger one is worth more iterations, by the root of how much larger it is, since what they save is
+/// seen.
+const USUAL: f64 = 0.1;
+const USUAL_OF_HARD: f64 = 0.3;
+/// Bounds on that root.
+const EFFORT: (f64, f64) = (0.67, 4.0);
 
 #[derive(Default)]
 pub struct Walk {
@@ -99,6 +107,17 @@ impl Step for Walk {
 
     fn endurance(&self) -> u32 {
         if self.descent.is_some() { ENDURANCE } else { 1 }
+    }
+
+    fn patience(&self, trial: &Trial, best: &Success) -> Result<u32, Error> {
+        let config = trial.problem.config;
+        if self.descent.is_some() {
+            return Ok(config.patience.saturating_mul(ENDURANCE));
+        }
+        let hard = config.goal.is_targeted() || trial.readings.transports();
+        let usual = if hard { USUAL_OF_HARD } else { USUAL };
+        let effort = (best.map(trial.shape)? / usual).sqrt().clamp(EFFORT.0, EFFORT.1);
+        Ok((f64::from(config.patience) * effort).round() as u32)
     }
 
     fn step(&mut self, trial: &mut Trial, iteration: u32) -> Result<Tensor, Error> {

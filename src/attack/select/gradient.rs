@@ -56,7 +56,7 @@ impl Select for Gradient {
     }
 
     fn select(&self, clean: &mut Clean) -> Result<Selected, Error> {
-        let Clean { target, logits, criterion, config } = clean;
+        let Clean { target, logits, criterion, config, .. } = clean;
         let shape = target.shape();
         let of_loss = self.0 == Source::Loss;
         let grad_logits = if of_loss {

@@ -9,6 +9,7 @@ mod removal;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use baselines::{All, Fixed, InterFrameDifference, List, Random};
 pub use gradient::{Gradient, Source, count_to_boundary, frame_weights, step_weights};
@@ -26,6 +27,9 @@ pub struct Clean<'a, 'b> {
     pub logits: &'a [f32],
     pub criterion: Criterion,
     pub config: &'a Config,
+    /// Whether the attack is of no use any more, and when it has to end.
+    pub canceled: &'a dyn Fn() -> bool,
+    pub deadline: Option<Instant>,
 }
 
 /// A choice of keyframes.

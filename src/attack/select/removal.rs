@@ -4,6 +4,7 @@
 //! asks for logits alone, one query a frame.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::baselines::count;
 use super::{Clean, Keyframes, Select, Selected, counted, with_count};
@@ -32,6 +33,14 @@ impl Select for Removal {
         let mut frames: Vec<usize> = (0..real).collect();
         let mut weights = Vec::with_capacity(real);
         for k in 0..real {
+            if (clean.canceled)() {
+                return Err(Error::Canceled);
+            }
+            if clean.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                // The attack has no time for a step either.
+                weights.resize(real, 0.0);
+                break;
+            }
             // The model needs its T frames, so a removed frame is one that repeats its neighbor.
             frames[k] = if k > 0 { k - 1 } else { 1.min(real - 1) };
             let logits = clean.target.logits_of(&frames)?;
