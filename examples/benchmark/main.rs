@@ -55,7 +55,8 @@ use tch::{CModule, IValue, Kind, Tensor};
 use frames::{i420, samples};
 use random::Random;
 
-const ITERATIONS: u32 = 24;
+/// Fewer than those after which a walk without a success gives up.
+const ITERATIONS: u32 = 12;
 const ROUNDS: usize = 10;
 const KEYFRAMES: usize = 4;
 
@@ -186,8 +187,7 @@ fn iteration(arguments: &Arguments, width: usize, height: usize, ratios: &mut Ra
     for _ in 0..=ROUNDS {
         let zero = timed::attack(&mut model, &view, &samples, 0, KEYFRAMES)?;
         let some = timed::attack(&mut model, &view, &samples, ITERATIONS, KEYFRAMES)?;
-        // What is no iteration: the clean pass, and the selection's backward, which the bare pair below stands for
-        // once.
+        // What is no iteration: the clean pass.
         let bare = bare.time(ITERATIONS)?;
         ours.push((some - zero) / f64::from(ITERATIONS));
         theirs.push(bare / f64::from(ITERATIONS));

@@ -5,8 +5,8 @@
     python curve.py c3d.json lrcn.json --out curve.svg
 
 A column a file. Above, the share of windows fooled after 8-bit rounding; below, the mean absolute perturbation over all frames in gray
-levels, both by the calls of the model (forwards and backwards, logarithmic). Points of one method at several budgets are joined. Where a
-method leaves windows unfooled, its MAP is of what it returned for them too.
+levels, both by the calls of the model (forwards and backwards, logarithmic). Points of one method at several budgets are joined. MAP is over
+the windows that are fooled.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def line_of(row: dict[str, Any]) -> str:
 def points(row: dict[str, Any]) -> tuple[float, float, float]:
     """Calls, share fooled, MAP."""
     results = row["results"]
-    mean = lambda values: sum(values) / len(results)  # noqa: E731
-    calls = mean([r["forwards"] + r["backwards"] for r in results])
-    return calls, mean([float(r["verified"]) for r in results]), mean([r["map"] for r in results])
+    calls = sum(r["forwards"] + r["backwards"] for r in results) / len(results)
+    fooled = [r["map"] for r in results if r["verified"]]
+    return calls, len(fooled) / len(results), sum(fooled) / len(fooled) if fooled else float("nan")
 
 
 def main(argv: list[str] | None = None) -> int:

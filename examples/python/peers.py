@@ -15,7 +15,8 @@ out, which PyAV decodes and plain torch resizes, crops and classifies. The colum
     fooled (float)   theirs: the result as it is; ours: the element's own claim, which is about 8-bit samples already
     fooled (u8)      theirs: the result rounded to 256 gray levels; ours: the decoded file. Both classified by plain torch
     calls            forwards and backwards of the model, as counted: theirs by hooks, with all their own checks; ours as reported
-    frames, MAP      frames that differ from the clean view, and the mean absolute difference in gray levels over all 16 of them
+    frames, MAP      frames that differ from the clean view, and the mean absolute difference in gray levels over all 16 of them; both over
+                     windows that are fooled (u8)
     seconds          of the attack alone, without decoding, encoding and loading
 
 The last lines set each of our settings against the cheapest of iterative_saliency that fools as many windows after rounding. --record
@@ -123,14 +124,18 @@ class Row:
     results: list[Result] = field(default_factory=list)
 
     def mean(self, name: str) -> float:
-        return float(np.mean([getattr(r, name) for r in self.results]))
+        """Over all windows; of sizes over those that are fooled after rounding."""
+        results = [r for r in self.results if r.verified] if name in SIZES else self.results
+        return float(np.mean([getattr(r, name) for r in results])) if results else float("inf")
 
     def cells(self) -> list[str]:
         share = [f"{sum(getattr(r, n) for r in self.results)}/{len(self.results)}" for n in ("fooled", "verified")]
         digits = {"forwards": 1, "backwards": 1, "calls": 1, "frames": 1, "map": 3, "seconds": 2}
-        return [self.method, self.settings, *share, *(f"{self.mean(n):.{d}f}" for n, d in digits.items())]
+        means = [f"{self.mean(n):.{d}f}" if any(r.verified for r in self.results) or n not in SIZES else "-" for n, d in digits.items()]
+        return [self.method, self.settings, *share, *means]
 
 
+SIZES = ("frames", "map")  # of windows that were not fooled they would say nothing: ours leaves those clean
 HEAD = ["method", "settings", "fooled (float)", "fooled (u8)", "forwards", "backwards", "calls", "frames", "MAP", "seconds"]
 
 
@@ -204,7 +209,7 @@ class Bench:
         verified = label == target if target is not None else label not in (window.label, line["clean_label"])
         size = difference(window.view, attacked)
         return Result(
-            str(window.clip), line["success"], verified, line["forwards"], line["backwards"], **size, seconds=line["seconds"], report=line
+            str(window.clip), bool(line["success"]), verified, line["forwards"], line["backwards"], **size, seconds=line["seconds"], report=line
         )
 
 
