@@ -9,8 +9,9 @@ The peers are the Adversarial Robustness Toolbox's FrameSaliencyAttack in its th
 plain PGD on all frames, which is what ART's one_shot turns out to be as well. A window is the first one of a clip; every attack is
 untargeted, against the model's own label of the clean window. The minimum-norm attacks of adv-lib (minimum_norm.py) take --steps alone.
 
-They perturb the model's view in 0..1. Ours runs in a GStreamer pipeline, perturbs the decoded frames, and is judged by the file that comes
-out, which PyAV decodes and plain torch resizes, crops and classifies. The columns:
+They perturb the model's view in 0..1, which is of whole gray levels where clips have the size that the model resizes to (--size). Ours runs
+in a GStreamer pipeline, perturbs the decoded frames, and is judged by the file that comes out, which PyAV decodes and plain torch resizes,
+crops and classifies. The columns:
 
     fooled (float)   theirs: the result as it is; ours: the element's own claim, which is about 8-bit samples already
     fooled (u8)      theirs: the result rounded to 256 gray levels; ours: the decoded file. Both classified by plain torch
@@ -213,6 +214,11 @@ class Bench:
         )
 
 
+def rounded(view: np.ndarray) -> np.ndarray:
+    """To 256 gray levels."""
+    return (np.rint(view.clip(0, 1) * 255) / 255).astype(np.float32)
+
+
 def judged(window: Window, model: Counted, generate: Callable[[], np.ndarray]) -> Result:
     """Runs an attack of theirs and classifies what comes of it."""
     model.reset()
@@ -220,9 +226,11 @@ def judged(window: Window, model: Counted, generate: Callable[[], np.ndarray]) -
     attacked = generate()
     seconds = time.monotonic() - began
     forwards, backwards = model.forwards, model.backwards
-    rounded = (np.rint(attacked.clip(0, 1) * 255) / 255).astype(np.float32)
-    fooled, verified = (model.label(view) != window.label for view in (attacked, rounded))
-    return Result(str(window.clip), fooled, verified, forwards, backwards, **difference(window.view, rounded), seconds=seconds)
+    pushed = rounded(attacked)
+    fooled, verified = (model.label(view) != window.label for view in (attacked, pushed))
+    # What rounding does to a clean view that was resized is none of their doing.
+    size = difference(rounded(window.view), pushed)
+    return Result(str(window.clip), fooled, verified, forwards, backwards, **size, seconds=seconds)
 
 
 class Peer:

@@ -106,8 +106,11 @@ search() { # what was the default before, and a walk in each norm; then both on 
     done
 }
 
+# Both sides perturb the same pixels: frames in RGB, of the size that these models resize to.
+same="--encoder rgb --size 171x128"
+
 peers() { # ART at the bounds and steps that do best on the clips of shahar; ours at its defaults
-    local model of="--data WEIZMANN --groups moshe,lyova --windows 16 --encoder rgb --methods iterative_saliency --steps 3,5,10"
+    local model of="--data WEIZMANN --groups moshe,lyova --windows 16 $same --methods iterative_saliency --steps 3,5,10"
     for model in c3d lrcn; do
         "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt $of --eps 2,4,8 --ours norm=l1 \
             --record $out/peers.$model.json --plugins "$plugins"
@@ -121,8 +124,8 @@ norm() { # attacks of minimum norm, and the curve of both sides
         budgets+=(--ours "max-iterations=$steps" --ours "norm=l1 max-iterations=$steps")
     done
     for model in c3d lrcn; do
-        "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova --windows 16 --encoder rgb \
-            --methods ddn,fmn-l2,fmn-l1,alma --steps 5,10,20,40 --ours norm=l1 "${budgets[@]}" --record $out/norm.$model.json \
+        "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova --windows 16 $same \
+            --methods ddn,fmn-l2,fmn-l1,alma --steps 5,10,20,40 --ours norm=l1 --ours keyframes=all --ours "norm=l1 keyframes=all" "${budgets[@]}" --record $out/norm.$model.json \
             --json "$links/$model.json" --plugins "$plugins"
     done
     "$python" examples/python/curve.py "$links/c3d.json" "$links/lrcn.json" --out $out/curve.svg
