@@ -5,9 +5,9 @@
 #     examples/results/measure.sh MODELS WEIZMANN [SECTION...]
 #
 # MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants search codec lead phase
-# resizers judge peers norm profile speed scale against, all of them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and tool (default: target/release), PYTHON a
-# Python with torch, av, numpy, and for its sections ART, adv-lib, matplotlib, pillow, opencv and torchvision (default: .venv/bin/python). What WORK names is a
-# folder that keeps attacked clips, so that a section can be called again.
+# resizers judge peers norm profile speed scale against, all of them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and
+# tool (default: target/release), PYTHON a Python with torch, av, numpy, and for its sections ART, adv-lib, matplotlib, pillow, opencv and
+# torchvision (default: .venv/bin/python). What WORK names is a folder that keeps attacked clips, so that a section can be called again.
 set -euo pipefail
 
 models=$(realpath "$1") weizmann=$(realpath "$2") root=$(realpath "$(dirname "$0")/../..")
@@ -125,8 +125,8 @@ norm() { # attacks of minimum norm, and the curve of both sides
     done
     for model in c3d lrcn; do
         "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova --windows 16 $same \
-            --methods ddn,fmn-l2,fmn-l1,alma --steps 5,10,20,40 --ours norm=l1 --ours keyframes=all --ours "norm=l1 keyframes=all" "${budgets[@]}" --record $out/norm.$model.json \
-            --json "$links/$model.json" --plugins "$plugins"
+            --methods ddn,fmn-l2,fmn-l1,alma --steps 5,10,20,40 --ours norm=l1 --ours keyframes=all --ours "norm=l1 keyframes=all" \
+            "${budgets[@]}" --record $out/norm.$model.json --json "$links/$model.json" --plugins "$plugins"
     done
     "$python" examples/python/curve.py "$links/c3d.json" "$links/lrcn.json" --out $out/curve.svg
 }
