@@ -143,8 +143,13 @@ pub fn until_a_record(process: &mut Child, tree: &Path) {
 }
 
 pub fn records(tree: &Path) -> usize {
+    recorded(tree).len()
+}
+
+/// The clips that have a record, by their place in the tree.
+pub fn recorded(tree: &Path) -> Vec<String> {
     let names = files(&tree.join(".sparseadv/clips"));
-    names.iter().filter(|n| n.ends_with(".json")).count()
+    names.iter().filter_map(|name| Some(name.strip_suffix(".json")?.to_string())).collect()
 }
 
 /// The running processes that `parent` has started.
