@@ -58,9 +58,7 @@ impl Provenance {
             versions: Versions::here(),
         }
     }
-}
 
-impl Provenance {
     /// Takes over what a property has changed. What was found when the model was loaded stays.
     pub fn change(&mut self, mut settings: BTreeMap<String, String>) {
         if let Some(precision) = self.settings.remove("precision") {

@@ -134,7 +134,7 @@ impl Ratios {
     fn new(arguments: &Arguments) -> anyhow::Result<Self> {
         let Arguments { model, json, device, precision, .. } = arguments;
         let file = json.as_ref().map(|path| File::options().create(true).append(true).open(path)).transpose()?;
-        let device = if device == "cpu" { device.clone() } else { card()? };
+        let device = if device != "cpu" && tch::Cuda::is_available() { card()? } else { "cpu".into() };
         Ok(Self {
             file,
             model: model.clone(),

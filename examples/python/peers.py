@@ -132,7 +132,7 @@ class Row:
     def cells(self) -> list[str]:
         share = [f"{sum(getattr(r, n) for r in self.results)}/{len(self.results)}" for n in ("fooled", "verified")]
         digits = {"forwards": 1, "backwards": 1, "calls": 1, "frames": 1, "map": 3, "seconds": 2}
-        means = [f"{self.mean(n):.{d}f}" if any(r.verified for r in self.results) or n not in SIZES else "-" for n, d in digits.items()]
+        means = [f"{mean:.{d}f}" if np.isfinite(mean := self.mean(n)) else "-" for n, d in digits.items()]
         return [self.method, self.settings, *share, *means]
 
 

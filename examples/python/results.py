@@ -101,8 +101,8 @@ UNMEASURED = {
     "gpu": (
         "No card could be had when this page was made. An H100 80GB HBM3 was there for commit e8700dd. The benchmark took 4.0 ms for an iteration on "
         "c3d-tran in single precision and 3.6 ms in bfloat16, beside 2.2 ms of the module alone. On weizmann-c3d it took 3.1 ms and 3.5 ms, beside "
-        "1.6 ms. Single precision had TF32 then. With one window a pass, the card waits for kernels to be launched in both. On a machine with a card, with the plugin "
-        "built for CUDA, this fills the table:",
+        "1.6 ms. Single precision had TF32 then. With one window a pass, the card waits for kernels to be launched in both. On a machine with a card, "
+        "with the plugin built for CUDA, this fills the table:",
         "    examples/results/measure.sh MODELS WEIZMANN gpu",
         ["model", "gradients", "iteration over the module alone", "a window of a pass of 4", "of 16", "card"],
         [[model, gradients, "", "", "", ""] for model in ("c3d-tran", "weizmann-c3d", "weizmann-lrcn") for gradients in ("f32", "bf16")],

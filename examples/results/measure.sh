@@ -23,6 +23,7 @@ ln -s "$weizmann" "$links/WEIZMANN"
 ln -s "$root/examples" "$root/tests" "$links"
 cd "$links"
 out=examples/results
+held_out="--data WEIZMANN --groups moshe,lyova --windows 16"
 
 reproduce() { # FOLDER ARGUMENTS...
     local folder=$1
@@ -65,7 +66,7 @@ codec() { # beside what was the default before
     local model
     survival codec codec --codecs q23,jpeg --row "" --row survive=same
     for model in c3d lrcn; do
-        survives codec.weizmann-$model codec MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova --windows 16 --codecs q23,q28,vp9,jpeg \
+        survives codec.weizmann-$model codec MODELS/weizmann-$model.pt $held_out --codecs q23,q28,vp9,jpeg \
             --row "survive=same search=two-stage" --row survive=same --row "survive=same norm=l1"
     done
 }
@@ -99,7 +100,7 @@ judge() {
 search() { # what was the default before, and a walk in each norm; then both on targets
     local model
     for model in c3d lrcn; do
-        local of=(--model MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova --windows 16 --methods "" --plugins "$plugins")
+        local of=(--model MODELS/weizmann-$model.pt $held_out --methods "" --plugins "$plugins")
         "$python" examples/python/peers.py "${of[@]}" --ours search=two-stage --ours norm=l1 --ours norm=l21 --ours norm=linf \
             --record $out/search.$model.json
         "$python" examples/python/peers.py "${of[@]}" --target-shift 3 --ours search=two-stage --record $out/search.$model-target.json
@@ -110,7 +111,7 @@ search() { # what was the default before, and a walk in each norm; then both on 
 same="--encoder rgb --size 171x128"
 
 peers() { # ART at the bounds and steps that do best on the clips of shahar; ours at its defaults
-    local model of="--data WEIZMANN --groups moshe,lyova --windows 16 $same --methods iterative_saliency --steps 3,5,10"
+    local model of="$held_out $same --methods iterative_saliency --steps 3,5,10"
     for model in c3d lrcn; do
         "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt $of --eps 2,4,8 --ours norm=l1 \
             --record $out/peers.$model.json --plugins "$plugins"
@@ -124,7 +125,7 @@ norm() { # attacks of minimum norm, and the curve of both sides
         budgets+=(--ours "max-iterations=$steps" --ours "norm=l1 max-iterations=$steps")
     done
     for model in c3d lrcn; do
-        "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova --windows 16 $same \
+        "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt $held_out $same \
             --methods ddn,fmn-l2,fmn-l1,alma --steps 5,10,20,40 --ours norm=l1 --ours keyframes=all --ours "norm=l1 keyframes=all" \
             "${budgets[@]}" --record $out/norm.$model.json --json "$links/$model.json" --plugins "$plugins"
     done

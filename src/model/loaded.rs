@@ -70,7 +70,8 @@ impl Loaded {
         let mut warnings = warnings::of(&module, &archive, options, &probed);
         if !exact {
             warnings.push(
-                "This libtorch cannot be told to compute in single precision on a GPU: convolutions may be rounded to ten bits                  (TF32). Set NVIDIA_TF32_OVERRIDE=0, or successes may not hold on another device."
+                "This libtorch cannot be told to compute in single precision on a GPU: convolutions may be rounded to ten bits \
+                 (TF32). Set NVIDIA_TF32_OVERRIDE=0, or successes may not hold on another device."
                     .into(),
             );
         }

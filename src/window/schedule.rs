@@ -179,8 +179,7 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
     /// How many windows are to be attacked now, or when to look again.
     fn gathered(&mut self, now: Instant) -> Result<usize, Option<Instant>> {
         let most = self.together();
-        let windows = (0..most as u64).map_while(|n| self.cursor.ahead(n));
-        let windows: Vec<_> = windows.collect();
+        let windows: Vec<_> = (0..most as u64).map_while(|n| self.cursor.ahead(n)).collect();
         let complete = windows.iter().take_while(|window| window.end <= self.end()).count();
         // None that is still to come is before the next barrier.
         let all = complete == windows.len();

@@ -55,10 +55,9 @@ trait Step {
         1
     }
 
-    /// The iterations without a better success that are enough, by the smallest one so far; 0 is no end.
-    fn patience(&self, trial: &Trial, best: &Success) -> Result<u32, Error> {
-        let _ = best;
-        Ok(trial.problem.config.patience.saturating_mul(self.endurance()))
+    /// What that patience is multiplied by where this is the smallest success so far.
+    fn effort(&self, _trial: &Trial, _best: &Success) -> f64 {
+        1.0
     }
 
     /// The next parameters, from those that the trial has last looked at. `iteration` counts from 1.
@@ -116,15 +115,16 @@ fn run<S: Step>(
         progress(Progress::Made(trial.problem.target.calls(), found.iterations));
         since.fooled = if trial.fooled() { 0 } else { since.fooled + 1 };
         longest = longest.max(began.elapsed().saturating_sub(asked));
-        let patience = successes.last().map_or(Ok(0), |best| stepper.patience(&trial, best))?;
-        let patient = patience == 0 || since.better < patience;
+        let patience = f64::from(config.patience.saturating_mul(stepper.endurance()));
+        let effort = successes.last().map_or(1.0, |best| stepper.effort(&trial, best));
+        let patient = config.patience == 0 || f64::from(since.better) < (patience * effort).round();
         // Shrinking what an earlier window stands on could undo it.
         let kept = !trial.problem.start.is_empty() && found.iterations == 0;
         let enough = config.stop_early || !patient || kept;
-        if !successes.is_empty() && enough || found.iterations >= config.max_iterations {
-            let over = found.iterations >= config.max_iterations;
+        let over = found.iterations >= config.max_iterations;
+        if !successes.is_empty() && enough || over {
             found.settle(&mut trial, &mut successes, over)?;
-            if found.best.is_some() || over || found.iterations >= config.max_iterations {
+            if found.best.is_some() || over {
                 break;
             }
             // None held in all readings. The attack goes on by how much less they lead there.

@@ -2,8 +2,6 @@
 
 //! A success of the search.
 
-use tch::Tensor;
-
 use crate::attack::Error;
 use crate::attack::norm;
 use crate::attack::outcome::{Best, Perturbation, Size};
@@ -13,8 +11,8 @@ use crate::torch;
 /// A success on the device.
 pub struct Success {
     pub delta: Delta,
-    /// What the model sees of it, of the same frames.
-    pub observed: Tensor,
+    /// Of what the model sees of it: the sum of absolute values, and the largest one.
+    pub observed: (f64, f64),
     pub logits: Vec<f32>,
     /// In the norm that the search makes small.
     pub size: f64,
@@ -26,8 +24,8 @@ pub struct Success {
 
 impl Success {
     /// The mean absolute perturbation that the model sees, over all frames, in gray levels.
-    pub fn map(&self, shape: Shape) -> Result<f64, Error> {
-        Ok(norm::sum_and_max_abs(&self.observed)?.0 / (shape.real * shape.frame_len()).max(1) as f64)
+    pub fn map(&self, shape: Shape) -> f64 {
+        self.observed.0 / values_of(shape)
     }
 
     /// On the host.
@@ -36,16 +34,20 @@ impl Success {
         let values = torch::download(&self.delta.values)?;
         let perturbation: Perturbation =
             self.delta.frames.iter().copied().zip(values.chunks_exact(len).map(<[f32]>::to_vec)).collect();
-        let (observed, max_abs) = norm::sum_and_max_abs(&self.observed)?;
+        let (observed, max_abs) = self.observed;
         let (float, _) = norm::sum_and_max_abs(&self.delta.values)?;
-        let whole = (shape.real * len).max(1) as f64;
         let size = Size {
-            map: observed / whole,
-            map_float: float / whole,
+            map: self.map(shape),
+            map_float: float / values_of(shape),
             map_keyframes: observed / values.len().max(1) as f64,
             max_abs,
             l21: self.l21,
         };
         Ok(Best { perturbation, logits: self.logits.clone(), size })
     }
+}
+
+/// Of all frames of a window.
+fn values_of(shape: Shape) -> f64 {
+    (shape.real * shape.frame_len()).max(1) as f64
 }

@@ -155,16 +155,14 @@ impl<'a, 'b> Trial<'a, 'b> {
         let queries = self.problem.target.calls().queries;
         // What rounds to nothing leaves its frame clean.
         let seen: Vec<usize> = (0..self.norms.len()).filter(|i| self.norms[*i] > 0.0).collect();
-        if seen.len() == self.norms.len() {
-            let observed = self.observed.shallow_clone();
-            return Ok(Success { delta: self.delta.clone(), observed, logits, size, l21, iteration, queries });
-        }
-        let index = torch::index(&seen, self.delta.values.device())?;
-        let delta = Delta {
-            frames: seen.iter().map(|i| self.delta.frames[*i]).collect(),
-            values: self.delta.values.f_index_select(1, &index)?,
+        let delta = if seen.len() == self.norms.len() {
+            self.delta.clone()
+        } else {
+            let index = torch::index(&seen, self.delta.values.device())?;
+            let frames = seen.iter().map(|i| self.delta.frames[*i]).collect();
+            Delta { frames, values: self.delta.values.f_index_select(1, &index)? }
         };
-        let observed = self.observed.f_index_select(1, &index)?;
+        let observed = norm::sum_and_max_abs(&self.observed)?;
         Ok(Success { delta, observed, logits, size, l21, iteration, queries })
     }
 

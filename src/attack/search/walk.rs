@@ -109,15 +109,13 @@ impl Step for Walk {
         if self.descent.is_some() { ENDURANCE } else { 1 }
     }
 
-    fn patience(&self, trial: &Trial, best: &Success) -> Result<u32, Error> {
-        let config = trial.problem.config;
+    fn effort(&self, trial: &Trial, best: &Success) -> f64 {
         if self.descent.is_some() {
-            return Ok(config.patience.saturating_mul(ENDURANCE));
+            return 1.0;
         }
-        let hard = config.goal.is_targeted() || trial.readings.transports();
+        let hard = trial.problem.config.goal.is_targeted() || trial.readings.transports();
         let usual = if hard { USUAL_OF_HARD } else { USUAL };
-        let effort = (best.map(trial.shape)? / usual).sqrt().clamp(EFFORT.0, EFFORT.1);
-        Ok((f64::from(config.patience) * effort).round() as u32)
+        (best.map(trial.shape) / usual).sqrt().clamp(EFFORT.0, EFFORT.1)
     }
 
     fn step(&mut self, trial: &mut Trial, iteration: u32) -> Result<Tensor, Error> {
