@@ -106,10 +106,8 @@ fn an_unlinked_branch_of_a_tee_leaves_the_others_alone() {
 fn a_quick_stop_is_no_error() {
     guarded(120, || {
         let model = good(Good::default());
-        let text = format!(
-            "videotestsrc ! video/x-raw,format=RGB,width=16,height=16 ! sparseadv model={} max-iterations=1 ! fakesink",
-            model.location()
-        );
+        // No capsfilter: a GstBaseTransform that is on its way down makes an error of the source's first event.
+        let text = format!("videotestsrc ! sparseadv model={} max-iterations=1 ! fakesink", model.location());
         let pipeline = gst::parse::launch(&text).expect("a pipeline");
         let bus = pipeline.bus().expect("a bus");
         for n in 0..60 {
