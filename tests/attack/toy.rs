@@ -52,6 +52,8 @@ pub struct Linear {
     bias: Vec<f32>,
     /// The weights of the frames by a feature map of a step a frame.
     pub features: Option<Vec<f64>>,
+    /// Where some value is larger, the gradient says the contrary, as beyond the peak of what is not linear.
+    pub peak: f32,
     pub asked: RefCell<Vec<Asked>>,
 }
 
@@ -75,6 +77,7 @@ impl Linear {
             weights: (0..3).map(row).collect(),
             bias: vec![lead, 0.0, -0.1],
             features: None,
+            peak: f32::INFINITY,
             asked: RefCell::default(),
         }
     }
@@ -137,7 +140,11 @@ impl<'a> Target<'a> {
     }
 
     fn by_view(&self, grad_logits: &Tensor) -> Result<Tensor, Error> {
-        let gradient = self.model.gradient(&torch::download(grad_logits)?);
+        let mut gradient = self.model.gradient(&torch::download(grad_logits)?);
+        let beyond = |(view, _): &(Vec<f32>, usize)| view.iter().any(|v| v.abs() > self.model.peak);
+        if self.model.views().last().is_some_and(beyond) {
+            gradient.iter_mut().for_each(|g| *g = -*g);
+        }
         tensor(&gradient, &[1, T as i64, 3, 2, 2])
     }
 }

@@ -88,6 +88,18 @@ fn every_norm_is_the_smallest_of_its_own_kind() {
     }
 }
 
+/// A first step may go so far that the gradient there says nothing of the way back.
+#[test]
+fn a_success_beyond_a_peak_is_no_place_to_stand() {
+    for norm in [Norm::L21, Norm::L2, Norm::L1] {
+        let mut model = Linear::new(RISING, 2.0);
+        let found = attack(&scene(), &mut model, &walk(UNTARGETED, norm)).size.max_abs;
+        model.peak = 1.05 * found as f32;
+        let outcome = attack(&scene(), &mut model, &walk(UNTARGETED, norm));
+        assert!(outcome.success && outcome.size.max_abs <= 1.05 * found, "{norm:?}: {}", outcome.size.max_abs);
+    }
+}
+
 #[test]
 fn a_bound_is_kept() {
     for norm in [Norm::L21, Norm::L2, Norm::L1, Norm::Linf] {

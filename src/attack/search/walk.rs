@@ -53,11 +53,17 @@ const RETURN: (f64, f64) = (0.1, 0.9);
 const LOST: u32 = 15;
 /// How many times the walk's patience that search has.
 const ENDURANCE: u32 = 4;
-/// The mean absolute perturbation in gray levels that the patience set is for; and for a target or behind a codec, where
-/// all are larger. A larger one is worth more iterations, by the root of how much larger it is, since what they save is
-/// seen.
-const USUAL: f64 = 0.1;
-const USUAL_OF_HARD: f64 = 0.3;
+/// The mean absolute perturbation in gray levels that the patience set is for, and how many times that is usual for a
+/// target or behind a codec. A larger one is worth more iterations, by the root of how much larger it is, since what they
+/// save is seen.
+const fn usual(norm: Norm) -> f64 {
+    match norm {
+        Norm::L21 | Norm::L2 => 0.1,
+        Norm::L1 => 0.04,
+        Norm::Linf => 0.4,
+    }
+}
+const USUAL_OF_HARD: f64 = 3.0;
 /// Bounds on that root.
 const EFFORT: (f64, f64) = (0.67, 4.0);
 
@@ -113,8 +119,9 @@ impl Step for Walk {
         if self.descent.is_some() {
             return 1.0;
         }
-        let hard = trial.problem.config.goal.is_targeted() || trial.readings.transports();
-        let usual = if hard { USUAL_OF_HARD } else { USUAL };
+        let config = trial.problem.config;
+        let hard = config.goal.is_targeted() || trial.readings.transports();
+        let usual = usual(config.minimized_norm()) * if hard { USUAL_OF_HARD } else { 1.0 };
         (best.map(trial.shape) / usual).sqrt().clamp(EFFORT.0, EFFORT.1)
     }
 
@@ -218,7 +225,13 @@ impl State {
         let effect = lack - linear + lead + self.bias * mix / MIX;
         let sought = (effect + (1.0 - mix) * linear) / mix;
         if sought <= 0.0 {
-            let share = (effect / -linear).clamp(1.0 - mix, 1.0);
+            let least = 1.0 - mix;
+            let share = match (linear < 0.0, lost) {
+                (true, _) => (effect / -linear).clamp(least, 1.0),
+                // By this gradient the perturbation does harm, so less of it is better, without an end.
+                (false, false) => least,
+                (false, true) => 1.0,
+            };
             return self.held_back(here, best, norm, from.f_mul_scalar(share)?);
         }
         let found = nearest(norm, here.gradient, sought, bound, best.size)?;
