@@ -47,6 +47,9 @@ const RETREAT: f64 = 0.8;
 const RETREAT_L1: f64 = 0.6;
 /// Bounds on the share of the last success in a step back to it.
 const RETURN: (f64, f64) = (0.1, 0.9);
+/// Losses in a row after which the gradient has no say in the way back, at least half of which is gone: on a plateau, and
+/// where bfloat16 tells no small margins apart, it leads on where nothing is.
+const ASTRAY: u32 = 3;
 
 /// Iterations without a success after which the linear model is no guide. From then on the two-stage search goes on from
 /// the clean window: its steps are of one size wherever the boundary is.
@@ -85,6 +88,8 @@ struct State {
     /// What the goal's margin was to be here by the linear model.
     expected: f64,
     best: Option<LastSuccess>,
+    /// Steps without a success since the last one.
+    losses: u32,
 }
 
 /// Where the goal was last reached.
@@ -167,7 +172,7 @@ impl State {
     fn new(here: &Here) -> Self {
         let unit = here.lack.max(0.5);
         let bias = FIRST_BIAS * unit;
-        Self { unit, bias, mix: MIX, expected: f64::from(here.margin) + bias, best: None }
+        Self { unit, bias, mix: MIX, expected: f64::from(here.margin) + bias, best: None, losses: 0 }
     }
 
     /// The last success by what is known now: other readings may not have had it, and frames may have joined.
@@ -188,6 +193,7 @@ impl State {
     fn learn(&mut self, here: &Here, norm: Norm) -> Result<(), TchError> {
         let wrong = self.expected - f64::from(here.margin);
         self.bias = (self.bias + LEARNING * (wrong - self.bias)).clamp(0.0, LARGEST_BIAS * self.unit);
+        self.losses = if here.lack < 0.0 { 0 } else { self.losses + 1 };
         if self.best.is_some() {
             let trust = if here.lack < 0.0 { TRUST } else { DISTRUST };
             self.mix = (self.mix * trust).clamp(LEAST_MIX, MIX);
@@ -213,8 +219,13 @@ impl State {
         let (lost, lead, mix) = (here.lack >= 0.0, LEAD * self.unit, self.mix);
         // From where the boundary is by the last success, if that is lost.
         let (from, lack, linear) = if lost {
-            let share = ((here.lack + lead) / (here.lack - best.lack)).clamp(RETURN.0, RETURN.1);
+            let astray = self.losses >= ASTRAY;
+            let least = if astray { 0.5 } else { RETURN.0 };
+            let share = ((here.lack + lead) / (here.lack - best.lack)).clamp(least, RETURN.1);
             let from = here.values.f_lerp(&best.values, share)?;
+            if astray {
+                return Ok(from);
+            }
             let linear = dot(here.gradient, &from)?;
             (from, here.lack + share * (best.lack - here.lack), linear)
         } else {
