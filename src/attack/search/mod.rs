@@ -49,6 +49,9 @@ trait Step {
     /// A success must be this much smaller than the smallest to renew the patience: the last per cent is not worth its
     /// queries.
     const IMPROVEMENT: f64;
+    /// How many times the search goes on from where its smallest success does not hold in all readings, though a larger
+    /// one may. It ends with that one otherwise.
+    const ROUNDS: u32 = 0;
 
     /// How many times the iterations that are set as patience and for growth are had.
     fn endurance(&self) -> u32 {
@@ -71,7 +74,14 @@ struct Since {
     better: u32,
     /// Any success.
     fooled: u32,
+    /// Readings that confirm were asked, while there is a success to ask about.
+    asked: u32,
 }
+
+/// Iterations after which a walk asks about its smallest success, and how many of all are left when it does so at the
+/// latest: what it walks on towards may not hold there, and it needs some to come back.
+const ASK_AFTER: u32 = 20;
+const ASK_BEFORE_END: [u32; 2] = [5, 1];
 
 pub(super) fn search(
     problem: Problem,
@@ -106,6 +116,7 @@ fn run<S: Step>(
     // In the order they were found, which is that of falling size.
     let mut successes: Vec<Success> = Vec::new();
     let mut since = Since::default();
+    let mut rounds = 0;
     let mut longest = Duration::ZERO;
     let mut confirming = Duration::ZERO;
     let mut began = Instant::now();
@@ -122,14 +133,30 @@ fn run<S: Step>(
         let kept = !trial.problem.start.is_empty() && found.iterations == 0;
         let enough = config.stop_early || !patient || kept;
         let over = found.iterations >= config.max_iterations;
+        since.asked = if successes.last().is_some_and(|best| !best.known) { since.asked + 1 } else { 0 };
+        let left = config.max_iterations.saturating_sub(found.iterations);
+        let ask = S::ROUNDS > 0
+            && since.asked > 0
+            && (since.asked >= ASK_AFTER || ASK_BEFORE_END.contains(&left));
         if !successes.is_empty() && enough || over {
-            found.settle(&mut trial, &mut successes, over)?;
-            if found.best.is_some() || over {
-                break;
+            let goes_on = rounds < S::ROUNDS && !over && !config.stop_early && !kept;
+            if !goes_on || found.ask(&mut trial, &mut successes)? {
+                found.settle(&mut trial, &mut successes, over)?;
+                if found.best.is_some() || over {
+                    break;
+                }
             }
-            // None held in all readings. The attack goes on by how much less they lead there.
+            // It did not hold in all readings. The attack goes on by how much less it leads there. What does hold is near.
+            rounds += 1;
             trial.look_again()?;
-            since = Since::default();
+            let spent = if S::ROUNDS > 0 { (patience * effort / 2.0) as u32 } else { 0 };
+            since = Since { better: spent, ..Since::default() };
+        } else if ask {
+            since = if found.ask(&mut trial, &mut successes)? { Since { asked: 0, ..since } } else { Since::default() };
+            if let Some(best) = successes.last().filter(|best| best.known) {
+                progress(Progress::Improved(&best.best(trial.shape)?));
+            }
+            trial.look_again()?;
         }
         began = Instant::now();
         // Not begun if it would not be finished in time, going by the slowest so far. A smaller success than the first is
@@ -180,6 +207,7 @@ fn note_success(
         since.better = 1;
         return Ok(began.elapsed());
     }
+    success.known |= confirms;
     let asked = if confirms { began.elapsed() } else { Duration::ZERO };
     success.queries = trial.problem.target.calls().queries;
     let all_are_looked_at = trial.readings.are_all_looked_at();
@@ -201,14 +229,35 @@ impl Found {
         self.iterations_first_success.get_or_insert(success.iteration);
     }
 
-    /// The smallest of the successes that holds in all readings. The first one may be known to. Those that lead by less
-    /// than what others have lost there are asked about only where the attack cannot go on.
+    /// Whether the smallest success holds in all readings. Where it does not, it goes, and with it those that lead by less
+    /// than what it has lost there.
+    fn ask(&mut self, trial: &mut Trial, successes: &mut Vec<Success>) -> Result<bool, Error> {
+        let criterion = trial.problem.criterion;
+        let Some(best) = successes.last_mut() else {
+            return Ok(false);
+        };
+        if best.known || trial.confirm(best)? {
+            best.known = true;
+            let first = successes.iter().find(|earlier| trial.readings.may_hold(&earlier.logits, &criterion));
+            if let Some(first) = first.or(successes.last()) {
+                self.note_first(first);
+            }
+            // Nothing can send the attack back to a larger one.
+            successes.drain(..successes.len() - 1);
+            return Ok(true);
+        }
+        successes.pop();
+        successes.retain(|success| success.known || trial.readings.may_hold(&success.logits, &criterion));
+        Ok(false)
+    }
+
+    /// The smallest of the successes that holds in all readings. Those that lead by less than what others have lost there
+    /// are asked about only where the attack cannot go on.
     fn settle(&mut self, trial: &mut Trial, successes: &mut Vec<Success>, last: bool) -> Result<(), Error> {
         let criterion = trial.problem.criterion;
         while let Some(mut success) = successes.pop() {
-            let known = successes.is_empty() && trial.confirms_first();
             let asked = last || trial.readings.may_hold(&success.logits, &criterion);
-            if known || asked && trial.confirm(&mut success)? {
+            if success.known || asked && trial.confirm(&mut success)? {
                 // The first of those that may hold as well, by what is known of the readings now.
                 let first = successes.iter().find(|earlier| trial.readings.may_hold(&earlier.logits, &criterion));
                 self.note_first(first.unwrap_or(&success));

@@ -20,6 +20,8 @@ pub struct Success {
     /// When it was seen: after so many steps, and queries in all.
     pub iteration: u32,
     pub queries: u32,
+    /// It is known to hold in all readings.
+    pub known: bool,
 }
 
 impl Success {

@@ -163,7 +163,7 @@ impl<'a, 'b> Trial<'a, 'b> {
             Delta { frames, values: self.delta.values.f_index_select(1, &index)? }
         };
         let observed = norm::sum_and_max_abs(&self.observed)?;
-        Ok(Success { delta, observed, logits, size, l21, iteration, queries })
+        Ok(Success { delta, observed, logits, size, l21, iteration, queries, known: self.readings.are_all_looked_at() })
     }
 
     /// Whether a success holds in all readings. Where it does not, the attack goes on by what the model said there.

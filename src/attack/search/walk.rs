@@ -115,6 +115,7 @@ struct Here<'a> {
 
 impl Step for Walk {
     const IMPROVEMENT: f64 = 0.95;
+    const ROUNDS: u32 = 3;
 
     fn endurance(&self) -> u32 {
         if self.descent.is_some() { ENDURANCE } else { 1 }
