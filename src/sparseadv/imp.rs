@@ -136,7 +136,8 @@
  * An encoder predicts from frames it has coded before, so some frames before the window go through the codec with it.
  * The loop still encodes each window by itself, while a file is encoded as a whole. What holds in the loop mostly holds
  * in the file, and not always. `confidence` is larger by default with `survive` for this reason. An attack that
- * survives need not fool the undamaged stream.
+ * survives need not fool the undamaged stream. What comes back is looked at with subsampled chroma repeated. A
+ * reader that interpolates it may see no success.
  *
  * A bin is one chain of elements. Demuxers and `decodebin` make their pads while they run, and cannot be in it. A bin
  * is an error if it misses an element, does not link, loses frames, changes their size, or stalls for half a minute.
@@ -306,7 +307,8 @@ pub struct SparseAdv {
         nick = "Loss", blurb = "The class term of search=two-stage, which is descended while the label holds")]
     #[property(name = "epsilon", type = f32, default = Settings::default().attack.epsilon, mutable_playing,
         minimum = 0.0, maximum = 255.0, get = get!(attack.epsilon), set = set!(attack.epsilon), nick = "Epsilon",
-        blurb = "Bound on the perturbation of any value of the model's view in gray levels (0 = none)")]
+        blurb = "Bound on what is added to any value of the model's view in gray levels (0 = none). What YUV samples \
+            make of that may be some more")]
     #[property(name = "confidence", type = f32, default = -1.0, minimum = -1.0, maximum = 1000.0, mutable_playing,
         get = get!(confidence), set = set!(confidence), nick = "Confidence",
         blurb = &format!("Margin that counts as success: the logit of the wrong (or target) label leads by this much. A \

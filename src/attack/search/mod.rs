@@ -135,9 +135,7 @@ fn run<S: Step>(
         let over = found.iterations >= config.max_iterations;
         since.asked = if successes.last().is_some_and(|best| !best.known) { since.asked + 1 } else { 0 };
         let left = config.max_iterations.saturating_sub(found.iterations);
-        let ask = S::ROUNDS > 0
-            && since.asked > 0
-            && (since.asked >= ASK_AFTER || ASK_BEFORE_END.contains(&left));
+        let ask = S::ROUNDS > 0 && since.asked > 0 && (since.asked >= ASK_AFTER || ASK_BEFORE_END.contains(&left));
         if !successes.is_empty() && enough || over {
             let goes_on = rounds < S::ROUNDS && !over && !config.stop_early && !kept;
             if !goes_on || found.ask(&mut trial, &mut successes)? {

@@ -56,16 +56,17 @@ const ASTRAY: u32 = 3;
 const LOST: u32 = 15;
 /// How many times the walk's patience that search has.
 const ENDURANCE: u32 = 4;
-/// The mean absolute perturbation in gray levels that the patience set is for, and how many times that is usual for a
-/// target or behind a codec. A larger one is worth more iterations, by the root of how much larger it is, since what they
-/// save is seen.
+/// The size of a perturbation that the patience set is for, in gray levels: the largest value for `linf`, the mean
+/// absolute one for the others. A larger one is worth more iterations, by the root of how much larger it is, since what
+/// they save is seen.
 const fn usual(norm: Norm) -> f64 {
     match norm {
         Norm::L21 | Norm::L2 => 0.1,
         Norm::L1 => 0.04,
-        Norm::Linf => 0.4,
+        Norm::Linf => 4.0,
     }
 }
+/// How many times that is usual for a target or behind a codec.
 const USUAL_OF_HARD: f64 = 3.0;
 /// Bounds on that root.
 const EFFORT: (f64, f64) = (0.67, 4.0);
@@ -127,8 +128,10 @@ impl Step for Walk {
         }
         let config = trial.problem.config;
         let hard = config.goal.is_targeted() || trial.readings.transports();
-        let usual = usual(config.minimized_norm()) * if hard { USUAL_OF_HARD } else { 1.0 };
-        (best.map(trial.shape) / usual).sqrt().clamp(EFFORT.0, EFFORT.1)
+        let norm = config.minimized_norm();
+        let usual = usual(norm) * if hard { USUAL_OF_HARD } else { 1.0 };
+        let size = if norm == Norm::Linf { best.observed.1 } else { best.map(trial.shape) };
+        (size / usual).sqrt().clamp(EFFORT.0, EFFORT.1)
     }
 
     fn step(&mut self, trial: &mut Trial, iteration: u32) -> Result<Tensor, Error> {
