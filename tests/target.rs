@@ -5,7 +5,7 @@
 mod common;
 
 use common::models::{SIDE, load_in, traced, weights};
-use common::views::{samples, view};
+use common::views::{flat, samples, view};
 use gstsparseadv::attack::criterion::argmax;
 use gstsparseadv::attack::{
     Config, Delta, Differentiate, Error, Goal, Outcome, Perturbation, Query, Reading, run, select,
@@ -127,12 +127,12 @@ fn a_batch_of_perturbations_is_as_many_passes() {
 }
 
 /// A codec that takes every perturbation away.
-struct Erasing<'a>(&'a View, &'a [Samples]);
+struct Erasing;
 
-impl Transport for Erasing<'_> {
-    fn transmit(&self, perturbation: &Perturbation) -> Result<Vec<Samples>, Error> {
+impl Transport for Erasing {
+    fn transmit(&self, perturbation: &Perturbation, views: &[&View]) -> Result<Vec<Vec<Samples>>, Error> {
         let _ = perturbation;
-        Ok(samples(self.0, self.1.len()))
+        Ok(views.iter().map(|view| samples(view, T)).collect())
     }
 }
 
@@ -197,13 +197,44 @@ fn behind_transports_nothing_else_is_asked() {
     let mut model = model(false);
     let view = view(&model, Chroma::Repeated);
     let samples = samples(&view, T);
-    let erasing = Erasing(&view, &samples);
     let mut target = WindowTarget::new(&mut model, &view, &samples).unwrap();
-    target.behind([&erasing as &dyn Transport, &erasing].into_iter());
+    target.behind([&Erasing as &dyn Transport, &Erasing].into_iter(), None);
     assert_eq!(target.readings(), [Reading::Transport; 2]);
     // A codec that gives back the clean window is never survived, and each iteration asks behind both.
     let config = Config { max_iterations: 3, grow_after: 0, ..Config::new(Goal::new(None, None)) };
     let outcome = run(&mut target, &config, &Vec::new(), &|| false, &mut |_| {}).unwrap();
     assert!(!outcome.success);
     assert_eq!(outcome.calls.codec_runs, 2 * (1 + 3));
+}
+
+/// A codec that makes frames of one color for one reader, and gives them back to the other one as they were.
+struct Coloring([u8; 3]);
+
+impl Transport for Coloring {
+    fn transmit(&self, _: &Perturbation, views: &[&View]) -> Result<Vec<Vec<Samples>>, Error> {
+        let mut seen: Vec<Vec<Samples>> = views.iter().map(|view| samples(view, T)).collect();
+        seen[0] = flat(views[0], self.0, T);
+        Ok(seen)
+    }
+}
+
+#[test]
+fn a_success_behind_a_transport_holds_for_every_reader() {
+    let mut model = model(false);
+    let (first, second) = (view(&model, Chroma::Repeated), view(&model, Chroma::Interpolated));
+    let samples = samples(&first, T);
+    let mut label = |window: &[Samples]| argmax(&model.classify(&expected(&first, window, &delta(&[], 0))).unwrap());
+    let clean = label(&samples);
+    let colors = [[16, 128, 128], [235, 128, 128], [81, 90, 240], [145, 54, 34], [41, 240, 110]];
+    let color = colors.into_iter().find(|color| label(&flat(&first, *color, T)) != clean);
+    let coloring = Coloring(color.expect("a color with another label"));
+    let config = Config { max_iterations: 6, grow_after: 0, ..Config::new(Goal::new(None, None)) };
+    for (other, success) in [(None, true), (Some(&second), false)] {
+        let mut target = WindowTarget::new(&mut model, &first, &samples).unwrap();
+        target.behind([&coloring as &dyn Transport].into_iter(), other);
+        let outcome = run(&mut target, &config, &Vec::new(), &|| false, &mut |_| {}).unwrap();
+        assert_eq!(outcome.success, success);
+        // Nothing has to be sent again to be looked at by the other reader.
+        assert_eq!(outcome.calls.codec_runs, outcome.iterations + 1);
+    }
 }

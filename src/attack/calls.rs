@@ -75,11 +75,12 @@ impl<'a> Counted<'a> {
     }
 
     fn count_beyond(&mut self) {
-        let Beyond { forwards, backwards } = self.inner.beyond();
+        let Beyond { forwards, backwards, codec_runs } = self.inner.beyond();
         let calls = &mut self.calls;
         calls.forwards = calls.forwards.saturating_add_signed(forwards);
         calls.queries = calls.queries.saturating_add_signed(forwards);
         calls.backwards = calls.backwards.saturating_add_signed(backwards);
+        calls.codec_runs = calls.codec_runs.saturating_add(codec_runs);
     }
 
     pub fn logits_of(&mut self, frames: &[usize]) -> Result<Vec<f32>, Error> {

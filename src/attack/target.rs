@@ -160,6 +160,8 @@ pub trait ByFrames {
 pub struct Beyond {
     pub forwards: i32,
     pub backwards: i32,
+    /// Windows sent through a codec once more.
+    pub codec_runs: u32,
 }
 
 /// A gradient by a model's feature map.

@@ -9,6 +9,7 @@ use crate::element::codec::{self, Codec};
 use crate::element::planes::FrameMut;
 use crate::element::stream::Stream;
 use crate::target::Transport;
+use crate::video::View;
 use crate::video::view::Samples;
 
 /// Frames before a window that go through the codec with it. An encoder predicts from frames it has coded before. A
@@ -56,7 +57,7 @@ pub struct Survival<'a> {
 }
 
 impl Transport for Survival<'_> {
-    fn transmit(&self, perturbation: &Perturbation) -> Result<Vec<Samples>, Error> {
+    fn transmit(&self, perturbation: &Perturbation, views: &[&View]) -> Result<Vec<Vec<Samples>>, Error> {
         let mut frames = self.buffers.to_vec();
         for (k, delta) in perturbation {
             let buffer = frames[self.offsets[*k]].make_mut();
@@ -67,7 +68,7 @@ impl Transport for Survival<'_> {
         let received = self.codec.run_unless(all.into_iter(), self.canceled);
         let mut received = received.map_err(Error::Transport)?.ok_or(Error::Canceled)?;
         received.drain(..self.context.len());
-        let seen = self.offsets.iter().map(|k| self.stream.sample(&received[*k]));
-        seen.collect::<Result<_, _>>().map_err(Error::Transport)
+        let seen = |view: &View| self.offsets.iter().map(|k| self.stream.sample_by(view, &received[*k])).collect();
+        views.iter().map(|view| seen(view)).collect::<Result<_, _>>().map_err(Error::Transport)
     }
 }

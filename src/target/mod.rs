@@ -18,7 +18,7 @@ use crate::video::observer::{HostView, Observe};
 use crate::video::view::{Samples, View};
 
 pub use ways::Transport;
-use ways::{Other, Way};
+use ways::{Behind, Other, Way};
 
 /// A window under attack.
 pub struct WindowTarget<'a> {
@@ -111,13 +111,36 @@ impl<'a> WindowTarget<'a> {
         Ok(())
     }
 
-    /// A success has to hold behind each of these, and nowhere else. None of them changes nothing.
-    pub fn behind(&mut self, transports: impl Iterator<Item = &'a dyn Transport>) {
-        let ways: Vec<Way> = transports.map(Way::Transport).collect();
-        if !ways.is_empty() {
-            self.readings = vec![Reading::Transport; ways.len()];
-            self.ways = ways;
+    /// A success has to hold behind each of these, and nowhere else; with another reader's view of the stream, by that
+    /// too. None of them changes nothing.
+    pub fn behind(&mut self, transports: impl Iterator<Item = &'a dyn Transport>, other: Option<&'a View>) {
+        let ways: Vec<Way> = transports.map(|t| Way::Transport(Behind::new(t, self.view, other))).collect();
+        if ways.is_empty() {
+            return;
         }
+        let count = ways.len();
+        self.readings = vec![Reading::Transport; count];
+        self.ways = ways;
+        if other.is_some() {
+            self.readings.extend(vec![Reading::Confirm; count]);
+            self.ways.extend((0..count).map(Way::Behind));
+        }
+    }
+
+    /// The frames behind the transport of a way.
+    fn transport(&mut self, way: usize) -> Result<&mut Behind<'a>, Error> {
+        match &mut self.ways[way] {
+            Way::Transport(behind) => Ok(behind),
+            _ => Err(Error::Transport("Expected a reading behind a transport, found another one.".into())),
+        }
+    }
+
+    /// The logits of frames as they came out of the transport of a way, by one of the views of the stream.
+    fn logits_behind(&mut self, way: usize, number: usize) -> Result<Tensor, Error> {
+        let device = self.device();
+        let views = self.transport(way)?.views(number, device)?;
+        let frames: Vec<usize> = (0..self.shape.real).collect();
+        self.pass(|model| model.forward(false), |target| target.show(way, &frames, &views))
     }
 
     /// The view of perturbed frames, which was the last one that was observed.
@@ -132,7 +155,7 @@ impl<'a> WindowTarget<'a> {
     fn show(&mut self, reading: usize, frames: &[usize], views: &Tensor) -> Result<(), Error> {
         let (clean, encoded) = match &self.ways[reading] {
             Way::Other(other) => (&other.clean, other.encoded.as_ref()),
-            Way::Own | Way::Exact | Way::Transport(_) => (&self.clean, self.encoded.as_ref()),
+            Way::Own | Way::Exact | Way::Transport(_) | Way::Behind(_) => (&self.clean, self.encoded.as_ref()),
         };
         let batch = views.size()[0];
         let stale: Vec<usize> = match self.shown.take() {
@@ -267,7 +290,6 @@ impl Query for WindowTarget<'_> {
     }
 
     fn logits(&mut self, delta: &Delta, reading: usize) -> Result<Tensor, Error> {
-        let device = self.device();
         match &mut self.ways[reading] {
             Way::Own => {
                 let views = self.own_views(delta)?;
@@ -288,13 +310,18 @@ impl Query for WindowTarget<'_> {
                 }
                 self.pass(|model| model.forward(false), |target| target.show(reading, &delta.frames, &views))
             }
-            Way::Transport(transport) => {
-                let values = torch::download(&delta.values)?;
-                let values = values.chunks_exact(self.shape.frame_len()).map(<[f32]>::to_vec);
-                let samples = transport.transmit(&delta.frames.iter().copied().zip(values).collect())?;
-                let frames: Vec<usize> = (0..self.shape.real).collect();
-                let views = HostView::new(self.view, samples).clean()?.f_to_device(device)?.f_unsqueeze(0)?;
-                self.pass(|model| model.forward(false), |target| target.show(reading, &frames, &views))
+            Way::Transport(behind) => {
+                behind.send(delta, self.shape.frame_len())?;
+                self.logits_behind(reading, 0)
+            }
+            Way::Behind(way) => {
+                let (way, len) = (*way, self.shape.frame_len());
+                let behind = self.transport(way)?;
+                if !behind.knows(delta)? {
+                    behind.send(delta, len)?;
+                    self.beyond.codec_runs += 1;
+                }
+                self.logits_behind(way, 1)
             }
         }
     }
@@ -324,6 +351,14 @@ impl Differentiate for WindowTarget<'_> {
             Way::Other(other) => other,
             // Of the same view.
             Way::Exact => return Ok(0.0),
+            Way::Behind(way) => {
+                let way = *way;
+                let behind = self.transport(way)?;
+                let different = behind.views(1, device)?.f_sub(&behind.views(0, device)?)?;
+                let sources = self.shape.sources();
+                let real: Vec<usize> = frames.iter().map(|k| sources[*k]).collect();
+                return Ok(norm::dot(by_view, &different.f_index_select(1, &torch::index(&real, device)?)?)?);
+            }
             _ => return Err(Error::Transport("Expected a reading that confirms, found another one.".into())),
         };
         if encoded_now {
@@ -359,7 +394,7 @@ impl Differentiate for WindowTarget<'_> {
     fn pull(&mut self, delta: &Delta, reading: usize, grad_view: &Tensor) -> Result<Tensor, Error> {
         match &mut self.ways[reading] {
             Way::Own | Way::Transport(_) => Ok(self.observer.backward(&delta.frames, grad_view)?),
-            Way::Exact => {
+            Way::Exact | Way::Behind(_) => {
                 // A success that was asked about may have been another perturbation.
                 self.observed = Some(self.observer.observe(&delta.frames, &delta.values)?);
                 Ok(self.observer.backward(&delta.frames, grad_view)?)

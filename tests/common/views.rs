@@ -38,3 +38,10 @@ pub fn samples(view: &View, frames: usize) -> Vec<Samples> {
     });
     frames.collect()
 }
+
+/// What it takes of frames of one color, as Y, U and V.
+pub fn flat(view: &View, color: [u8; 3], frames: usize) -> Vec<Samples> {
+    let planes = [(vec![color[0]; 40 * 30], 40), (vec![color[1]; 20 * 15], 20), (vec![color[2]; 20 * 15], 20)];
+    let planes: Vec<_> = planes.iter().map(|(data, stride)| (data.as_slice(), *stride)).collect();
+    vec![view.sample(&planes); frames]
+}

@@ -102,8 +102,9 @@ impl<'a, 'b> Trial<'a, 'b> {
             // The gap is one of margins.
             self.loss = Loss::Margin;
             let frames = match self.problem.target.by_frames() {
-                Some(_) => self.shown(),
-                None => (0..self.shape.frames).collect(),
+                // A codec changes all frames.
+                Some(_) if !self.readings.transports() => self.shown(),
+                _ => (0..self.shape.frames).collect(),
             };
             let _ = self.view_gradient(&frames)?;
             if let Some(by_view) = &self.look.gradient {
