@@ -16,7 +16,7 @@ use crate::common::pipeline::{pulled, run};
 
 pub const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data");
 /// Enough to fool some windows; keyframes by chance, for the seed must make them the same whoever converts a clip.
-pub const PROPERTIES: &str = "keyframes=random:4 max-iterations=12 patience=1";
+pub const PROPERTIES: &str = "precision=f32 keyframes=random:4 max-iterations=12 patience=1";
 /// Frames of a clip: a window and a half.
 pub const FRAMES: usize = 24;
 pub const CLIPS: [&str; 4] = ["jack/a_jack.avi", "jack/b_jack.avi", "walk/a_walk.avi", "walk/b_walk.avi"];
