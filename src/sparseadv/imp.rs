@@ -136,8 +136,8 @@
  * An encoder predicts from frames it has coded before, so some frames before the window go through the codec with it.
  * The loop still encodes each window by itself, while a file is encoded as a whole. What holds in the loop mostly holds
  * in the file, and not always. `confidence` is larger by default with `survive` for this reason. An attack that
- * survives need not fool the undamaged stream. A success behind a codec holds with chroma repeated
- * and with chroma interpolated.
+ * survives need not fool the undamaged stream. A success behind a codec holds with chroma repeated and with chroma
+ * interpolated.
  *
  * A bin is one chain of elements. Demuxers and `decodebin` make their pads while they run, and cannot be in it. A bin
  * is an error if it misses an element, does not link, loses frames, changes their size, or stalls for half a minute.
