@@ -3,9 +3,10 @@
 //! A window of a stream as a model sees it: the target of an attack. Between the attack and the model lie the stream's
 //! bytes, which hold less than a perturbation asks for, and the ways they take to whoever classifies them.
 
+mod show;
 mod ways;
 
-use tch::{Device, TchError, Tensor};
+use tch::{Device, Tensor};
 
 use crate::attack::select::step_weights;
 use crate::attack::{
@@ -151,60 +152,6 @@ impl<'a> WindowTarget<'a> {
         }
     }
 
-    /// Shows the model the clean frames of a reading, and perturbed ones in their place.
-    fn show(&mut self, reading: usize, frames: &[usize], views: &Tensor) -> Result<(), Error> {
-        let (clean, encoded) = match &self.ways[reading] {
-            Way::Other(other) => (&other.clean, other.encoded.as_ref()),
-            Way::Own | Way::Exact | Way::Transport(_) | Way::Behind(_) => (&self.clean, self.encoded.as_ref()),
-        };
-        let batch = views.size()[0];
-        let stale: Vec<usize> = match self.shown.take() {
-            Some((shown, perturbed)) if shown == reading && batch == 1 => {
-                perturbed.into_iter().filter(|k| !frames.contains(k)).collect()
-            }
-            _ => (0..self.shape.real).collect(),
-        };
-        if let Some(encoded) = encoded.filter(|_| batch == 1 && !stale.is_empty()) {
-            let places: Vec<usize> = stale.iter().flat_map(|k| self.shape.shown(*k)).collect();
-            self.model.recall(encoded, &places)?;
-        } else if !stale.is_empty() {
-            let clean = clean.f_index_select(1, &torch::index(&stale, clean.device())?)?;
-            self.put(&stale, &batched(&clean, batch)?)?;
-        }
-        self.put(frames, views)?;
-        if batch == 1 {
-            self.shown = Some((reading, frames.to_vec()));
-        }
-        Ok(())
-    }
-
-    /// Shows the model the clean window with some frames in the places of others.
-    fn show_moved(&mut self, frames: &[usize]) -> Result<(), Error> {
-        let moved: Vec<usize> = (0..frames.len()).filter(|k| frames[*k] != *k).collect();
-        let from: Vec<usize> = moved.iter().map(|k| frames[*k]).collect();
-        let views = self.clean.f_index_select(1, &torch::index(&from, self.device())?)?;
-        // Those that repeat the last frame stay clean: what is removed is one frame.
-        self.shown = None;
-        self.show(0, &[], &views)?;
-        if !moved.is_empty() {
-            self.model.show(&moved, &views)?;
-            self.shown = None;
-        }
-        Ok(())
-    }
-
-    /// Shows the model real frames, the last one in place of those that repeat it too.
-    fn put(&mut self, frames: &[usize], views: &Tensor) -> Result<(), Error> {
-        let shape = self.shape;
-        let places = frames.iter().enumerate().flat_map(|(i, k)| shape.shown(*k).map(move |place| (place, i)));
-        let (places, of): (Vec<usize>, Vec<usize>) = places.unzip();
-        if places.len() == frames.len() {
-            return Ok(self.model.show(&places, views)?);
-        }
-        let views = views.f_index_select(1, &torch::index(&of, views.device())?)?;
-        Ok(self.model.show(&places, &views)?)
-    }
-
     /// Encodes the clean frames of another observer, if that is still to be done. Returns whether it was.
     fn encode_clean(&mut self, reading: usize) -> Result<bool, Error> {
         let Way::Other(other) = &mut self.ways[reading] else { return Ok(false) };
@@ -238,18 +185,6 @@ impl<'a> WindowTarget<'a> {
 impl Drop for WindowTarget<'_> {
     fn drop(&mut self) {
         self.model.forget();
-    }
-}
-
-/// One window's views for each of a batch.
-fn batched(views: &Tensor, batch: i64) -> Result<Tensor, TchError> {
-    match views.size()[0] == batch {
-        true => Ok(views.shallow_clone()),
-        false => {
-            let mut shape = views.size();
-            shape[0] = batch;
-            views.f_expand(shape, false)
-        }
     }
 }
 
@@ -346,6 +281,9 @@ impl Differentiate for WindowTarget<'_> {
 
     fn change(&mut self, delta: &Delta, reading: usize, frames: &[usize], by_view: &Tensor) -> Result<f64, Error> {
         let (own, device) = (self.own_views(delta)?, self.device());
+        // The last frame is shown several times.
+        let sources = self.shape.sources();
+        let shown = torch::index(&frames.iter().map(|k| sources[*k]).collect::<Vec<_>>(), device)?;
         let encoded_now = self.encode_clean(reading)?;
         let other = match &mut self.ways[reading] {
             Way::Other(other) => other,
@@ -355,9 +293,7 @@ impl Differentiate for WindowTarget<'_> {
                 let way = *way;
                 let behind = self.transport(way)?;
                 let different = behind.views(1, device)?.f_sub(&behind.views(0, device)?)?;
-                let sources = self.shape.sources();
-                let real: Vec<usize> = frames.iter().map(|k| sources[*k]).collect();
-                return Ok(norm::dot(by_view, &different.f_index_select(1, &torch::index(&real, device)?)?)?);
+                return Ok(norm::dot(by_view, &different.f_index_select(1, &shown)?)?);
             }
             _ => return Err(Error::Transport("Expected a reading that confirms, found another one.".into())),
         };
@@ -368,10 +304,7 @@ impl Differentiate for WindowTarget<'_> {
         let index = torch::index(&delta.frames, device)?;
         let different = other.observe(delta)?.f_sub(&own)?;
         let different = other.clean.f_sub(&self.clean)?.f_index_copy(1, &index, &different)?;
-        // The last frame is shown several times.
-        let sources = self.shape.sources();
-        let real: Vec<usize> = frames.iter().map(|k| sources[*k]).collect();
-        let mut change = norm::dot(by_view, &different.f_index_select(1, &torch::index(&real, device)?)?)?;
+        let mut change = norm::dot(by_view, &different.f_index_select(1, &shown)?)?;
         let rest: Vec<usize> = (0..self.shape.frames).filter(|k| !frames.contains(k)).collect();
         let encoded = self.encoded.as_ref().zip(other.encoded.as_ref()).zip(self.model.by_codes());
         if let Some(((own, other), by_codes)) = encoded.filter(|_| !rest.is_empty()) {

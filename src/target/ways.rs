@@ -26,7 +26,7 @@ pub(super) enum Way<'a> {
     /// By another one.
     Other(Box<Other<'a>>),
     Transport(Behind<'a>),
-    /// By another view of what comes out of the transport of this number of way.
+    /// By another reader's view of what comes out of the transport that is the way of this number.
     Behind(usize),
     /// By the observer of the window, and the model as it is where gradients are taken in a lower precision.
     Exact,
@@ -55,11 +55,8 @@ impl<'a> Behind<'a> {
         let values = values.chunks_exact(len).map(<[f32]>::to_vec);
         let perturbation = delta.frames.iter().copied().zip(values).collect();
         let received = self.transport.transmit(&perturbation, &self.views)?;
-        if self.views.len() == 1 {
-            // Nobody asks again.
-            self.sent.clear();
-        }
-        self.sent.truncate(KEPT - 1);
+        // Where there is no other reader, nobody asks again.
+        self.sent.truncate(if self.views.len() > 1 { KEPT - 1 } else { 0 });
         self.sent.push_front((delta.clone(), received));
         Ok(())
     }

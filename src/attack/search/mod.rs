@@ -150,8 +150,10 @@ fn run<S: Step>(
             let spent = if S::ROUNDS > 0 { (patience * effort / 2.0) as u32 } else { 0 };
             since = Since { better: spent, ..Since::default() };
         } else if ask {
-            since = if found.ask(&mut trial, &mut successes)? { Since { asked: 0, ..since } } else { Since::default() };
-            if let Some(best) = successes.last().filter(|best| best.known) {
+            if !found.ask(&mut trial, &mut successes)? {
+                since = Since::default();
+            } else if let Some(best) = successes.last() {
+                since.asked = 0;
                 progress(Progress::Improved(&best.best(trial.shape)?));
             }
             trial.look_again()?;
