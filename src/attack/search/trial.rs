@@ -56,18 +56,28 @@ impl<'a, 'b> Trial<'a, 'b> {
         };
         let readings = Readings::of(target);
         let look_first = !start.is_empty() || readings.transports();
-        // Of use only where the first step starts from the clean window as it is.
-        let first_gradient = first_gradient.filter(|_| !look_first && config.search != Search::WeightedSum);
-        let look = Look { logits: problem.clean_logits.to_vec(), reading: 0, gradient: first_gradient };
+        // Of use only where the first step starts from the clean window.
+        let fresh = problem.start.is_empty() && config.search != Search::WeightedSum;
+        let first_gradient = first_gradient.filter(|_| fresh);
+        let clean = Look { logits: problem.clean_logits.to_vec(), reading: 0, gradient: None };
         let delta = support.expand(&parameters)?;
         let observed = parameters.shallow_clone();
         let loss = config.class_term();
+        let walk = config.search == Search::Walk;
         let mut trial =
-            Self { problem, shape, readings, support, parameters, delta, observed, norms: vec![], look, loss };
+            Self { problem, shape, readings, support, parameters, delta, observed, norms: vec![], look: clean, loss };
         trial.observe()?;
         if look_first {
             // Their own logits, not the clean window's, say which stage is on.
             trial.look()?;
+        }
+        if !look_first {
+            trial.look.gradient = first_gradient;
+        } else if walk && trial.look.gradient.is_none() {
+            // Behind a codec the clean window's is near enough for a walk, which learns by how much the first step was
+            // wrong. What is missing of it could not be had from the pass just made.
+            let all: Vec<usize> = (0..shape.frames).collect();
+            trial.look.gradient = first_gradient.filter(|known| known.missing(&all).is_empty());
         }
         Ok(trial)
     }

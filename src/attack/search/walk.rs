@@ -26,8 +26,9 @@ use crate::attack::support::Support;
 use crate::attack::{Config, Error, Search, optimizer};
 
 /// The largest step before the first success, in gray levels by root mean square. The gradient of a model that is sure
-/// of itself says next to nothing of how far the boundary is.
+/// of itself says next to nothing of how far the boundary is. Behind a codec, which takes its part of a step, it is more.
 const RADIUS: f64 = 3.0;
+const RADIUS_BEHIND: f64 = 4.0;
 /// The share in the next perturbation of the one that is sought: at the most, and at the least.
 const MIX: f64 = 0.6;
 const LEAST_MIX: f64 = 0.1;
@@ -39,6 +40,7 @@ const LEAD: f64 = 0.03;
 /// How far the linear model is taken to be wrong at first and at the most, by the lead of the clean window; and the share of
 /// what it was wrong by at the last step that counts.
 const FIRST_BIAS: f64 = 0.1;
+const FIRST_BIAS_BEHIND: f64 = 0.3;
 const LARGEST_BIAS: f64 = 0.5;
 const LEARNING: f64 = 0.5;
 /// How much nearer to the clean window a step may go than where the straight way there crosses the boundary. By L1 a
@@ -66,8 +68,9 @@ const fn usual(norm: Norm) -> f64 {
         Norm::Linf => 4.0,
     }
 }
-/// How many times that is usual for a target or behind a codec.
-const USUAL_OF_HARD: f64 = 3.0;
+/// How many times that is usual for a target, and behind a codec.
+const USUAL_OF_TARGET: f64 = 3.0;
+const USUAL_BEHIND: f64 = 5.0;
 /// Bounds on that root.
 const EFFORT: (f64, f64) = (0.67, 4.0);
 
@@ -82,6 +85,8 @@ pub struct Walk {
 struct State {
     /// The lead of the clean window, which leads are shares of.
     unit: f64,
+    /// The largest step before the first success.
+    radius: f64,
     /// By how much more than the linear model says the goal is missed.
     bias: f64,
     /// The share of the perturbation that is sought in the next one.
@@ -127,9 +132,13 @@ impl Step for Walk {
             return 1.0;
         }
         let config = trial.problem.config;
-        let hard = config.goal.is_targeted() || trial.readings.transports();
         let norm = config.minimized_norm();
-        let usual = usual(norm) * if hard { USUAL_OF_HARD } else { 1.0 };
+        let hardness = match (trial.readings.transports(), config.goal.is_targeted()) {
+            (true, _) => USUAL_BEHIND,
+            (false, true) => USUAL_OF_TARGET,
+            (false, false) => 1.0,
+        };
+        let usual = usual(norm) * hardness;
         let size = if norm == Norm::Linf { best.observed.1 } else { best.map(trial.shape) };
         (size / usual).sqrt().clamp(EFFORT.0, EFFORT.1)
     }
@@ -160,7 +169,7 @@ impl Step for Walk {
         }
         let (lack, margin, reading) = (trial.lack().into(), trial.margin(), trial.look.reading);
         let here = Here { lack, gradient: &gradient, values: &values, linear, margin, reading };
-        let state = self.state.get_or_insert_with(|| State::new(&here));
+        let state = self.state.get_or_insert_with(|| State::new(&here, trial.readings.transports()));
         state.recall(trial, &here, config.minimized_norm())?;
         state.learn(&here, config.minimized_norm())?;
         let next = match &state.best {
@@ -173,10 +182,11 @@ impl Step for Walk {
 }
 
 impl State {
-    fn new(here: &Here) -> Self {
+    fn new(here: &Here, behind: bool) -> Self {
         let unit = here.lack.max(0.5);
-        let bias = FIRST_BIAS * unit;
-        Self { unit, bias, mix: MIX, expected: f64::from(here.margin) + bias, best: None, losses: 0 }
+        let (radius, bias) = if behind { (RADIUS_BEHIND, FIRST_BIAS_BEHIND) } else { (RADIUS, FIRST_BIAS) };
+        let bias = bias * unit;
+        Self { unit, radius, bias, mix: MIX, expected: f64::from(here.margin) + bias, best: None, losses: 0 }
     }
 
     /// The last success by what is known now: other readings may not have had it, and frames may have joined.
@@ -214,7 +224,7 @@ impl State {
     /// they can only where the boundary is near.
     fn onward(&self, here: &Here, epsilon: f32) -> Result<Tensor, TchError> {
         let effect = here.lack + LEAD * self.unit + self.bias;
-        let step = nearest(Norm::L2, here.gradient, effect, epsilon.into(), RADIUS)?;
+        let step = nearest(Norm::L2, here.gradient, effect, epsilon.into(), self.radius)?;
         optimizer::clamp(here.values.f_add(&step.values)?, epsilon)
     }
 
