@@ -110,11 +110,11 @@ search() { # what was the default before, and a walk in each norm; then both on 
 # Both sides perturb the same pixels: frames in RGB, of the size that these models resize to.
 same="--encoder rgb --size 171x128"
 
-peers() { # ART at the bounds and steps that do best on the clips of shahar; ours at its defaults
+peers() { # ART at the bounds and steps that do best on the clips of shahar; ours at its defaults, and with few frames and calls
     local model of="$held_out $same --methods iterative_saliency --steps 3,5,10"
     for model in c3d lrcn; do
         "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt $of --eps 2,4,8 --ours norm=l1 \
-            --record $out/peers.$model.json --plugins "$plugins"
+            --ours "boundary=0.01 patience=1" --record $out/peers.$model.json --plugins "$plugins"
     done
 }
 
