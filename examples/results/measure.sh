@@ -127,9 +127,9 @@ norm() { # attacks of minimum norm, and the curve of both sides
     for model in c3d lrcn; do
         "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt $held_out $same \
             --methods ddn,fmn-l2,fmn-l1,alma --steps 5,10,20,40 --ours norm=l1 --ours keyframes=all --ours "norm=l1 keyframes=all" \
-            "${budgets[@]}" --record $out/norm.$model.json --json "$links/$model.json" --plugins "$plugins"
+            "${budgets[@]}" --record $out/norm.$model.json --plugins "$plugins"
     done
-    "$python" examples/python/curve.py "$links/c3d.json" "$links/lrcn.json" --out $out/curve.svg
+    "$python" examples/python/curve.py $out/norm.c3d.json $out/norm.lrcn.json --out $out/curve.svg
 }
 
 speed() { # on a machine that does nothing else
