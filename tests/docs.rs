@@ -214,7 +214,7 @@ fn every_selection_of_keyframes_that_is_named_exists() {
         let named = [code.as_str()].into_iter().filter(|c| c.starts_with("gradient:") || c.starts_with("ifd:"));
         for selection in set.chain(named) {
             found += 1;
-            let parsed = Selection::from_str(selection.trim_matches('"'));
+            let parsed = Selection::from_str(selection.trim_matches(['"', '\'']));
             assert!(parsed.is_ok(), "{document} names the selection {selection}: {parsed:?}");
         }
     }
