@@ -229,6 +229,14 @@ impl Found {
         self.iterations_first_success.get_or_insert(success.iteration);
     }
 
+    /// The same where `best` holds in all readings: of those before it the first that may hold as well, by what is known of
+    /// the readings now.
+    fn note_first_of(&mut self, before: &[Success], best: &Success, trial: &Trial) {
+        let criterion = trial.problem.criterion;
+        let first = before.iter().find(|earlier| trial.readings.may_hold(&earlier.logits, &criterion));
+        self.note_first(first.unwrap_or(best));
+    }
+
     /// Whether the smallest success holds in all readings. Where it does not, it goes, and with it those that lead by less
     /// than what it has lost there.
     fn ask(&mut self, trial: &mut Trial, successes: &mut Vec<Success>) -> Result<bool, Error> {
@@ -238,9 +246,8 @@ impl Found {
         };
         if best.known || trial.confirm(best)? {
             best.known = true;
-            let first = successes.iter().find(|earlier| trial.readings.may_hold(&earlier.logits, &criterion));
-            if let Some(first) = first.or(successes.last()) {
-                self.note_first(first);
+            if let Some((best, before)) = successes.split_last() {
+                self.note_first_of(before, best, trial);
             }
             // Nothing can send the attack back to a larger one.
             successes.drain(..successes.len() - 1);
@@ -258,9 +265,7 @@ impl Found {
         while let Some(mut success) = successes.pop() {
             let asked = last || trial.readings.may_hold(&success.logits, &criterion);
             if success.known || asked && trial.confirm(&mut success)? {
-                // The first of those that may hold as well, by what is known of the readings now.
-                let first = successes.iter().find(|earlier| trial.readings.may_hold(&earlier.logits, &criterion));
-                self.note_first(first.unwrap_or(&success));
+                self.note_first_of(successes, &success, trial);
                 self.best = Some(success.best(trial.shape)?);
                 break;
             }
