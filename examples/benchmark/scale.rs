@@ -19,7 +19,7 @@ use crate::timed::{self, least};
 use crate::together;
 
 const VIEW: usize = 64;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 12;
 
 /// One panel: seconds by what they depend on.
 struct Series {
@@ -139,7 +139,7 @@ fn pipeline(model: &Path, streams: usize) -> anyhow::Result<f64> {
          precision=f32 confidence=1000 max-iterations=6 ! fakesink sync=false ",
         model.display()
     );
-    least((0..=2).map(|_| Ok(timed::pipeline(&stream.repeat(streams))?.0)))
+    least((0..=4).map(|_| Ok(timed::pipeline(&stream.repeat(streams))?.0)))
 }
 
 /// Told apart by everyone (Okabe and Ito).
@@ -162,19 +162,45 @@ fn draw(text: &mut String, all: &[Series]) -> Result<(), Box<dyn std::error::Err
             .margin(10)
             .x_label_area_size(34)
             .y_label_area_size(60)
-            .build_cartesian_2d((first.0 / 1.1..last.0 * 1.1).log_scale(), (low / 1.5..high * 1.5).log_scale())?;
-        let seconds = |y: &f64| if *y < 0.1 { format!("{:.1} ms", y * 1000.0) } else { format!("{y:.2} s") };
-        chart.configure_mesh().light_line_style(WHITE).x_desc(series.by).y_label_formatter(&seconds).draw()?;
+            .build_cartesian_2d(
+                // Marks at what was measured, and at round times: those of a logarithmic axis run into each other.
+                (first.0 / 1.1..last.0 * 1.1)
+                    .log_scale()
+                    .with_key_points(series.points.iter().map(|(x, _)| *x).collect()),
+                (low / 1.5..high * 2.0).log_scale().with_key_points(round_times(low / 1.5, high * 2.0)),
+            )?;
+        let seconds = |y: &f64| if *y < 1.0 { format!("{:.0} ms", y * 1000.0) } else { format!("{y:.0} s") };
+        let mesh = &mut chart.configure_mesh();
+        mesh.light_line_style(WHITE).x_desc(series.by).x_label_formatter(&count).y_label_formatter(&seconds).draw()?;
         let line = [first, (last.0, expected(last.0))];
         chart.draw_series(LineSeries::new(line, EXPECTED.stroke_width(2)))?.label("expected").legend(key(EXPECTED));
         chart
             .draw_series(LineSeries::new(series.points.clone(), MEASURED.stroke_width(2)).point_size(4))?
             .label("measured")
             .legend(key(MEASURED));
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
+        // Where lines that rise are not, and where lines that fall are not.
+        let place =
+            if series.expected < 0.0 { SeriesLabelPosition::UpperRight } else { SeriesLabelPosition::UpperLeft };
+        chart.configure_series_labels().position(place).background_style(WHITE.mix(0.8)).draw()?;
     }
     area.present()?;
     Ok(())
+}
+
+/// One, two and five times the powers of ten between two times.
+fn round_times(low: f64, high: f64) -> Vec<f64> {
+    let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let all = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)));
+    all.filter(|time| (low..=high).contains(time)).collect()
+}
+
+/// A number of things, with a letter for thousands and millions.
+fn count(n: &f64) -> String {
+    match *n {
+        n if n >= 1e6 => format!("{:.1} M", n / 1e6),
+        n if n >= 1e4 => format!("{:.0} k", n / 1e3),
+        n => format!("{n:.0}"),
+    }
 }
 
 fn key(color: RGBColor) -> impl Fn((i32, i32)) -> PathElement<(i32, i32)> {

@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 
 use crate::timed::least;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 12;
 const PASSES: usize = 8;
 
 /// Seconds of a forward and backward pass of so many windows.

@@ -77,8 +77,9 @@ SECTIONS = {
     ),
     "profile": (
         "Where the time goes",
-        "perf samples a pipeline that attacks a clip window by window; samples are sorted by what the code does. Below, the model's arithmetic stands "
-        "beside the peak of the processor, which no attack on this model can go beyond.",
+        "perf samples the threads that attack a clip window by window. Samples are sorted by what the code does. Below, the model's arithmetic stands "
+        "beside the peak of the processor, which no attack on this model can go beyond. With one window a pass, libtorch convolves small views without "
+        "oneDNN. So two windows may cost less than one, as the picture of the next section shows.",
     ),
     "speed": (
         "Speed",
