@@ -8,6 +8,7 @@ use common::frames::{bytes, frame, rgb};
 use common::models::{Good, ModelFile, SIDE, good, load, plain_metadata, traced, weights};
 use common::oracle::{number, real, reports};
 use common::rig::Rig;
+use gst::prelude::*;
 use gstsparseadv::model::Model;
 use gstsparseadv::torch;
 use serde_json::Value;
@@ -169,4 +170,22 @@ fn elements_that_share_a_model_have_their_own_windows() {
             assert!(reports.iter().filter(|report| report["success"] == true).count() >= 9);
         }
     });
+}
+
+/// Whether it is written over or another one takes its name.
+#[test]
+fn a_model_that_was_replaced_is_loaded_anew() {
+    let (first, second) = (good(Good::default()), good(Good { features: false, ..Good::default() }));
+    let rig = Rig::new(&first, &[]);
+    let sha256_now = || {
+        rig.begin(&rgb());
+        rig.feed((0..4).map(|n| frame(&rgb(), n)));
+        rig.finish();
+        reports(&rig)[0]["model_sha256"].as_str().expect("a hash").to_string()
+    };
+    let before = sha256_now();
+    assert!(rig.element.set_state(gst::State::Ready).is_ok());
+    std::fs::copy(&second.path, &first.path).expect("a copy");
+    rig.play();
+    assert_ne!(sha256_now(), before);
 }

@@ -66,8 +66,8 @@ pub struct Best {
 
 /// News of an attack under way, so that a caller in a hurry has something to take.
 pub enum Progress<'a> {
-    /// The label of the clean window.
-    CleanLabel(usize),
+    /// The label of the clean window, and its probability.
+    CleanLabel(usize, f64),
     /// What was asked of the model so far, and the iterations.
     Made(Calls, u32),
     /// A success that holds in all readings. A walk without a deadline tells of none.

@@ -34,9 +34,9 @@ pub fn run(
     }
     let logits = target.logits_of(&(0..shape.real).collect::<Vec<_>>())?;
     let clean_label = argmax(&logits);
-    progress(Progress::CleanLabel(clean_label));
-    progress(Progress::Made(target.calls(), 0));
     let mut outcome = clean_outcome(clean_label, logits.clone());
+    progress(Progress::CleanLabel(clean_label, outcome.clean_probability));
+    progress(Progress::Made(target.calls(), 0));
     outcome.already_fooled = config.goal.already_fooled(clean_label);
     outcome.calls = target.calls();
     outcome.duration = began.elapsed();

@@ -12,8 +12,9 @@ use super::engine::{Answer, Ask, Gradient, How, Place, Shown};
 use super::features::Coverage;
 use super::frames::{Encoded, Frames};
 use super::loaded::{Loaded, Options};
+use super::shared::{self, Files};
 use super::tensor::run_error;
-use super::{Error, Metadata, shared};
+use super::{Error, Metadata};
 use crate::attack::FeatureGradient;
 use crate::threads::home::Home;
 use crate::torch;
@@ -53,6 +54,11 @@ impl Model {
     fn of(loaded: Arc<Loaded>) -> Self {
         let by_frames = loaded.by_frames;
         Self { loaded, seat: None, input: None, frames: Frames::default(), by_frames, at: None, encoded_again: 0 }
+    }
+
+    /// Whether the files that these options name are still those that it was loaded from.
+    pub fn is_of_the_files(&self, options: &Options) -> bool {
+        self.loaded.files == Files::of(options)
     }
 
     /// Whether both are one model that was loaded once.

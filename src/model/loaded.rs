@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::features::Features;
 use super::lens::Lens;
 use super::module::Module;
+use super::shared::Files;
 use super::tensor::{FLOATS, run_error};
 use super::{DeviceChoice, Error, Precision, batch, halves, precision, probe, refusal, tf32, warnings};
 use crate::threads::home::Home;
@@ -47,6 +48,8 @@ pub(super) struct Loaded {
     /// Windows that a pass has at the most.
     pub windows_a_pass: usize,
     pub warnings: Vec<String>,
+    /// As they were before it was loaded: a file that changes meanwhile is another one.
+    pub files: Files,
 }
 
 // SAFETY: what is not safe to use from several threads at a time are the lens's tensors, which nobody writes to, and the
@@ -55,6 +58,7 @@ unsafe impl Sync for Loaded {}
 
 impl Loaded {
     pub fn load(options: &Options, home: Arc<Home>) -> Result<Self, Error> {
+        let files = Files::of(options);
         let archive = archive::read(&options.path)?;
         let mut metadata = archive.metadata.clone();
         if let Some(window) = options.window {
@@ -99,6 +103,7 @@ impl Loaded {
             reduces,
             by_frames,
             warnings,
+            files,
         })
     }
 }

@@ -17,9 +17,13 @@ use super::loaded::{Loaded, Options};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     options: Options,
-    /// Device, inode, length and time of the last change: in seconds, and nanoseconds beyond.
-    files: [Option<[i64; 5]>; 2],
+    files: Files,
 }
+
+/// A model's file and the one with metadata beside it, as they are now: device, inode, length and time of the last change,
+/// in seconds and nanoseconds beyond.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Files([Option<[i64; 5]>; 2]);
 
 /// One place for each, so that a load waits for another of the same model alone.
 type Entry = Arc<Mutex<Weak<Loaded>>>;
@@ -48,10 +52,16 @@ pub(super) fn of(options: &Options, load: impl FnOnce() -> Result<Loaded, Error>
 }
 
 fn key_of(options: &Options) -> Key {
-    let state = |path: PathBuf| {
-        let about = std::fs::metadata(&path).ok()?;
-        let [device, inode, length] = [about.dev(), about.ino(), about.size()].map(|n| n as i64);
-        Some([device, inode, length, about.ctime(), about.ctime_nsec()])
-    };
-    Key { options: options.clone(), files: [state(options.path.clone()), state(sidecar_path(&options.path))] }
+    Key { options: options.clone(), files: Files::of(options) }
+}
+
+impl Files {
+    pub fn of(options: &Options) -> Self {
+        let state = |path: PathBuf| {
+            let about = std::fs::metadata(&path).ok()?;
+            let [device, inode, length] = [about.dev(), about.ino(), about.size()].map(|n| n as i64);
+            Some([device, inode, length, about.ctime(), about.ctime_nsec()])
+        };
+        Self([state(options.path.clone()), state(sidecar_path(&options.path))])
+    }
 }

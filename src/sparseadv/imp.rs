@@ -160,6 +160,9 @@
  * * the provenance: model and its SHA-256, input, properties that are not at their defaults, versions, and the version
  *   of the line's format.
  *
+ * A flush, as a seek makes one, drops the window that is on its way. It is in no line and no total, though frames of it
+ * may have left.
+ *
  * The report grows as `FILE.part`, and takes its name when the stream has ended well. After an error or an early stop
  * it is kept as `FILE.incomplete`, and an older `FILE` stays. A report replaces nothing but an older report.
  *
@@ -307,8 +310,8 @@ pub struct SparseAdv {
         nick = "Loss", blurb = "The class term of search=two-stage, which is descended while the label holds")]
     #[property(name = "epsilon", type = f32, default = Settings::default().attack.epsilon, mutable_playing,
         minimum = 0.0, maximum = 255.0, get = get!(attack.epsilon), set = set!(attack.epsilon), nick = "Epsilon",
-        blurb = "Bound on what is added to any value of the model's view in gray levels (0 = none). What YUV samples \
-            make of that may be some more")]
+        blurb = "Bound on what is added to any value of the model's view in whole gray levels (0 = none, fractions are cut \
+            off). What YUV samples make of that may be up to twice as much")]
     #[property(name = "confidence", type = f32, default = -1.0, minimum = -1.0, maximum = 1000.0, mutable_playing,
         get = get!(confidence), set = set!(confidence), nick = "Confidence",
         blurb = &format!("Margin that counts as success: the logit of the wrong (or target) label leads by this much. A \

@@ -28,7 +28,7 @@ impl SparseAdv {
         let options = settings.common.model_options().map_err(wrong)?;
         let options = model::Options { precision: settings.precision, ..options };
         let mut loaded = lock(&self.loaded);
-        if loaded.as_ref().is_none_or(|l| l.options != options) {
+        if loaded.as_ref().is_none_or(|l| l.options != options || !l.model.is_of_the_files(&options)) {
             *loaded = None;
             let started = Instant::now();
             let model = load_model(&options)?;

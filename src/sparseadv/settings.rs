@@ -68,6 +68,14 @@ impl Settings {
         let selection: Selection = keyframes.map_err(|e| format!("The keyframes property: {e}."))?.unwrap_or_default();
         check_frames(&selection, metadata.window)?;
         let defaults = attack::Config::of(goal, self.attack.search);
+        // Samples are whole numbers: a fraction of one would be rounded up in some.
+        let epsilon = self.attack.epsilon.floor();
+        if self.attack.epsilon > 0.0 && epsilon < 1.0 {
+            return Err(format!(
+                "The epsilon property: expected 0 for no bound, or at least the one gray level that samples differ by, found {}.",
+                self.attack.epsilon
+            ));
+        }
         let confidence = match (self.confidence, self.survive()) {
             (set, _) if set >= 0.0 => set,
             (_, Some(_)) => self.attack.search.surviving_confidence(),
@@ -81,6 +89,7 @@ impl Settings {
             patience: u32::try_from(self.patience).unwrap_or(defaults.patience),
             grow_after: u32::try_from(self.grow_after).unwrap_or(defaults.grow_after),
             confidence,
+            epsilon,
             ..self.attack.clone()
         })
     }
@@ -148,6 +157,17 @@ mod tests {
         settings.attack.search = Search::WeightedSum;
         settings.attack.learning_rate_decay = 0.5;
         assert!(settings.without_effect().is_some_and(|text| text.contains("search=two-stage")));
+    }
+
+    #[test]
+    fn a_bound_is_one_of_whole_samples() {
+        let bound = |epsilon: f32| {
+            let mut settings = Settings::default();
+            settings.attack.epsilon = epsilon;
+            settings.attack_config(&Metadata::default(), 2).map(|config| config.epsilon)
+        };
+        assert_eq!([0.0, 1.0, 2.6, 8.0].map(bound), [0.0, 1.0, 2.0, 8.0].map(Ok));
+        assert!(bound(0.6).is_err_and(|text| text.contains("epsilon") && text.contains("0.6")));
     }
 
     #[test]

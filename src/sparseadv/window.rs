@@ -19,8 +19,9 @@ impl Decision {
     pub fn improve(&mut self, news: Progress) {
         let report = &mut self.report;
         match news {
-            Progress::CleanLabel(label) => {
+            Progress::CleanLabel(label, probability) => {
                 (report.clean_label, report.final_label) = (Some(label), Some(label));
+                (report.clean_probability, report.final_probability) = (Some(probability), Some(probability));
                 report.already_fooled = report.labels().already_fooled();
                 report.success = (!report.already_fooled).then_some(false);
             }

@@ -36,7 +36,7 @@ fn news_is_what_came_of_an_attack_so_far() {
     let mut progress = |news: Progress| match news {
         Progress::Improved(best) => found.push(best.size),
         Progress::Made(calls, iterations) => last = Some((calls, iterations)),
-        Progress::CleanLabel(label) => assert_eq!(label, 0),
+        Progress::CleanLabel(label, _) => assert_eq!(label, 0),
     };
     let scene = scene();
     let outcome = run(&mut Target::new(&scene, &mut model), &config, &Vec::new(), &|| false, &mut progress).unwrap();
