@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Attacks a camera live, and shows it: what the attack finds until each window is due.
+# Attacks a camera live, and shows it: what the attack finds until each window is due, or a perturbation that was learned before.
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
 usage() {
     cat <<'END'
-Usage: camera.sh [--device DEVICE | --file FILE] [--fake] [--seconds N] [MODEL]
+Usage: camera.sh [--device DEVICE | --file FILE] [--perturbation FILE] [--fake] [--seconds N] [MODEL]
 
 Attacks a camera live and shows what comes out, until Ctrl-C. At the end it prints frames in and out, fooled windows, and overruns: windows
 whose attack was cut short so that no frame is late.
 
-  MODEL            TorchScript classifier   default: the embedded C3D
+  MODEL            TorchScript classifier   default: the embedded C3D; with --perturbation none
+  --perturbation FILE
+                   a universal perturbation, as gst-sparseadv learn writes it, in every frame at once. With MODEL its windows are judged
   --device DEVICE  camera                   default: /dev/video0
   --file FILE      a video, played as a camera would give it
   --fake           show nothing; the frames are waited for and dropped all the same
@@ -21,10 +23,11 @@ SPARSEADV_PROPERTIES has further properties of sparseadv, such as time-budget.
 Examples:
   pipelines/camera.sh c3d.pt
   pipelines/camera.sh --file clip.mp4 --fake
+  pipelines/camera.sh --perturbation examples/data/figures-c3d.safetensors
 END
 }
 
-device=/dev/video0 file='' fake='' seconds=''
+device=/dev/video0 file='' fake='' seconds='' perturbation=''
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help) usage && exit ;;
@@ -32,20 +35,22 @@ while [ $# -gt 0 ]; do
             fake=yes
             shift
             ;;
-        --device | --file | --seconds)
+        --device | --file | --perturbation | --seconds)
             [ $# -ge 2 ] || misused "expected a value for $1, found none"
             printf -v "${1#--}" %s "$2"
             shift 2
             ;;
-        -*) misused "expected --device, --file, --fake, --seconds or --help, found $1" ;;
+        -*) misused "expected --device, --file, --perturbation, --fake, --seconds or --help, found $1" ;;
         *) break ;;
     esac
 done
 [ $# -le 1 ] || misused "expected one argument at the most, found $#"
-model=${1:-$default_model}
+model=${1:-}
+[ -n "$model$perturbation" ] || model=$default_model
 [ -z "$seconds" ] || need_number --seconds "$seconds"
 
-need_file "a model" "$model"
+[ -z "$model" ] || need_file "a model" "$model"
+[ -z "$perturbation" ] || need_file "a perturbation" "$perturbation"
 find_plugin
 if [ -n "$file" ]; then
     need_file "a video" "$file"
@@ -67,6 +72,6 @@ fi
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-attacker_with "$model"
+if [ -n "$perturbation" ]; then perturber_with "$perturbation" "$model"; else attacker_with "$model"; fi
 run_live "$seconds" "$log" "${source[@]}" ! "${attacker[@]}" ! queue ! "${sink[@]}"
 print_live_stats "$log"

@@ -127,6 +127,14 @@ attacker_with() {
     [ $# -lt 2 ] || attacker+=("$(quoted report-location "$2")")
 }
 
+# attacker=(sparseadv with a universal perturbation), judged where there is a model: perturber_with FILE [MODEL]
+perturber_with() {
+    local properties
+    read -ra properties <<<"${SPARSEADV_PROPERTIES:-}"
+    attacker=(sparseadv ${properties[@]+"${properties[@]}"} "$(quoted perturbation "$1")")
+    [ -z "${2:-}" ] || attacker+=("$(quoted model "$2")")
+}
+
 # gst-launch-1.0's own status may be one that says something else to xargs and the like.
 launch() {
     gst-launch-1.0 "$@" || die "the pipeline failed; what it said is above"
@@ -155,7 +163,9 @@ stat_in() {
 print_live_stats() {
     [ -n "$(stat_in windows "$1")" ] || die "expected the totals of sparseadv, found none: the stream never began, or never ended"
     echo "frames: $(stat_in frames-in "$1") in, $(stat_in frames-out "$1") out"
-    echo "windows: $(stat_in windows "$1"), fooled: $(stat_in fooled "$1"), overruns: $(stat_in overruns "$1")"
+    # Without a model there are none.
+    [ "$(stat_in windows "$1")" = 0 ] ||
+        echo "windows: $(stat_in windows "$1"), fooled: $(stat_in fooled "$1"), overruns: $(stat_in overruns "$1")"
 }
 
 # live_file=(a source that plays FILE as a camera would, ending in raw video): live_file_of FILE

@@ -48,6 +48,10 @@
 //!    order. It never waits for a pass of the model.
 //! 10. The rendered bytes are judged. The report line and the message tell what came of the window.
 //!
+//! A universal perturbation takes another way. The source pad's task changes each frame as it comes. With a model
+//! [`window::watch`] notes what left, and the worker judges whole windows beside the stream. In causal mode the worker also
+//! learns between two judgments, and gives frames to come what it has found.
+//!
 //! # Layers
 //!
 //! A layer imports only from layers above it in this list.
@@ -59,17 +63,18 @@
 //!   come back.
 //! - [`video`]: observing and rendering between the bytes of a stream and the model's view.
 //! - [`model`]: TorchScript classifiers: archive, metadata, probing, passes of one window or several, sharing.
+//! - [`files`]: outputs that appear whole or not at all.
+//! - [`universal`]: perturbations for any window: learning them, files of them, and what they change in a stream's bytes.
 //! - [`target`]: a window of a stream as a model sees it, which is what is attacked.
 //! - [`tally`]: what the labels of a window come to, and the rates over windows.
 //! - [`provenance`]: what made a result: model, settings and versions.
-//! - [`files`]: outputs that appear whole or not at all.
 //! - [`window`]: which frames form a window, what is due when, and what came of a window. It has no threads and no
 //!   clock.
 //! - [`element`]: what both elements share: caps and formats, frames in memory, codecs, metas, report files.
 //! - [`mod@sparseadv`], [`mod@clipclassifier`]: the two elements, threads and pads around the layers above.
 //! - [`dataset`]: the folders and lists that action recognition sets come in.
-//! - `src/bin/gst-sparseadv`: the tool with its commands `attack`, `convert`, `merge`, `reproduce`, `report` and
-//!   `inspect`. It works through the elements, in real pipelines.
+//! - `src/bin/gst-sparseadv`: the tool with its commands `attack`, `convert`, `merge`, `learn`, `reproduce`, `report`
+//!   and `inspect`. It works through the elements, in real pipelines.
 //!
 //! # The rest of the tree
 //!
@@ -99,6 +104,7 @@ pub mod target;
 mod threads;
 #[warn(missing_docs)]
 pub mod torch;
+pub mod universal;
 pub mod video;
 pub mod window;
 

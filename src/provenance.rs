@@ -38,6 +38,9 @@ pub struct Provenance {
     /// The model's file, and the SHA-256 of its bytes.
     pub model: String,
     pub model_sha256: String,
+    /// The same of the file of a universal perturbation, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perturbation_sha256: Option<String>,
     /// The URI of the stream, where its source has one.
     pub input: Option<String>,
     /// The element's properties that are not at their defaults, as `gst-launch-1.0` takes them.
@@ -53,6 +56,7 @@ impl Provenance {
             format: FORMAT,
             model: model.display().to_string(),
             model_sha256: model_sha256.into(),
+            perturbation_sha256: None,
             input: None,
             settings: settings_of(element),
             versions: Versions::here(),
@@ -70,7 +74,7 @@ impl Provenance {
 
 /// The properties of an element's own class that are not at their defaults, but for those that say where files lie.
 pub fn settings_of(object: &impl IsA<glib::Object>) -> BTreeMap<String, String> {
-    const FILES: [&str; 2] = ["model", "report-location"];
+    const FILES: [&str; 3] = ["model", "perturbation", "report-location"];
     let object = object.as_ref();
     let properties = object.list_properties();
     let own = properties.iter().filter(|p| {

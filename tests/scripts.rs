@@ -252,6 +252,13 @@ fn camera() {
         let said = run("camera.sh", 1, &["--file", CLIP, "--fake"]);
         assert_eq!(numbers(&said)[..3], [FRAMES, FRAMES, WINDOWS], "{said}");
         assert!(said.contains("overruns: "), "{said}");
+        let learned = "examples/data/figures-c3d.safetensors";
+        let said = run("camera.sh", 1, &["--file", CLIP, "--fake", "--perturbation", learned]);
+        assert_eq!(numbers(&said), [FRAMES, FRAMES], "{said}");
+        let said = run("camera.sh", 1, &["--file", CLIP, "--fake", "--perturbation", learned, MODEL]);
+        assert_eq!(numbers(&said)[..2], [FRAMES, FRAMES], "{said}");
+        assert!(said.contains("fooled: "), "{said}");
+        refused("camera.sh", &["--file", CLIP, "--fake", "--perturbation", "/no"], 1, "found none at /no");
         refused("camera.sh", &["--device", "/no"], 1, "found none at /no.");
         refused("camera.sh", &["--file", CLIP], 1, "expected a display");
     });

@@ -90,7 +90,7 @@ impl Arguments {
             "bf16" => Precision::Bf16,
             other => anyhow::bail!("expected a precision of auto, f32 or bf16, found {other}"),
         };
-        Ok(Options { path: self.model.clone().into(), device: self.device.parse()?, precision, window: None })
+        Ok(Options { path: self.model.clone().into(), device: self.device.parse()?, precision, ..Options::default() })
     }
 }
 

@@ -115,7 +115,8 @@ fn make(path: &Path, name: &str, width: i64, window: usize) -> anyhow::Result<Mo
     let lrcn = name.starts_with("lrcn");
     let hidden = if lrcn { 96 } else { 192 };
     random::write(path, &Random { lrcn, width, hidden, window, view: VIEW, resize: [72, 96], classes: 10 })?;
-    let options = Options { path: path.into(), device: DeviceChoice::Cpu, precision: Precision::F32, window: None };
+    let options =
+        Options { path: path.into(), device: DeviceChoice::Cpu, precision: Precision::F32, ..Options::default() };
     Ok(Model::load(&options)?)
 }
 

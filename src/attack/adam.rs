@@ -22,6 +22,22 @@ pub struct Adam {
 }
 
 impl Adam {
+    /// One that has taken so many steps, with the mean and the variance of the gradient.
+    pub fn resumed(steps: i32, moments: [Tensor; 2]) -> Self {
+        let frames = moments[0].size().get(1).map_or(0, |n| *n as usize);
+        Self { steps: vec![steps; frames], moments: Some(moments) }
+    }
+
+    /// The most steps that any frame has taken.
+    pub fn steps(&self) -> i32 {
+        self.steps.iter().copied().max().unwrap_or(0)
+    }
+
+    /// Mean and variance of the gradient, once there were steps.
+    pub fn moments(&self) -> Option<&[Tensor; 2]> {
+        self.moments.as_ref()
+    }
+
     /// `values` after a step down `gradient`, both in the host's memory. Each product and sum is rounded by itself.
     pub fn by_rows(&mut self, lr: f32, values: &Tensor, gradient: &Tensor) -> Result<Tensor, TchError> {
         self.begin(gradient)?;

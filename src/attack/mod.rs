@@ -98,6 +98,6 @@ pub use criterion::{Goal, Loss};
 pub use error::Error;
 pub use norm::Norm;
 pub use outcome::{Best, Outcome, Perturbation, Progress, Size};
-pub use run::run;
+pub use run::{Start, run};
 pub use select::{Keyframes, Selection};
 pub use target::{Beyond, ByFrames, Delta, Differentiate, FeatureGradient, Features, Query, Reading, Shape};

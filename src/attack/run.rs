@@ -7,17 +7,33 @@ use std::time::Instant;
 use super::calls::Counted;
 use super::criterion::{Criterion, argmax, softmax};
 use super::outcome::{Outcome, Perturbation, Progress, Size};
-use super::search::{self, Problem};
+use super::search::{self, Found, Problem};
 use super::select::{Clean, Keyframes};
 use super::target::Features;
 use super::{Config, Error, Goal};
 
-/// Attacks a window. `start` holds the perturbations its frames carry already, as part of an earlier window that
-/// overlaps: if they fool this one too, they stay as they are. `canceled` is asked once an iteration.
-pub fn run(
+/// What an attack begins with.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a> {
+    /// Perturbations that frames carry already, as part of an earlier window that overlaps: if they fool this one too, they
+    /// stay as they are.
+    Carried(&'a Perturbation),
+    /// That of another window, which is tried before anything else: if it fools this one too, it is the result. If it does
+    /// not, the attack begins with nothing.
+    Tried(&'a Perturbation),
+}
+
+impl<'a> From<&'a Perturbation> for Start<'a> {
+    fn from(carried: &'a Perturbation) -> Self {
+        Self::Carried(carried)
+    }
+}
+
+/// Attacks a window. `canceled` is asked once an iteration.
+pub fn run<'a>(
     target: &mut dyn Features,
     config: &Config,
-    start: &Perturbation,
+    start: impl Into<Start<'a>>,
     canceled: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, Error> {
@@ -52,27 +68,67 @@ pub fn run(
     };
     let criterion = Criterion { goal: config.goal, label, confidence: config.confidence };
     let deadline = config.time_budget.map(|budget| began + budget);
+    let nothing = Perturbation::new();
+    let (carried, tried) = match start.into() {
+        Start::Carried(carried) => (carried, &nothing),
+        Start::Tried(tried) => (&nothing, tried),
+    };
+    // A shorter window may not have its frames, and the bound may have changed.
+    let fits = tried.iter().all(|(frame, delta)| {
+        let bounded = config.epsilon <= 0.0 || delta.iter().all(|v| v.abs() <= config.epsilon);
+        *frame < shape.real && bounded
+    });
+    if !tried.is_empty() && fits {
+        // A look at it and no step: whatever the goal and the readings ask of a success, they ask of this one.
+        let config = Config { max_iterations: 0, ..config.clone() };
+        let problem = Problem {
+            target: &mut target,
+            config: &config,
+            criterion,
+            clean_logits: &logits,
+            start: tried,
+            deadline,
+            canceled,
+        };
+        let frames = tried.iter().map(|(frame, _)| *frame).collect();
+        let found =
+            search::search(problem, Keyframes::of(frames, shape.real).into(), &mut outcome.keyframes, progress)?;
+        if found.best.is_some() {
+            outcome.take(found);
+            outcome.calls = target.calls();
+            outcome.duration = began.elapsed();
+            return Ok(outcome);
+        }
+        outcome.keyframes = Keyframes::default();
+    }
     let mut clean = Clean { target: &mut target, logits: &logits, criterion, config, canceled, deadline };
     let selected = config.selection.select(&mut clean)?;
-    let problem = Problem { target: &mut target, config, criterion, clean_logits: &logits, start, deadline, canceled };
+    let problem =
+        Problem { target: &mut target, config, criterion, clean_logits: &logits, start: carried, deadline, canceled };
     let found = search::search(problem, selected, &mut outcome.keyframes, progress)?;
+    outcome.take(found);
     outcome.calls = target.calls();
     outcome.zero_gradient = target.zero_gradient();
-    outcome.iterations = found.iterations;
-    outcome.out_of_time = found.out_of_time;
-    if let Some(best) = found.best {
-        outcome.success = true;
-        outcome.final_label = argmax(&best.logits);
-        outcome.final_probability = softmax(&best.logits)[outcome.final_label];
-        outcome.queries_first_success = found.queries_first_success;
-        outcome.iterations_first_success = found.iterations_first_success;
-        outcome.size = best.size;
-        outcome.logits = best.logits;
-        outcome.perturbation = best.perturbation;
-        outcome.perturbation.sort_by_key(|(k, _)| *k);
-    }
     outcome.duration = began.elapsed();
     Ok(outcome)
+}
+
+impl Outcome {
+    /// Takes over what a search has found.
+    fn take(&mut self, found: Found) {
+        self.iterations = found.iterations;
+        self.out_of_time = found.out_of_time;
+        let Some(best) = found.best else { return };
+        self.success = true;
+        self.final_label = argmax(&best.logits);
+        self.final_probability = softmax(&best.logits)[self.final_label];
+        self.queries_first_success = found.queries_first_success;
+        self.iterations_first_success = found.iterations_first_success;
+        self.size = best.size;
+        self.logits = best.logits;
+        self.perturbation = best.perturbation;
+        self.perturbation.sort_by_key(|(k, _)| *k);
+    }
 }
 
 /// That of a window that nothing has been done to.

@@ -137,6 +137,9 @@ pub struct ClipClassifier {
     #[property(name = "model", type = Option<PathBuf>, get = get!(common.model), set = set!(common.model),
         mutable_ready, nick = "Model",
         blurb = "TorchScript classifier. It is a program and runs as one: load only files you trust")]
+    #[property(name = "model-sha256", type = Option<String>, get = get!(common.model_sha256), set = set!(common.model_sha256),
+        mutable_ready, nick = "SHA-256 of the model",
+        blurb = "SHA-256 that the model's file must have: any other is refused before it is loaded")]
     #[property(name = "device", type = Option<String>, default = Some(AUTO), set = set!(common.device), mutable_ready,
         get = |this: &Self| this.settings.snapshot().common.device.clone().or(Some(AUTO.into())),
         nick = "Device", blurb = "Device the model runs on: auto, cpu, cuda or cuda:N")]

@@ -10,12 +10,13 @@ mod failure;
 pub mod format;
 pub(crate) mod message;
 pub mod meta;
-pub(crate) mod model;
+pub mod model;
 pub(crate) mod pads;
 pub mod planes;
 pub(crate) mod report_file;
 pub mod settings;
-pub(crate) mod stream;
+pub mod stream;
+pub mod survive;
 
 /// A lock that a panic elsewhere does not poison: the data are consistent between statements, and pad functions must
 /// not panic.

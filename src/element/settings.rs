@@ -49,6 +49,7 @@ pub fn with_stats(derived: &[glib::ParamSpec], blurb: &str) -> Vec<glib::ParamSp
 #[derive(Clone, Debug, Default)]
 pub struct Common {
     pub model: Option<PathBuf>,
+    pub model_sha256: Option<String>,
     /// Absent: [`AUTO`].
     pub device: Option<String>,
     pub window_size: u32,
@@ -68,12 +69,19 @@ impl Common {
         let path = self.model.clone().ok_or(
             "Expected the path of a TorchScript classifier in the model property, found none. Set model=FILE.pt.",
         )?;
+        let sha256 = self.model_sha256.as_deref().map(str::to_ascii_lowercase);
+        if let Some(text) =
+            sha256.as_deref().filter(|text| text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()))
+        {
+            return Err(format!("The model-sha256 property: expected 64 hexadecimal digits, found {text}."));
+        }
         let device = self.device.as_deref().unwrap_or(AUTO);
         Ok(model::Options {
             path,
             device: device.parse().map_err(|e: model::Error| e.to_string())?,
             precision: Precision::F32,
             window: (self.window_size > 0).then_some(self.window_size as usize),
+            sha256,
         })
     }
 

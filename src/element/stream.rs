@@ -2,11 +2,15 @@
 
 //! What follows from the caps: the model's view of the frames, and reading and writing them.
 
+use std::sync::{Arc, Mutex};
+
 use once_cell::sync::OnceCell;
 
-use super::format;
 use super::planes::{Frame, FrameMut};
+use super::{format, lock};
 use crate::model::Metadata;
+use crate::universal::Universal;
+use crate::video::changes::Changes;
 use crate::video::observe::{Scratch, Tape};
 use crate::video::view::Samples;
 use crate::video::{Chroma, Geometry, View};
@@ -19,6 +23,22 @@ pub struct Stream {
     pub frame_duration: gst::ClockTime,
     geometry: Geometry,
     second_view: OnceCell<Option<View>>,
+    /// The view that a universal perturbation was learned in, and what it changes at each of its phases.
+    universal: Mutex<Option<Arc<Applied>>>,
+}
+
+/// A universal perturbation of the stream's frames.
+struct Applied {
+    view: View,
+    universal: Universal,
+    /// At each phase, worked out when a frame first gets it.
+    changes: Vec<OnceCell<Changes>>,
+}
+
+impl Applied {
+    fn at(&self, phase: usize) -> Option<&Changes> {
+        Some(self.changes.get(phase)?.get_or_init(|| self.universal.changes_at(&self.view, phase)))
+    }
 }
 
 impl Stream {
@@ -32,7 +52,40 @@ impl Stream {
             frame_duration,
             geometry,
             second_view: OnceCell::new(),
+            universal: Mutex::default(),
         }
+    }
+
+    /// One whose frames a universal perturbation changes, for a model of its own metadata.
+    pub fn perturbed(info: gst_video::VideoInfo, metadata: &Metadata, universal: &Universal) -> Self {
+        let stream = Self::new(info, metadata);
+        *lock(&stream.universal) = Some(Arc::new(stream.applied(universal)));
+        stream
+    }
+
+    /// From now on this one changes frames, which do not wait for it.
+    pub fn set_universal(&self, universal: &Universal) {
+        let applied = self.applied(universal);
+        for phase in 0..universal.period() {
+            let _ = applied.at(phase);
+        }
+        *lock(&self.universal) = Some(Arc::new(applied));
+    }
+
+    fn applied(&self, universal: &Universal) -> Applied {
+        let layout = format::layout(&self.info);
+        let view = View::new(&layout, universal.header.view.geometry(layout.height, layout.width), Chroma::Repeated);
+        let changes = (0..universal.period()).map(|_| OnceCell::new()).collect();
+        Applied { view, universal: universal.clone(), changes }
+    }
+
+    /// Changes a frame by the universal perturbation at a phase.
+    pub fn change(&self, buffer: &mut gst::BufferRef, phase: usize) -> Result<(), String> {
+        let universal = lock(&self.universal).clone();
+        let Some(applied) = universal.as_deref() else { return Ok(()) };
+        let Some(changes) = applied.at(phase) else { return Ok(()) };
+        applied.view.apply(&mut FrameMut::write(buffer, &self.info)?, changes);
+        Ok(())
     }
 
     /// The model's view through another reader's chroma, where there can be one.

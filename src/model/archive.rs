@@ -4,8 +4,9 @@
 //! `_extra_files` are the members `<root>/extra/<name>`.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -38,19 +39,45 @@ pub(super) struct Archive {
     pub sha256: String,
     /// The TorchScript code, all modules in one text.
     pub code: String,
+    /// The whole file, where it had to be a certain one.
+    pub bytes: Option<Arc<[u8]>>,
 }
 
-type Zip = zip::ZipArchive<File>;
+/// The file, or its bytes where they were compared: what is loaded then is what was compared, whatever becomes of the file.
+trait Source: Read + Seek {}
+
+impl<T: Read + Seek> Source for T {}
+
+type Zip = zip::ZipArchive<Box<dyn Source>>;
 
 /// Checks that `path` is a TorchScript archive and reads its metadata.
 pub fn read_metadata(path: &Path) -> Result<(Metadata, Origin), Error> {
-    let (_, mut zip) = open(path)?;
+    let mut zip = open(path)?;
     let (metadata, origin, _) = metadata_of(path, &mut zip)?;
     Ok((metadata, origin))
 }
 
-pub(super) fn read(path: &Path) -> Result<Archive, Error> {
-    let (mut file, mut zip) = open(path)?;
+/// The same, and more of it. Where a SHA-256 is expected no other file is looked into.
+pub(super) fn read(path: &Path, expected: Option<&str>) -> Result<Archive, Error> {
+    let unreadable = |e: std::io::Error| unreadable(path, &e);
+    let bytes = expected.map(|_| regular(path).and_then(|_| std::fs::read(path).map_err(unreadable))).transpose()?;
+    let bytes: Option<Arc<[u8]>> = bytes.map(Arc::from);
+    let mut hash = Sha256::new();
+    match &bytes {
+        Some(bytes) => hash.update(bytes),
+        None => {
+            regular(path)?;
+            std::io::copy(&mut File::open(path).map_err(unreadable)?, &mut hash).map(drop).map_err(unreadable)?;
+        }
+    }
+    let sha256 = format!("{:x}", hash.finalize());
+    if let Some(expected) = expected.filter(|expected| *expected != sha256) {
+        return Err(Error::OtherFile { path: path.display().to_string(), expected: expected.into(), found: sha256 });
+    }
+    let mut zip = match &bytes {
+        Some(bytes) => open_in(path, Box::new(Cursor::new(bytes.clone())))?,
+        None => open(path)?,
+    };
     let (metadata, origin, guessed) = metadata_of(path, &mut zip)?;
     let mut code = String::new();
     let names: Vec<String> = names(&zip);
@@ -60,19 +87,15 @@ pub(super) fn read(path: &Path) -> Result<Archive, Error> {
             let _ = member.read_to_string(&mut code);
         }
     }
-    let mut hash = Sha256::new();
-    file.seek(SeekFrom::Start(0))
-        .and_then(|_| std::io::copy(&mut file, &mut hash))
-        .map_err(|e| unreadable(path, &e))?;
-    Ok(Archive { metadata, origin, guessed, sha256: format!("{:x}", hash.finalize()), code })
+    Ok(Archive { metadata, origin, guessed, sha256, code, bytes })
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::Unreadable { path: path.display().to_string(), reason: error.to_string() }
 }
 
-/// The file and the zip in it, if that is a TorchScript archive.
-fn open(path: &Path) -> Result<(File, Zip), Error> {
+/// Refuses what is no file with something in it.
+fn regular(path: &Path) -> Result<(), Error> {
     let unreadable = |e: std::io::Error| unreadable(path, &e);
     let other = |found: Found| Error::NotTorchScript { path: path.display().to_string(), found };
     // Before it is opened: to open a pipe that nobody writes to waits for ever.
@@ -85,17 +108,26 @@ fn open(path: &Path) -> Result<(File, Zip), Error> {
     if !about.is_file() {
         return Err(other(kind::SPECIAL));
     }
-    let mut file = File::open(path).map_err(unreadable)?;
-    if about.len() == 0 {
-        return Err(other(kind::EMPTY));
-    }
+    if about.len() == 0 { Err(other(kind::EMPTY)) } else { Ok(()) }
+}
+
+/// The zip in a file, if that is a TorchScript archive.
+fn open(path: &Path) -> Result<Zip, Error> {
+    regular(path)?;
+    let file = File::open(path).map_err(|e| unreadable(path, &e))?;
+    open_in(path, Box::new(file))
+}
+
+fn open_in(path: &Path, mut source: Box<dyn Source>) -> Result<Zip, Error> {
+    let unreadable = |e: std::io::Error| unreadable(path, &e);
+    let other = |found: Found| Error::NotTorchScript { path: path.display().to_string(), found };
     let mut head = Vec::new();
-    (&mut file).take(kind::HEAD as u64).read_to_end(&mut head).map_err(unreadable)?;
-    let again = file.try_clone().map_err(unreadable)?;
-    let zip = zip::ZipArchive::new(again).map_err(|_| other(kind::of_bytes(&head)))?;
+    (&mut source).take(kind::HEAD as u64).read_to_end(&mut head).map_err(unreadable)?;
+    source.rewind().map_err(unreadable)?;
+    let zip = zip::ZipArchive::new(source).map_err(|_| other(kind::of_bytes(&head)))?;
     let names = names(&zip);
     let scripted = |n: &String| n.ends_with("/constants.pkl") || n.contains("/code/");
-    if names.iter().any(scripted) { Ok((file, zip)) } else { Err(other(kind::of_members(&names))) }
+    if names.iter().any(scripted) { Ok(zip) } else { Err(other(kind::of_members(&names))) }
 }
 
 fn names(zip: &Zip) -> Vec<String> {

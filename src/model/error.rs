@@ -10,6 +10,10 @@ pub enum Error {
     Unreadable { path: String, reason: String },
     #[error("Expected a TorchScript archive, found {} in {path}. {}", found.what, found.remedy)]
     NotTorchScript { path: String, found: Found },
+    #[error(
+        "Expected {path} to be the file with the SHA-256 {expected}, found {found}. It was not loaded. Get the right file, or correct the model-sha256 property."
+    )]
+    OtherFile { path: String, expected: String, found: String },
     #[error("The TorchScript archive {path} cannot be loaded: {reason}. {remedy}")]
     Load { path: String, reason: String, remedy: String },
     #[error("The metadata of {origin} cannot be used: {reason}. See the model contract in examples/README.md.")]

@@ -28,6 +28,8 @@ pub struct Options {
     pub window: Option<usize>,
     /// Of the passes that gradients come from.
     pub precision: Precision,
+    /// SHA-256 that the file must have, in lower case hexadecimal.
+    pub sha256: Option<String>,
 }
 
 /// A model and what is known of it, for all who use it.
@@ -59,7 +61,7 @@ unsafe impl Sync for Loaded {}
 impl Loaded {
     pub fn load(options: &Options, home: Arc<Home>) -> Result<Self, Error> {
         let files = Files::of(options);
-        let archive = archive::read(&options.path)?;
+        let archive = archive::read(&options.path, options.sha256.as_deref())?;
         let mut metadata = archive.metadata.clone();
         if let Some(window) = options.window {
             metadata.window = window;
@@ -111,7 +113,10 @@ impl Loaded {
 /// The module and the kind of its parameters.
 fn load_module(options: &Options, device: Device, archive: &Archive) -> Result<(CModule, Kind), Error> {
     let load = || -> Result<(CModule, Kind), tch::TchError> {
-        let mut module = CModule::load_on_device(&options.path, device)?;
+        let mut module = match &archive.bytes {
+            Some(bytes) => CModule::load_data_on_device(&mut &bytes[..], device)?,
+            None => CModule::load_on_device(&options.path, device)?,
+        };
         module.f_set_eval()?;
         let mut kinds = Vec::new();
         for (_, parameter) in module.named_parameters()? {

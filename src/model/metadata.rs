@@ -161,7 +161,8 @@ impl Metadata {
         self.labels.get(label).cloned().unwrap_or_else(|| label.to_string())
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Whether the sizes, the range and the names can be those of a model. An error says which cannot.
+    pub fn check(&self) -> Result<(), String> {
         let [ch, cw] = self.crop;
         if !(1..=1024).contains(&self.window) {
             return Err(format!("expected a window of 1 to 1024 frames, found {}", self.window));

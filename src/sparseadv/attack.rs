@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::settings::Settings;
-use super::survive::{Codecs, Survival};
-use crate::attack::{self, Outcome, Perturbation, Progress};
+use crate::attack::{self, Outcome, Perturbation, Progress, Start};
 use crate::element::stream::Stream;
+use crate::element::survive::{Codecs, Survival};
 use crate::model::Model;
 use crate::target::{Transport, WindowTarget};
 use crate::video::view::{Samples, View};
 use crate::window::pace::PLAN_SHARE;
+use crate::window::scene;
 
 /// A window to be attacked.
 pub(super) struct AttackTask {
@@ -26,8 +27,43 @@ pub(super) struct AttackTask {
     pub context: Vec<gst::Buffer>,
     /// Perturbations that frames carry already, as part of an earlier window that overlaps.
     pub start: Perturbation,
+    /// That of the window before, which is tried first where there is one.
+    pub tried: Option<Arc<Perturbation>>,
     pub settings: Arc<Settings>,
     pub deadline: Option<Instant>,
+}
+
+/// What a window got that was fooled, and how it ended.
+pub(super) struct Last {
+    stream: Arc<Stream>,
+    end: Samples,
+    perturbation: Arc<Perturbation>,
+}
+
+impl Last {
+    /// Of a window whose attack is over, if there is anything to try.
+    pub fn of(task: &AttackTask, outcome: &Outcome) -> Option<Self> {
+        let end = task.stream.sample(task.buffers.last()?).ok()?;
+        let worth = outcome.success && task.settings.warm_start;
+        worth.then(|| Self { stream: task.stream.clone(), end, perturbation: Arc::new(outcome.perturbation.clone()) })
+    }
+
+    /// What is to be tried on the next window, unless another scene begins in it.
+    pub fn of_scene(self, task: &AttackTask) -> Option<Arc<Perturbation>> {
+        if !Arc::ptr_eq(&self.stream, &task.stream) {
+            return None;
+        }
+        let frames = task.buffers.iter().map(|buffer| self.stream.sample(buffer).ok());
+        let frames = std::iter::once(Some(self.end)).chain(frames).collect::<Option<Vec<Samples>>>()?;
+        let frames: Vec<&Samples> = frames.iter().collect();
+        scene::last_cut(&differences(&frames)).is_none().then_some(self.perturbation)
+    }
+}
+
+/// How much each frame differs from the one before, in levels.
+fn differences(frames: &[&Samples]) -> Vec<f32> {
+    let of = |k: usize| k.checked_sub(1).map_or(0.0, |before| frames[k].difference(frames[before]));
+    (0..frames.len()).map(of).collect()
 }
 
 impl AttackTask {
@@ -64,7 +100,11 @@ impl AttackTask {
             (None, Some(second)) => target.confirm_by(second, &self.samples(second)?)?,
             (None, None) => {}
         }
-        attack::run(&mut target, &config, &self.start, canceled, progress)
+        let start = match &self.tried {
+            Some(tried) if self.start.is_empty() => Start::Tried(tried),
+            _ => Start::Carried(&self.start),
+        };
+        attack::run(&mut target, &config, start, canceled, progress)
     }
 
     /// What a view touches of the frames that the model sees.

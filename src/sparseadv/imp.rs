@@ -9,7 +9,7 @@
  * another label. Then it makes the perturbation as small as it can. All other frames leave untouched.
  *
  * The element is for testing the robustness of your own models. A TorchScript file is a program and runs as one, so
- * load only files you trust. The contract that a model must fit is in `examples/README.md`.
+ * load only files you trust. With `model-sha256` no other file is loaded than the one you have looked at. The contract that a model must fit is in `examples/README.md`.
  *
  * ## Example launch lines
  *
@@ -125,6 +125,39 @@
  * A live sink that waits longer than this element's latency needs a `queue` in front of it, as `pipelines/camera.sh`
  * has.
  *
+ * ## Universal perturbations
+ *
+ * A universal perturbation fools a model on whatever the stream shows. `gst-sparseadv learn` makes one of a data set. With
+ * `perturbation=FILE` the element searches for nothing, and puts that into every frame. Each frame leaves before the next
+ * one comes: the element adds no latency. The file says what the model sees of a frame, so that the size and the format of
+ * the stream do not matter. A file of several frames is repeated over and over, from the first frame of the stream on.
+ * Where the model takes every second frame only, each of them is put into two.
+ *
+ * No model is needed, and without one none is loaded. With `model` each window that has left is classified twice, as it
+ * came and as it left, and is reported. `stride=1` judges windows at every offset. A live stream waits for no model:
+ * windows that find it busy are counted as unclassified. Any other stream waits. No property of the search has an effect
+ * then.
+ *
+ * ## Causal mode
+ *
+ * With `mode=causal` frames leave at once, and the element learns of those that have passed. It takes steps on the last
+ * windows of the stream, and puts what it has found so far into the frames that come. That is one perturbation for any
+ * frame, of at most `epsilon` gray levels, or 10. It begins with nothing, or with the file in `perturbation`. It rests
+ * while windows are fooled, and begins to learn anew where another scene begins. Windows are judged as those of a
+ * universal perturbation are. The mode is for live streams: what a file gets depends on how fast it is read.
+ *
+ * ## Warm start
+ *
+ * With `warm-start=true` a window first tries what the window before it got. In a steady scene that mostly holds, and
+ * costs two or three calls of the model. Where it does not hold, and where another scene begins, the attack begins anew.
+ * Windows are attacked one by one then.
+ *
+ * ## Errors
+ *
+ * An attack that fails ends the stream with an error. Reasons are a model that fails on some input, or a codec of `survive`
+ * that stalls or dies. With `on-error=passthrough` the window leaves clean instead, and `failures` in `stats` counts it.
+ * The first one is said in a warning.
+ *
  * ## Behind a codec
  *
  * An encoder takes part of a small perturbation away. With `survive` the codec runs inside the attack. Every iteration
@@ -197,24 +230,28 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::settings::Settings;
+use super::attack::Last;
+use super::pursue::Window;
+use super::settings::{OnError, Settings};
 use super::state::State;
 use super::stats::Stats;
-use super::survive::Codecs;
 use crate::attack::{Loss, Norm, Search, Selection, optimizer};
 use crate::element::bell::Bell;
 use crate::element::format;
 use crate::element::lock;
 use crate::element::report_file::ReportFile;
 use crate::element::settings::{AUTO, Shared, get, set, with_stats};
+use crate::element::survive::Codecs;
 use crate::model::{self, Metadata, Model, Precision};
 use crate::provenance::settings_of;
-use crate::window::Tail;
+use crate::universal::pursuit::Pursuit;
+use crate::window::{Mode, Tail};
 
 pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new("sparseadv", gst::DebugColorFlags::empty(), Some("Sparse adversarial attack"))
@@ -227,6 +264,12 @@ pub(super) struct Loaded {
     pub others: Vec<Model>,
     pub options: model::Options,
     pub codecs: Codecs,
+    /// What is learned on the stream in causal mode.
+    pub pursuit: Option<Pursuit<Window>>,
+    /// When frames were last given what was learned.
+    pub published: Option<Instant>,
+    /// What the last window got, for the next one to try.
+    pub last: Option<Last>,
 }
 
 #[derive(glib::Properties)]
@@ -237,6 +280,9 @@ pub struct SparseAdv {
     #[property(name = "model", type = Option<PathBuf>, get = get!(common.model), set = set!(common.model),
         mutable_ready, nick = "Model",
         blurb = "TorchScript classifier to attack. It is a program and runs as one: load only files you trust")]
+    #[property(name = "model-sha256", type = Option<String>, get = get!(common.model_sha256), set = set!(common.model_sha256),
+        mutable_ready, nick = "SHA-256 of the model",
+        blurb = "SHA-256 that the model's file must have: any other is refused before it is loaded")]
     #[property(name = "device", type = Option<String>, default = Some(AUTO), set = set!(common.device), mutable_ready,
         get = |this: &Self| this.settings.snapshot().common.device.clone().or(Some(AUTO.into())),
         nick = "Device", blurb = "Device the model runs on: auto, cpu, cuda or cuda:N")]
@@ -338,6 +384,17 @@ pub struct SparseAdv {
         nick = "Tail", blurb = "What becomes of frames at the end of a stream that fill no window")]
     #[property(name = "enabled", type = bool, default = true, get = get!(enabled), set = set!(enabled), mutable_playing,
         nick = "Enabled", blurb = "Attack; pass frames through at once when false")]
+    #[property(name = "perturbation", type = Option<PathBuf>, mutable_ready,
+        get = get!(perturbation), set = set!(perturbation), nick = "Perturbation",
+        blurb = "File of a universal perturbation, as gst-sparseadv learn writes it: every frame gets it at once, and no \
+            model is needed")]
+    #[property(name = "mode", type = Mode, default, mutable_ready, get = get!(mode), set = set!(mode), nick = "Mode",
+        blurb = "When frames get what was found: their window's own attack, after it, or at once what frames before them had")]
+    #[property(name = "warm-start", type = bool, default = false, mutable_playing, get = get!(warm_start),
+        set = set!(warm_start), nick = "Warm start",
+        blurb = "Try the last window's perturbation first, unless the scene has changed; windows are attacked one by one")]
+    #[property(name = "on-error", type = OnError, default, mutable_playing, get = get!(on_error), set = set!(on_error),
+        nick = "On error", blurb = "What becomes of the stream when the attack of a window fails, as a codec of survive may")]
     #[property(name = "report-location", type = Option<PathBuf>, mutable_ready,
         get = get!(common.report_location), set = set!(common.report_location),
         nick = "Report location", blurb = "File that gets one JSON line a window; an older one is replaced")]

@@ -9,15 +9,22 @@ use std::time::Instant;
 use gst::subclass::prelude::*;
 
 use super::imp::{CAT, Loaded, SparseAdv};
+use super::settings::Settings;
 use super::state::{Plan, State};
-use super::survive::Codecs;
-use super::worker;
+use super::{pursue, worker};
+use crate::attack::Goal;
 use crate::element::codec;
 use crate::element::lock;
 use crate::element::model::load_model;
 use crate::element::report_file::ReportFile;
-use crate::model;
-use crate::provenance::Provenance;
+use crate::element::survive::Codecs;
+use crate::model::{self, Metadata};
+use crate::provenance::{Provenance, sha256 as sha256_of};
+use crate::universal::Universal;
+use crate::window::{Mode, Windowing};
+
+/// Each frame leaves by itself.
+const FRAME_BY_FRAME: Windowing = Windowing { frames: 1, step: 1, span: 1, stride: 1 };
 
 impl SparseAdv {
     /// Loads the model and checks every setting against it. Returns what holds for a stream; nothing while the model is
@@ -25,6 +32,12 @@ impl SparseAdv {
     pub(super) fn prepare(&self) -> Result<Option<Plan>, gst::ErrorMessage> {
         let settings = self.settings();
         let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
+        let universal = settings.perturbation.as_deref().map(Universal::load).transpose();
+        let universal = universal.map_err(|e| wrong(e.to_string()))?.map(Arc::new);
+        let alone = settings.common.model.is_none() && settings.mode == Mode::Window;
+        if let Some(universal) = universal.as_ref().filter(|_| alone) {
+            return Ok(Some(self.prepare_alone(universal.clone(), &settings)));
+        }
         let options = settings.common.model_options().map_err(wrong)?;
         let options = model::Options { precision: settings.precision, ..options };
         let mut loaded = lock(&self.loaded);
@@ -46,11 +59,26 @@ impl SparseAdv {
             for warning in model.warnings().into_iter().chain(settings.without_effect()) {
                 gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
             }
-            *loaded = Some(Loaded { model, others: Vec::new(), options, codecs: Codecs::default() });
+            *loaded = Some(Loaded {
+                model,
+                others: Vec::new(),
+                options,
+                codecs: Codecs::default(),
+                pursuit: None,
+                published: None,
+                last: None,
+            });
         }
-        let Some(loaded) = loaded.as_ref() else {
+        let Some(loaded) = loaded.as_mut() else {
             return Ok(None);
         };
+        let causal = settings.mode == Mode::Causal;
+        let nothing = || {
+            let view = loaded.model.metadata().clone();
+            let frame_step = settings.common.windowing(&view).step;
+            Universal::nothing(Metadata { frame_step, ..view }, loaded.model.sha256())
+        };
+        let universal = universal.or_else(|| causal.then(nothing).map(Arc::new));
         let metadata = loaded.model.metadata();
         let config = settings.attack_config(metadata, loaded.model.classes()).map_err(wrong)?;
         if config.selection.needs_features() && loaded.model.feature_shape().is_none() {
@@ -65,15 +93,43 @@ impl SparseAdv {
         }
         let (path, sha256) = (&loaded.options.path, loaded.model.sha256());
         let mut provenance = Provenance::of(&*self.obj(), path, sha256);
+        // It has just been read.
+        provenance.perturbation_sha256 = settings.perturbation.as_deref().and_then(|path| sha256_of(path).ok());
         if loaded.model.reduces() {
             // What was found to be faster when the model was loaded.
             provenance.settings.insert("precision".into(), "bf16".into());
         }
         let windowing = settings.common.windowing(metadata);
         let together = loaded.model.windows_a_pass();
-        let plan = Plan { windowing, together, goal: config.goal, provenance: Arc::new(provenance) };
+        loaded.pursuit = match &universal {
+            Some(universal) if causal => Some(pursue::begin(universal, &config, metadata, windowing).map_err(wrong)?),
+            _ => None,
+        };
+        let watched = universal.as_ref().map(|_| windowing);
+        let windowing = if universal.is_some() { FRAME_BY_FRAME } else { windowing };
+        let provenance = Arc::new(provenance);
+        let plan = Plan { windowing, together, goal: config.goal, provenance, universal, watched };
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
         Ok(Some(plan))
+    }
+
+    /// What holds for a stream of frames that get a universal perturbation and are judged by no model.
+    fn prepare_alone(&self, universal: Arc<Universal>, settings: &Settings) -> Plan {
+        if settings.common.report_location.is_some() {
+            let text =
+                "The property report-location has no effect without a model. Set model=FILE.pt, or leave it out.";
+            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{text}"));
+        }
+        *lock(&self.loaded) = None;
+        *lock(&self.model_metadata) = Some(Arc::new(universal.header.view.clone()));
+        Plan {
+            windowing: FRAME_BY_FRAME,
+            together: 1,
+            goal: Goal::new(None, None),
+            provenance: Arc::default(),
+            universal: Some(universal),
+            watched: None,
+        }
     }
 
     pub(super) fn open_report(&self) -> Result<(), gst::ErrorMessage> {
@@ -114,10 +170,9 @@ impl SparseAdv {
     pub(super) fn start_worker(&self) -> Result<(), gst::ErrorMessage> {
         let plan = self.prepare()?;
         let loaded = lock(&self.loaded).take();
-        let Some((plan, loaded)) = plan.zip(loaded) else {
-            return Ok(());
-        };
+        let Some(plan) = plan else { return Ok(()) };
         *self.state() = State::started(plan, &self.settings());
+        let Some(loaded) = loaded else { return Ok(()) };
         let (this, bell) = (self.obj().downgrade(), self.bell.clone());
         let thread = std::thread::Builder::new()
             .name("sparseadv".into())

@@ -50,7 +50,8 @@ impl SparseAdv {
         }
         let running_time = running_time(&self.sinkpad, &buffer);
         state.stats.frame_in();
-        let frame = Frame { buffer, stream, running_time, delta: None, info: None };
+        let number = state.number();
+        let frame = Frame { buffer, stream, number, running_time, delta: None, info: None };
         state.schedule.push(Item::Frame(frame), arrived);
         drop(state);
         self.tell();
@@ -155,7 +156,11 @@ impl SparseAdv {
         if self.state().knows(&info) {
             return Some(true);
         }
-        let stream = Arc::new(Stream::new(info, &metadata));
+        let universal = self.state().universal();
+        let stream = Arc::new(match universal {
+            Some(universal) => Stream::perturbed(info, &metadata, &universal),
+            None => Stream::new(info, &metadata),
+        });
         self.state().set_incoming(stream);
         self.ask_whether_live();
         self.tell_latency();
@@ -189,6 +194,9 @@ impl SparseAdv {
     pub(super) fn flush(&self) {
         let mut state = self.state();
         let events = state.schedule.flush();
+        if let Some(watch) = &mut state.watch {
+            watch.flush();
+        }
         state.downstream.begin();
         drop(state);
         gst::debug!(CAT, imp = self, "Flushed");
@@ -239,6 +247,11 @@ impl SparseAdv {
             return None;
         }
         let now = Instant::now();
+        let ends = state.schedule.is_at_end();
+        if state.waits_for_judge(ends) {
+            drop(state);
+            return Some(Idle(None));
+        }
         match state.schedule.next_output(now) {
             Output::Frame { frame, sampled } => {
                 state.downstream.push_frame();
@@ -285,6 +298,11 @@ impl SparseAdv {
             self.post(stats);
         }
         gst::log!(CAT, imp = self, "Pushing {event:?}");
+        if ends_window(event.type_())
+            && let Some(watch) = &mut self.state().watch
+        {
+            watch.bar();
+        }
         let is_caps = event.type_() == gst::EventType::Caps;
         let taken = self.srcpad.push_event(event);
         if is_caps {

@@ -2,13 +2,14 @@
 
 //! The element's properties as values, and what follows from them together with a model.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::attack::{self, Goal, Search, Selection};
 use crate::element::model::find_label;
 use crate::element::settings::Common;
 use crate::model::{Metadata, Precision};
-use crate::window::Windowing;
+use crate::window::{Mode, Windowing};
 
 /// The properties. Zero, -1 or an absent value stands for "by the model" or "by the goal", as each property's text
 /// says.
@@ -29,6 +30,21 @@ pub struct Settings {
     pub survive: Option<String>,
     pub target_label: Option<String>,
     pub enabled: bool,
+    pub perturbation: Option<PathBuf>,
+    pub mode: Mode,
+    pub warm_start: bool,
+    pub on_error: OnError,
+}
+
+/// What becomes of a stream whose attack fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstSparseAdvOnError")]
+pub enum OnError {
+    #[default]
+    #[enum_value(name = "The stream ends with an error", nick = "stop")]
+    Stop,
+    #[enum_value(name = "The window leaves clean, and is counted", nick = "passthrough")]
+    Passthrough,
 }
 
 impl Default for Settings {
@@ -48,6 +64,10 @@ impl Default for Settings {
             survive: None,
             target_label: None,
             enabled: true,
+            perturbation: None,
+            mode: Mode::default(),
+            warm_start: false,
+            on_error: OnError::default(),
         }
     }
 }

@@ -8,23 +8,28 @@ use std::time::Instant;
 use super::downstream::Downstream;
 use super::settings::Settings;
 use super::stats::Stats;
-use super::survive;
 use super::timing::Latency;
 use crate::attack::{Goal, Perturbation};
 use crate::element::meta::FrameInfo;
 use crate::element::stream::Stream;
+use crate::element::survive;
 use crate::provenance::Provenance;
+use crate::universal::Universal;
 use crate::video::view::Samples;
 use crate::window::Windowing;
 use crate::window::pace::Pace;
 use crate::window::report::WindowReport;
+use crate::window::scene::Cuts;
 use crate::window::schedule;
+use crate::window::watch::{Watch, Watched};
 
 /// A frame inside.
 #[derive(Clone)]
 pub(super) struct Frame {
     pub buffer: gst::Buffer,
     pub stream: Arc<Stream>,
+    /// How many frames came before it since the element started.
+    pub number: u64,
     pub running_time: Option<gst::ClockTime>,
     /// The perturbation decided on so far.
     pub delta: Option<Arc<Vec<f32>>>,
@@ -49,6 +54,10 @@ pub(super) struct Plan {
     pub together: usize,
     pub goal: Goal,
     pub provenance: Arc<Provenance>,
+    /// Frames pass, and get this on the way.
+    pub universal: Option<Arc<Universal>>,
+    /// The windows that are judged then.
+    pub watched: Option<Windowing>,
 }
 
 pub(super) struct State {
@@ -61,24 +70,54 @@ pub(super) struct State {
     working: bool,
     /// The attack failed for good: frames pass, and upstream is told.
     failed: bool,
+    /// There is nobody left to attack: frames pass.
+    gave_up: bool,
     /// That was said, or is about to be.
     told_failure: bool,
     /// A window without a gradient was met, and that was said.
     told_zero_gradient: bool,
     /// The format of the frames that arrive.
     incoming: Option<Arc<Stream>>,
+    /// Frames that came since the element started.
+    arrived: u64,
+    /// What became of frames that pass perturbed.
+    pub watch: Option<Watch<Seen>>,
+    /// Where scenes of them begin.
+    pub cuts: Cuts,
 }
+
+/// What a model sees of a frame as it came, and as it left.
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub clean: Arc<Samples>,
+    pub left: Arc<Samples>,
+    pub stream: Arc<Stream>,
+    pub pts: Option<gst::ClockTime>,
+    pub end: Option<gst::ClockTime>,
+    pub running_time: Option<gst::ClockTime>,
+}
+
+/// Windows that wait to be judged at the most.
+const WATCHED: usize = 4;
 
 impl State {
     /// Before the element starts, and after it has stopped.
     pub fn stopped(stats: Stats) -> Self {
         let windowing = Windowing { frames: 1, step: 1, span: 1, stride: 1 };
-        let plan = Plan { windowing, together: 1, goal: Goal::new(None, None), provenance: Arc::default() };
+        let plan = Plan {
+            windowing,
+            together: 1,
+            goal: Goal::new(None, None),
+            provenance: Arc::default(),
+            universal: None,
+            watched: None,
+        };
         Self { stats, working: false, ..Self::started(plan, &Settings::default()) }
     }
 
     pub fn started(plan: Plan, settings: &Settings) -> Self {
         let context = if settings.survive().is_some() { survive::CONTEXT } else { 0 };
+        let watch = plan.watched.map(|windowing| Watch::new(windowing, WATCHED));
         let mut state = Self {
             schedule: Schedule::new(plan.windowing, settings.common.tail, context),
             downstream: Downstream::default(),
@@ -87,9 +126,13 @@ impl State {
             plan,
             working: true,
             failed: false,
+            gave_up: false,
             told_failure: false,
             told_zero_gradient: false,
             incoming: None,
+            arrived: 0,
+            watch,
+            cuts: Cuts::default(),
         };
         state.apply(settings);
         state
@@ -113,8 +156,39 @@ impl State {
         self.schedule.set_passing(true);
     }
 
+    /// From now on frames pass, and nobody need hear of it.
+    pub fn give_up(&mut self) {
+        self.gave_up = true;
+        self.watch = None;
+        self.schedule.give_up();
+    }
+
     pub fn incoming(&self) -> Option<Arc<Stream>> {
         self.incoming.clone()
+    }
+
+    /// The number of a frame that arrives now.
+    pub fn number(&mut self) -> u64 {
+        self.arrived += 1;
+        self.arrived - 1
+    }
+
+    /// The universal perturbation that frames get as they pass.
+    pub fn universal(&self) -> Option<Arc<Universal>> {
+        self.plan.universal.clone()
+    }
+
+    /// From now on frames get this.
+    pub fn set_universal(&mut self, universal: Arc<Universal>) {
+        self.plan.universal = Some(universal);
+    }
+
+    /// Whether the stream is to wait until windows that left are judged: all of them at its end.
+    pub fn waits_for_judge(&self, at_end: bool) -> bool {
+        self.watch.as_ref().is_some_and(|watch| match at_end {
+            true => !watch.is_done(),
+            false => watch.is_full() && !self.latency.is_live(),
+        })
     }
 
     /// Whether frames come with these caps already: the same caps once more begin nothing.
@@ -155,12 +229,31 @@ impl State {
         Decision { report, perturbation: Perturbation::default(), stream, began: Instant::now() }
     }
 
+    /// The report of a window that passed while the model was busy.
+    pub fn missed(&self, window: u64) -> WindowReport {
+        WindowReport::clean(window, 0, self.plan.goal, self.plan.provenance.clone())
+    }
+
+    /// The report of a window whose frames passed perturbed, before it is judged.
+    pub fn watched(&self, window: &Watched<Seen>) -> WindowReport {
+        let Plan { goal, provenance, .. } = self.plan.clone();
+        let (first, last) = (window.seen.first(), window.seen.last());
+        let nseconds = |time: Option<gst::ClockTime>| time.map(gst::ClockTime::nseconds);
+        WindowReport {
+            first_frame: window.first_frame,
+            start_pts: nseconds(first.and_then(|seen| seen.pts)),
+            end_pts: nseconds(last.and_then(|seen| seen.end)),
+            start_time: nseconds(first.and_then(|seen| seen.running_time)),
+            ..WindowReport::clean(window.window, window.seen.len(), goal, provenance)
+        }
+    }
+
     /// Takes over what settings, caps or the pipeline have changed.
     pub fn apply(&mut self, settings: &Settings) {
         let pace = self.pace(settings);
         self.schedule.set_pace(pace.filter(|_| self.latency.is_live()));
         self.schedule.set_together(self.together(settings));
-        self.schedule.set_passing(!settings.enabled || self.failed);
+        self.schedule.set_passing(!settings.enabled || self.failed || self.gave_up || self.plan.universal.is_some());
     }
 
     /// How many windows are attacked together at the most: as many as are asked for, or else as a pass gains by and as
@@ -176,10 +269,10 @@ impl State {
     }
 
     /// Whether no window may wait for another one. A window that is to survive codecs needs what became of the one before,
-    /// and its codecs take so long that others would wait for them.
+    /// and its codecs take so long that others would wait for them. One that tries what the one before has got needs that.
     pub fn is_hurried(&self, settings: &Settings) -> bool {
         let budget = settings.time_budget.is_some_and(|budget| !budget.is_zero());
-        self.latency.is_live() || budget || settings.survive().is_some()
+        self.latency.is_live() || budget || settings.survive().is_some() || settings.warm_start
     }
 
     /// The times of the stream's windows.
@@ -195,6 +288,7 @@ impl State {
         let time = |duration| gst::ClockTime::try_from(duration).unwrap_or(gst::ClockTime::MAX);
         let pace = self.pace(settings);
         let own = match (pace, settings.enabled) {
+            _ if self.plan.universal.is_some() => gst::ClockTime::ZERO,
             (Some(pace), true) => time(pace.latency()),
             (Some(_), false) => self.latency.told().unwrap_or(gst::ClockTime::ZERO),
             (None, _) => gst::ClockTime::ZERO,

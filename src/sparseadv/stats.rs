@@ -13,6 +13,8 @@ pub struct Stats {
     #[serde(flatten)]
     tally: Tally,
     overruns: u64,
+    /// Windows whose attack failed, and that left clean.
+    failures: u64,
     frames_in: u64,
     frames_out: u64,
     queries: u64,
@@ -77,6 +79,10 @@ impl Stats {
 
     pub fn frame_out(&mut self) {
         self.frames_out += 1;
+    }
+
+    pub fn failure(&mut self) {
+        self.failures += 1;
     }
 
     pub fn add(&mut self, report: &WindowReport) {

@@ -7,10 +7,11 @@ use std::sync::{Arc, MutexGuard};
 use gst::subclass::prelude::*;
 
 use super::imp::{CAT, SparseAdv};
-use super::state::{Decision, Frame, State};
+use super::state::{Decision, Frame, Seen, State};
 use crate::attack::Progress;
 use crate::element::meta::{self, FrameInfo};
 use crate::element::{lock, message};
+use crate::universal::Universal;
 use crate::video::view::Samples;
 use crate::window::report::WindowReport;
 
@@ -96,9 +97,48 @@ impl SparseAdv {
 
     /// Makes a frame what it leaves as. Returns its buffer.
     pub(super) fn leave(&self, frame: Frame, sampled: bool) -> gst::Buffer {
+        let universal = self.state().universal();
+        if let Some(universal) = universal {
+            return self.pass(frame, &universal);
+        }
         let (buffer, samples, whole) = self.finish(frame, sampled);
         self.state().schedule.left(samples.map(Arc::new), whole);
         self.publish_closed();
+        buffer
+    }
+
+    /// Puts a universal perturbation into a frame, unless the element is disabled, and notes what a model sees of it.
+    fn pass(&self, frame: Frame, universal: &Universal) -> gst::Buffer {
+        let Frame { mut buffer, stream, number, running_time, .. } = frame;
+        let watched = self.state().watch.is_some();
+        let clean = if watched { stream.sample(&buffer).ok() } else { None };
+        if self.settings().enabled
+            && let Err(error) = stream.change(buffer.make_mut(), universal.phase(number))
+        {
+            gst::warning!(CAT, imp = self, "A frame leaves clean: {error}");
+        }
+        let left = if watched { stream.sample(&buffer).ok() } else { None };
+        let mut state = self.state();
+        state.schedule.left(None, true);
+        let State { watch, cuts, .. } = &mut *state;
+        if let (Some(watch), Some(clean), Some(left)) = (watch, clean, left) {
+            let before = watch.last().filter(|before| Arc::ptr_eq(&before.stream, &stream));
+            match before.map(|before| cuts.is_cut(clean.difference(&before.clean))) {
+                _ if buffer.flags().contains(gst::BufferFlags::DISCONT) => watch.bar(),
+                None => watch.bar(),
+                Some(true) => watch.cut(),
+                Some(false) => {}
+            }
+            let (pts, end) = (buffer.pts(), buffer.pts().map(|t| t + buffer.duration().unwrap_or_default()));
+            let (clean, left) = (Arc::new(clean), Arc::new(left));
+            if let Some(window) = watch.note(Seen { clean, left, stream, pts, end, running_time }) {
+                gst::debug!(CAT, imp = self, "Window {window} is not classified: the model is too slow");
+                let report = state.missed(window);
+                state.stats.add(&report);
+            }
+        }
+        drop(state);
+        self.tell();
         buffer
     }
 

@@ -2,23 +2,26 @@
 
 //! The worker thread: attacks windows, and judges those whose frames may have changed since.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use gst::subclass::prelude::*;
 
-use super::attack::{AttackTask, judge};
+use super::attack::{AttackTask, Last, judge};
 use super::imp::{CAT, Loaded, SparseAdv};
-use super::settings::Settings;
-use super::state::{Decision, Frame, State};
-use super::survive::Codecs;
+use super::settings::{OnError, Settings};
+use super::state::{Decision, Frame, Seen, State};
 use crate::attack::criterion::{argmax, softmax};
 use crate::attack::{self, Outcome, Progress};
 use crate::element::bell::Bell;
+use crate::element::survive::Codecs;
 use crate::model::Model;
 use crate::threads::home;
+use crate::universal::pursuit::Pursuit;
 use crate::video::view::Samples;
+use crate::window::report::WindowReport;
 use crate::window::schedule::{Claim, Task};
+use crate::window::watch::{Watch, Watched};
 
 /// What the attack of a window needs of the frames.
 struct Attack {
@@ -34,6 +37,8 @@ enum Work {
     Attack(Vec<Attack>),
     /// A window whose last frame has left, with what the model sees of its frames.
     Judge(Claim, Box<Decision>, Vec<Arc<Samples>>),
+    /// A window of frames that passed perturbed.
+    Watch(Box<WindowReport>, Watched<Seen>),
     Wait(Option<Instant>),
     Stop,
 }
@@ -96,9 +101,20 @@ pub(super) fn run(element: &glib::WeakRef<super::SparseAdv>, bell: &Bell, mut lo
 impl SparseAdv {
     /// One round of the worker.
     fn work(&self, loaded: &mut Loaded) -> Round {
+        let goes_first = loaded.pursuit.as_ref().is_some_and(Pursuit::goes_first);
+        if goes_first && self.pursue(loaded) {
+            return Round::Worked;
+        }
         match self.next_work() {
             Work::Attack(attacks) => self.attack_together(loaded, attacks),
             Work::Judge(claim, window, samples) => self.judge(&mut loaded.model, &claim, *window, samples),
+            Work::Watch(report, window) => {
+                let fooled = self.watch(&mut loaded.model, *report, window);
+                if let Some(pursuit) = &mut loaded.pursuit {
+                    pursuit.judged(fooled);
+                }
+            }
+            Work::Wait(_) if self.pursue(loaded) => {}
             Work::Wait(until) => return Round::Idle(until),
             Work::Stop => return Round::Over,
         }
@@ -107,17 +123,28 @@ impl SparseAdv {
 
     /// The pipeline must hear of a panic instead of waiting for ever.
     fn tell_panic(&self) {
+        const REPORT: &str = "The attack's thread panicked, which is an error of this plugin. Please report it.";
+        let passes = self.settings().on_error == OnError::Passthrough;
         let mut state = self.state();
+        if passes {
+            state.stats.failure();
+            state.give_up();
+            drop(state);
+            self.publish_closed();
+            self.tell();
+            gst::element_imp_warning!(
+                self,
+                gst::LibraryError::Failed,
+                ("{REPORT} No window is attacked or classified from here on.")
+            );
+            return;
+        }
         // After a flush, too, there is nobody to attack: frames pass, and upstream is told.
         state.fail();
         state.downstream.fail(gst::FlowError::Error);
         drop(state);
         self.tell();
-        gst::element_imp_error!(
-            self,
-            gst::LibraryError::Failed,
-            ("The attack's thread panicked, which is an error of this plugin. Please report it.")
-        );
+        gst::element_imp_error!(self, gst::LibraryError::Failed, ("{REPORT}"));
     }
 
     fn next_work(&self) -> Work {
@@ -127,6 +154,10 @@ impl SparseAdv {
         }
         if state.downstream.flow().is_err() {
             return Work::Wait(None);
+        }
+        if let Some(window) = state.watch.as_mut().and_then(Watch::take) {
+            let report = state.watched(&window);
+            return Work::Watch(Box::new(report), window);
         }
         match state.schedule.next_task(Instant::now()) {
             Task::Attack(windows) => {
@@ -156,7 +187,17 @@ impl SparseAdv {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         gst::debug!(CAT, imp = self, "Window {window} of {} frames is attacked, time left {left:?}", buffers.len());
         let settings = settings.clone();
-        let task = AttackTask { window, stream, buffers, offsets, context: Vec::new(), start, settings, deadline };
+        let task = AttackTask {
+            window,
+            stream,
+            buffers,
+            offsets,
+            context: Vec::new(),
+            start,
+            tried: None,
+            settings,
+            deadline,
+        };
         let sits = !state.is_hurried(&task.settings);
         Some(Attack { claim, task, context, sits })
     }
@@ -164,15 +205,17 @@ impl SparseAdv {
     /// Attacks windows, each on a thread of its own, with passes that are made together, and together with those of other
     /// elements that share the model.
     fn attack_together(&self, loaded: &mut Loaded, mut attacks: Vec<Attack>) {
-        let Loaded { model, others, codecs, .. } = loaded;
+        let Loaded { model, others, codecs, last, .. } = loaded;
         if attacks.iter().any(|attack| !attack.sits) {
-            for attack in attacks {
-                let ended = self.attack(model, codecs, attack);
+            for mut attack in attacks {
+                let task = &mut attack.task;
+                task.tried = last.take().filter(|_| task.settings.warm_start).and_then(|last| last.of_scene(task));
+                let ended = self.attack(model, codecs, attack, last);
                 self.end(ended);
             }
             return;
         }
-        let Some(last) = attacks.pop() else { return };
+        let Some(own_attack) = attacks.pop() else { return };
         others.resize_with(attacks.len().max(others.len()), || model.share());
         let home = model.home().clone();
         // All sit down before the first one asks.
@@ -185,10 +228,10 @@ impl SparseAdv {
                 threads.push(scope.spawn(move || {
                     home::move_in(home);
                     // Codecs take windows one by one.
-                    self.attack(seated.0, &mut Codecs::default(), attack)
+                    self.attack(seated.0, &mut Codecs::default(), attack, &mut None)
                 }));
             }
-            let mut ended = vec![self.attack(own.0, codecs, last)];
+            let mut ended = vec![self.attack(own.0, codecs, own_attack, &mut None)];
             drop(own);
             for thread in threads {
                 ended.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -200,7 +243,8 @@ impl SparseAdv {
 
     /// Attacks a window. Returns it where something is to be told before it ends, on this element's own thread: who hears
     /// of it may stop the element, which waits for that thread.
-    fn attack(&self, model: &mut Model, codecs: &mut Codecs, attack: Attack) -> Option<Ended> {
+    /// What the next window may try goes into `last`.
+    fn attack(&self, model: &mut Model, codecs: &mut Codecs, attack: Attack, last: &mut Option<Last>) -> Option<Ended> {
         let Attack { claim, mut task, context, .. } = attack;
         task.context = context.into_iter().map(rendered).collect();
         let mut progress = |news: Progress| {
@@ -214,6 +258,7 @@ impl SparseAdv {
         let result = task.run(model, codecs, &|| claim.is_void(), &mut progress);
         // Nobody shall wait for what is done with the result.
         model.leave();
+        *last = result.as_ref().ok().and_then(|outcome| Last::of(&task, outcome));
         match result {
             Err(attack::Error::Canceled) => gst::debug!(CAT, imp = self, "Window {} is given up", task.window),
             Err(error) if claim.is_void() => gst::debug!(CAT, imp = self, "Of no use any more: {error}"),
@@ -245,6 +290,23 @@ impl SparseAdv {
                 );
                 self.finish_attack(&claim, outcome);
             }
+            Err(error) if task.settings.on_error == OnError::Passthrough => {
+                if self.state().note_failure() {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::LibraryError::Failed,
+                        ("Window {} leaves clean, as others may: its attack failed. {error}", task.window)
+                    );
+                }
+                let mut state = self.state();
+                state.stats.failure();
+                // What it had found by then is nothing that anybody has confirmed.
+                let clean = state.clean(task.window, task.offsets.len(), task.stream.clone());
+                if let Some(found) = state.schedule.found(&claim) {
+                    *found = clean;
+                }
+                self.let_go(state, &claim);
+            }
             Err(error) => {
                 // Told before upstream hears of it, or its own error would be the first on the bus.
                 if self.state().note_failure() {
@@ -257,19 +319,81 @@ impl SparseAdv {
         }
     }
 
+    /// The model failed beside the stream: an error, or one warning where that is to be no reason to stop.
+    pub(super) fn fail(&self, text: &str) {
+        let mut state = self.state();
+        state.stats.failure();
+        let news = state.note_failure();
+        drop(state);
+        if self.settings().on_error == OnError::Passthrough {
+            if news {
+                gst::element_imp_warning!(self, gst::LibraryError::Failed, ("{text}"));
+            }
+            return;
+        }
+        if news {
+            gst::element_imp_error!(self, gst::LibraryError::Failed, ("{text}"));
+        }
+        self.state().fail();
+        self.tell();
+    }
+
     fn finish_attack(&self, claim: &Claim, outcome: Outcome) {
         let mut state = self.state();
         // Its provenance is that of its beginning, whatever has been set since.
         let Some(found) = state.schedule.found(claim) else { return };
         found.report.set_outcome(&outcome);
         found.perturbation = outcome.perturbation;
+        self.let_go(state, claim);
+        self.note_duration(outcome.duration);
+    }
+
+    /// A window is as it will be, and leaves in its turn.
+    fn let_go(&self, mut state: MutexGuard<State>, claim: &Claim) {
         state.schedule.finish(claim);
         while let Some(decision) = state.schedule.finished() {
             self.decide(&mut state, decision);
         }
         drop(state);
         self.tell();
-        self.note_duration(outcome.duration);
+    }
+
+    /// Classifies a window as its frames came and as they left, and reports it. Returns whether it is fooled.
+    fn watch(&self, model: &mut Model, mut report: WindowReport, window: Watched<Seen>) -> bool {
+        let began = Instant::now();
+        let classified = |clean: bool| {
+            let samples = window.seen.iter().map(|seen| if clean { &seen.clean } else { &seen.left });
+            let samples: Vec<Samples> = samples.map(|samples| Samples::clone(samples)).collect();
+            window.seen.first().map(|seen| (seen.stream.clone(), samples))
+        };
+        let sides = classified(true).zip(classified(false));
+        let frames = report.frames;
+        let judged = sides.map(|((stream, clean), (_, left))| -> Result<_, attack::Error> {
+            report.set_size(&stream.view.observe_window(&clean, frames), &stream.view.observe_window(&left, frames));
+            Ok((judge(model, &stream, &clean)?, judge(model, &stream, &left)?))
+        });
+        report.calls.queries += 2;
+        report.calls.forwards += 2;
+        match judged {
+            Some(Ok((clean, left))) => {
+                let said = |logits: &[f32]| (argmax(logits), softmax(logits)[argmax(logits)]);
+                let ((clean_label, clean), (final_label, left)) = (said(&clean), said(&left));
+                (report.clean_label, report.clean_probability) = (Some(clean_label), Some(clean));
+                (report.final_label, report.final_probability) = (Some(final_label), Some(left));
+                report.already_fooled = report.labels().already_fooled();
+                report.success = report.labels().fooled().filter(|_| !report.already_fooled);
+            }
+            Some(Err(error)) => self.fail(&format!("Window {} is not classified. {error}", report.window)),
+            None => {}
+        }
+        report.seconds = began.elapsed().as_secs_f64();
+        let fooled = report.success.unwrap_or(report.already_fooled);
+        self.publish(report);
+        if let Some(watch) = &mut self.state().watch {
+            watch.judged();
+        }
+        self.tell();
+        fooled
     }
 
     /// Classifies an overlapping window as its frames really left, and reports it.

@@ -3,6 +3,7 @@
 //! Between the bytes of a video stream and the model's view of them: *observe* turns a frame's planes into the model's
 //! geometry, *render* turns a perturbation of the view into bytes of the planes. Knows neither GStreamer nor the model.
 
+pub mod changes;
 pub mod device;
 pub mod geometry;
 mod kernels;

@@ -21,7 +21,7 @@ pub(super) struct ComponentAxes {
     /// Nominal range of the samples.
     pub range: (f32, f32),
     /// Rows and columns of what is written into a frame.
-    reached: [Axis; 2],
+    pub reached: [Axis; 2],
 }
 
 /// The view of one stream by one model.
@@ -45,6 +45,18 @@ pub struct View {
 /// The samples of one frame that the view touches, a plane a component.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Samples(pub(super) Vec<Vec<u8>>);
+
+impl Samples {
+    /// The mean difference of a sample from that of another frame, in levels.
+    pub fn difference(&self, other: &Self) -> f32 {
+        let planes = self.0.iter().zip(&other.0);
+        let (sum, count) = planes.fold((0u64, 0), |(sum, count), (a, b)| {
+            let apart: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+            (sum + apart, count + a.len())
+        });
+        sum as f32 / count.max(1) as f32
+    }
+}
 
 impl View {
     pub fn new(layout: &FrameLayout, geometry: Geometry, chroma: Chroma) -> Self {

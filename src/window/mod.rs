@@ -10,7 +10,22 @@ mod jobs;
 mod open;
 pub mod pace;
 pub mod report;
+pub mod scene;
 pub mod schedule;
+pub mod watch;
+
+/// When frames get what was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstSparseAdvMode")]
+pub enum Mode {
+    /// Each window waits until its own attack is over.
+    #[default]
+    #[enum_value(name = "Frames wait until their window is attacked", nick = "window")]
+    Window,
+    /// No frame waits.
+    #[enum_value(name = "Frames leave at once with what was found on frames before them", nick = "causal")]
+    Causal,
+}
 
 /// What becomes of frames at the end of a stream that fill no window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]

@@ -104,6 +104,12 @@ impl<R, S: Clone> OpenWindows<R, S> {
         if wanted { self.windows.pop_front() } else { None }
     }
 
+    /// Nobody judges any more.
+    pub fn give_up(&mut self) {
+        self.judging = None;
+        self.windows.iter_mut().for_each(|window| window.judged = false);
+    }
+
     /// The judgment is done and told. Returns whether anybody wanted it.
     pub fn judged(&mut self, claim: &Claim) -> bool {
         let wanted = !claim.is_void();

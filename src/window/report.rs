@@ -131,6 +131,29 @@ impl WindowReport {
         self.set_perturbation(&best.perturbation, best.size);
     }
 
+    /// The size of what was added to the model's views of all frames, by these as they came and as they left.
+    pub fn set_size(&mut self, clean: &[f32], left: &[f32]) {
+        let len = (clean.len() / self.frames.max(1)).max(1);
+        let sums = clean.chunks_exact(len).zip(left.chunks_exact(len)).map(|(clean, left)| {
+            clean.iter().zip(left).fold((0.0, 0.0, 0.0f64), |(sum, squares, max), (clean, left)| {
+                let change = f64::from(left - clean);
+                (sum + change.abs(), squares + change * change, max.max(change.abs()))
+            })
+        });
+        let sums: Vec<(f64, f64, f64)> = sums.collect();
+        let changed: Vec<usize> = (0..sums.len()).filter(|k| sums[*k].2 > 0.0).collect();
+        let sum: f64 = sums.iter().map(|(sum, ..)| sum).sum();
+        let per = |frames: usize| sum / (frames * len).max(1) as f64;
+        self.size = Size {
+            map: per(sums.len()),
+            map_float: per(sums.len()),
+            map_keyframes: per(changed.len()),
+            max_abs: sums.iter().map(|(.., max)| *max).fold(0.0, f64::max),
+            l21: sums.iter().map(|(_, squares, _)| squares.sqrt()).sum(),
+        };
+        self.perturbed = Perturbed::new(changed, self.frames);
+    }
+
     /// What nobody can say of it cannot count as fooled.
     pub fn set_not_fooled(&mut self) {
         self.success = self.success.map(|_| false);

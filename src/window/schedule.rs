@@ -95,6 +95,12 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         }
     }
 
+    /// From now on nobody attacks or judges: frames pass, and windows that wait to be judged are reported as they are.
+    pub fn give_up(&mut self) {
+        self.set_passing(true);
+        self.open.give_up();
+    }
+
     /// Sets how many windows are attacked together at the most. One of a live stream, or that overlaps the next or is far
     /// from it, is attacked by itself.
     pub fn set_together(&mut self, windows: usize) {
@@ -387,6 +393,11 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
             Item::Barrier(Some(event)) | Item::End(event) => Some(event),
             Item::Event(_) | Item::Frame(_) | Item::Barrier(None) => None,
         })
+    }
+
+    /// Whether the end of the stream is what is to leave next.
+    pub fn is_at_end(&self) -> bool {
+        matches!(self.line.front(), Some(Item::End(_)))
     }
 
     /// Whether something was given out and is not pushed yet.

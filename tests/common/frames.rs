@@ -52,7 +52,7 @@ pub fn padded_frame(info: &VideoInfo, index: u64, pad: usize) -> gst::Buffer {
     stamped(buffer, index)
 }
 
-fn texture(size: usize, index: u64) -> Vec<u8> {
+pub fn texture(size: usize, index: u64) -> Vec<u8> {
     let mut noise = Noise::new(1000 + index);
     let tone = |i: usize| 96.0 + 40.0 * ((i as f32 / 9.0 + index as f32 * 0.7).sin());
     let grain = |noise: &mut Noise| noise.unit() * 40.0;
@@ -60,7 +60,7 @@ fn texture(size: usize, index: u64) -> Vec<u8> {
 }
 
 /// Time stamps, offsets and flags that differ from frame to frame.
-fn stamped(mut buffer: gst::Buffer, index: u64) -> gst::Buffer {
+pub fn stamped(mut buffer: gst::Buffer, index: u64) -> gst::Buffer {
     let b = buffer.make_mut();
     b.set_pts(gst::ClockTime::from_nseconds(index * FRAME));
     b.set_dts(gst::ClockTime::from_nseconds(index * FRAME + 3));

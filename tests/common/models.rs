@@ -50,7 +50,8 @@ pub fn load(file: &ModelFile) -> gstsparseadv::model::Model {
 /// The same, with gradients in a precision.
 pub fn load_in(file: &ModelFile, precision: gstsparseadv::model::Precision) -> gstsparseadv::model::Model {
     use gstsparseadv::model::{DeviceChoice, Model, Options};
-    let model = Model::load(&Options { path: file.path.clone(), device: DeviceChoice::Cpu, precision, window: None });
+    let model =
+        Model::load(&Options { path: file.path.clone(), device: DeviceChoice::Cpu, precision, ..Options::default() });
     model.expect("a model that fits")
 }
 

@@ -159,7 +159,7 @@ impl Select for List {
 }
 
 /// SplitMix64 (Steele et al., OOPSLA 2014), so that a seed gives the same frames in every release.
-fn splitmix(state: &mut u64) -> u64 {
+pub fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub(crate) use baselines::splitmix;
 pub use baselines::{All, Fixed, InterFrameDifference, List, Random};
 pub use gradient::{Gradient, Source, count_to_boundary, frame_weights, step_weights};
 pub(super) use gradient::{folded, view_weights};
@@ -155,6 +156,12 @@ impl Keyframes {
     pub fn ranked(weights: &[f64], count: usize) -> Self {
         let order = descending(weights);
         Self { count: count.clamp(1, order.len().max(1)), order, weights: normalized(weights) }
+    }
+
+    /// Just these of `real` frames, of the same weight.
+    pub fn of(frames: Vec<usize>, real: usize) -> Self {
+        let weights: Vec<f64> = (0..real).map(|k| f64::from(u8::from(frames.contains(&k)))).collect();
+        Self { weights: normalized(&weights), count: frames.len(), order: frames }
     }
 
     pub fn chosen(&self) -> &[usize] {

@@ -132,11 +132,13 @@ impl<'a> Job<'a> {
         let element = &self.attacker.element;
         let window: u32 = element.property("window-size");
         let device: Option<String> = element.property("device");
+        let sha256: Option<String> = element.property("model-sha256");
         Ok(Model::load(&Options {
             path: self.arguments.model.clone(),
             device: device.unwrap_or_default().parse().unwrap_or_default(),
             window: Some(window as usize).filter(|n| *n > 0),
             precision: Precision::F32,
+            sha256: sha256.map(|text| text.to_ascii_lowercase()),
         })?)
     }
 

@@ -34,6 +34,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         device: arguments.device.parse()?,
         window: arguments.window_size,
         precision: Precision::Auto,
+        sha256: None,
     })?;
     outln!("sha256     {}", model.sha256());
     outln!("device     {:?}", model.device());

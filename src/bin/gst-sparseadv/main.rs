@@ -16,6 +16,7 @@ mod element;
 mod html;
 mod inspect;
 mod interrupt;
+mod learn;
 mod media;
 mod out;
 mod page;
@@ -46,6 +47,8 @@ enum Command {
     Merge(convert::MergeArguments),
     #[command(hide = true)]
     ConvertWorker(convert::worker::Arguments),
+    /// Learn a perturbation that fools a model wherever it is put, for streams that wait for no model
+    Learn(learn::Arguments),
     /// Measure the paper's tables and figure on data sets and models
     Reproduce(reproduce::Arguments),
     /// Make pages of what reproduce has measured
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Convert(arguments) => convert::run(&arguments).map(counted),
         Command::ConvertWorker(arguments) => convert::worker::run(&arguments).map(done),
         Command::Merge(arguments) => convert::merge(&arguments).map(counted),
+        Command::Learn(arguments) => learn::run(&arguments).map(counted),
         Command::Reproduce(arguments) => reproduce::run(&arguments).and_then(|(skipped, results)| {
             report::pages(&results)?;
             Ok(counted(skipped))

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
+use super::codec::{self, Codec};
+use super::planes::FrameMut;
+use super::stream::Stream;
 use crate::attack::{Error, Perturbation};
-use crate::element::codec::{self, Codec};
-use crate::element::planes::FrameMut;
-use crate::element::stream::Stream;
 use crate::target::Transport;
 use crate::video::View;
 use crate::video::view::Samples;
