@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use common::frames::texture;
 use common::models::{Good, LABELS, ModelFile, Noise, SIDE, good};
@@ -219,6 +220,14 @@ fn dual_purpose() {
     });
 }
 
+/// What a state says: the steps that were taken.
+fn steps_in(state: &Path) -> u32 {
+    let bytes = fs::read(state).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]).into_owned();
+    let number = text.split("\"steps\":\"").nth(1).and_then(|rest| rest.split('"').next()?.parse().ok());
+    number.unwrap_or(0)
+}
+
 #[test]
 fn a_run_that_was_stopped_goes_on() {
     guarded(240, || {
@@ -227,13 +236,18 @@ fn a_run_that_was_stopped_goes_on() {
         let (whole, parts) = (data.path("whole.safetensors"), data.path("parts.safetensors"));
         assert_eq!(data.learn(&whole, &more).status.code(), Some(0));
         let state = data.path("parts.safetensors.learning");
-        let mut process = data.command(&parts, &more).spawn().expect("gst-sparseadv");
-        wait_until("a state", || state.exists());
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        let interrupt = Command::new("kill").args(["-INT", &process.id().to_string()]).status();
-        assert!(interrupt.expect("kill").success());
-        assert_eq!(process.wait().expect("an end").code(), Some(130), "it ended before it was stopped");
-        assert!(state.exists() && !parts.exists());
+        // Longer each time until it has taken a step by then: how soon it does depends on what else runs.
+        let mut patience = Duration::from_millis(300);
+        while steps_in(&state) == 0 {
+            let mut process = data.command(&parts, &more).spawn().expect("gst-sparseadv");
+            wait_until("a state", || state.exists());
+            std::thread::sleep(patience);
+            let interrupt = Command::new("kill").args(["-INT", &process.id().to_string()]).status();
+            assert!(interrupt.expect("kill").success());
+            assert_eq!(process.wait().expect("an end").code(), Some(130), "it ended before it was stopped");
+            assert!(state.exists() && !parts.exists());
+            patience = patience * 3 / 2;
+        }
         // Other settings would learn something else from here on.
         let output = data.learn(&parts, &["--bound", "30", "--steps", "700", "--batch", "4"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

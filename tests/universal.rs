@@ -282,6 +282,41 @@ fn the_embedded_ones_are_of_the_embedded_models() {
     }
 }
 
+/// Whatever the bytes are: an answer, and no panic.
+#[test]
+fn a_damaged_file_is_refused_or_read() {
+    let learned = learned(Kind::Flicker, 2);
+    let whole = std::fs::read(&learned.path).expect("the file");
+    let mut chance = Noise::new(11);
+    let (mut refused, mut below) = (0, |n: usize| chance.next() as usize % n);
+    for _ in 0..20_000 {
+        let mut bytes = whole.clone();
+        for _ in 0..1 + below(3) {
+            let at = below(bytes.len());
+            match below(4) {
+                0 => bytes[at] ^= 1 << below(8),
+                1 => bytes[at] = below(256) as u8,
+                2 => bytes.truncate(at.max(1)),
+                // Digits of sizes and places.
+                _ => {
+                    let digits: Vec<usize> = (0..bytes.len()).filter(|i| bytes[*i].is_ascii_digit()).collect();
+                    if !digits.is_empty() {
+                        bytes[digits[below(digits.len())]] = b'0' + below(10) as u8;
+                    }
+                }
+            }
+        }
+        match Universal::from_bytes(&bytes) {
+            Ok(universal) => assert!(universal.shape.iter().product::<usize>() <= bytes.len()),
+            Err(text) => {
+                assert!(!text.is_empty());
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 1000, "{refused}");
+}
+
 /// Each names the file, and says what is wrong with it.
 #[test]
 fn a_file_that_is_none_is_refused() {

@@ -23,6 +23,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
+use tch::Tensor;
 
 mod clips;
 mod judge;
@@ -237,64 +238,20 @@ fn learn(
     let state = arguments.state();
     let settings = arguments.settings(header, clips);
     let mut kept = Instant::now();
-    let bins: Vec<&str> = codecs(&arguments.survive).collect();
     let mut made = Codecs::default();
     let bar = progress(u64::from(arguments.steps))?;
     bar.set_position(u64::from(taken));
     for step in taken..arguments.steps {
-        if interrupt::check().is_err() || kept.elapsed() > KEEP {
+        if kept.elapsed() > KEEP {
             learner.suspend(&state, &settings, step)?;
             kept = Instant::now();
         }
-        interrupt::check()?;
-        // Each step draws its own, so that a run that goes on draws the same.
-        let mut rng = ChaCha8Rng::seed_from_u64(arguments.seed);
-        rng.set_stream(u64::from(step));
-        // What frames before a window leave as, in a stream that goes through a codec.
-        let now = if bins.is_empty() { None } else { Some(learner.finish(header.clone())?) };
-        let mut sum = None;
-        let (mut losses, mut asked) = (0.0, 0);
-        while asked < arguments.batch {
-            let place = rng.random_range(0..clips.len());
-            let Some(clip) = clips.get(place)? else {
-                ensure!(
-                    !clips.is_spent(),
-                    "Expected training clips of at least a window that can be read, found none."
-                );
-                continue;
-            };
-            let windowing = clip.windowing();
-            let first = rng.random_range(0..=clip.frames.len() - windowing.span);
-            let phase = rng.random_range(0..windowing.frames);
-            let samples = clip.samples(first);
-            let through = now.as_ref().filter(|_| rng.random_bool(0.5)).zip(bins.choose(&mut rng));
-            asked += 1;
-            let made = through.map(|(_, bin)| made.of(bin, &clip.stream)).transpose()?;
-            let (context, buffers) = match through {
-                Some((universal, _)) => (clip.before(first, phase, universal)?, clip.window(first, phase, universal)?),
-                None => (Vec::new(), Vec::new()),
-            };
-            let offsets: Vec<usize> = windowing.offsets(windowing.span).collect();
-            let survival = made.iter().flat_map(|codecs| codecs.iter()).map(|codec| Survival {
-                stream: &clip.stream,
-                codec,
-                buffers: &buffers,
-                offsets: &offsets,
-                context: &context,
-                canceled: &|| interrupt::check().is_err(),
-            });
-            let survival: Vec<Survival> = survival.collect();
-            let mut target = WindowTarget::new(model, &clip.stream.view, &samples)?;
-            let real: Vec<usize> = (0..samples.len()).collect();
-            let label = argmax(&torch::download(&target.logits_of(&real)?)?);
-            target.behind(survival.iter().map(|s| s as &dyn Transport), None);
-            let Some((loss, gradient)) = learner.gradient(&mut target, label, phase)? else { continue };
-            losses += loss;
-            sum = Some(match sum {
-                None => gradient,
-                Some(sum) => gradient + sum,
-            });
+        let batch = batch(arguments, learner, model, clips, header, step, &mut made);
+        if batch.is_err() {
+            // Whatever ended it, and wherever in the step.
+            learner.suspend(&state, &settings, step)?;
         }
+        let (sum, losses) = batch?;
         if let Some(sum) = sum {
             // Small steps at the end, where large ones only go round.
             let left = 1.0 - step as f32 / arguments.steps as f32;
@@ -304,7 +261,69 @@ fn learn(
         bar.inc(1);
     }
     bar.finish_and_clear();
+    // Judging takes a while, too.
+    learner.suspend(&state, &settings, arguments.steps)?;
     Ok(())
+}
+
+/// The sum of the gradients of a step's windows, where any asks for something, and of their losses.
+fn batch(
+    arguments: &Arguments,
+    learner: &Learner,
+    model: &mut Model,
+    clips: &mut Clips,
+    header: &Header,
+    step: u32,
+    made: &mut Codecs,
+) -> anyhow::Result<(Option<Tensor>, f64)> {
+    interrupt::check()?;
+    let bins: Vec<&str> = codecs(&arguments.survive).collect();
+    // Each step draws its own, so that a run that goes on draws the same.
+    let mut rng = ChaCha8Rng::seed_from_u64(arguments.seed);
+    rng.set_stream(u64::from(step));
+    // What frames before a window leave as, in a stream that goes through a codec.
+    let now = if bins.is_empty() { None } else { Some(learner.finish(header.clone())?) };
+    let mut sum = None;
+    let (mut losses, mut asked) = (0.0, 0);
+    while asked < arguments.batch {
+        let place = rng.random_range(0..clips.len());
+        let Some(clip) = clips.get(place)? else {
+            ensure!(!clips.is_spent(), "Expected training clips of at least a window that can be read, found none.");
+            continue;
+        };
+        let windowing = clip.windowing();
+        let first = rng.random_range(0..=clip.frames.len() - windowing.span);
+        let phase = rng.random_range(0..windowing.frames);
+        let samples = clip.samples(first);
+        let through = now.as_ref().filter(|_| rng.random_bool(0.5)).zip(bins.choose(&mut rng));
+        asked += 1;
+        let made = through.map(|(_, bin)| made.of(bin, &clip.stream)).transpose()?;
+        let (context, buffers) = match through {
+            Some((universal, _)) => (clip.before(first, phase, universal)?, clip.window(first, phase, universal)?),
+            None => (Vec::new(), Vec::new()),
+        };
+        let offsets: Vec<usize> = windowing.offsets(windowing.span).collect();
+        let survival = made.iter().flat_map(|codecs| codecs.iter()).map(|codec| Survival {
+            stream: &clip.stream,
+            codec,
+            buffers: &buffers,
+            offsets: &offsets,
+            context: &context,
+            canceled: &|| interrupt::check().is_err(),
+        });
+        let survival: Vec<Survival> = survival.collect();
+        let mut target = WindowTarget::new(model, &clip.stream.view, &samples)?;
+        let real: Vec<usize> = (0..samples.len()).collect();
+        let label = argmax(&torch::download(&target.logits_of(&real)?)?);
+        target.behind(survival.iter().map(|s| s as &dyn Transport), None);
+        let Some((loss, gradient)) = learner.gradient(&mut target, label, phase)? else { continue };
+        losses += loss;
+        sum = Some(match sum {
+            None => gradient,
+            Some(sum) => gradient + sum,
+        });
+    }
+    Ok((sum, losses))
 }
 
 /// So many at the most, as far apart as they can be.
