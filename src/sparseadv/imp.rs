@@ -135,8 +135,8 @@
  *
  * No model is needed, and without one none is loaded. With `model` each window that has left is classified twice, as it
  * came and as it left, and is reported. `stride=1` judges windows at every offset. A live stream waits for no model:
- * windows that find it busy are counted as unclassified. Any other stream waits. No property of the search has an effect
- * then.
+ * windows that find it busy are counted as unclassified. Any other stream waits. No property of the search and no `tail`
+ * has an effect then, frames carry no meta, and `stats` has no means: nothing was searched for.
  *
  * ## Causal mode
  *
@@ -205,7 +205,8 @@
  * the rates are of: `ground-truth`, `model` or `mixed`. `clean-accuracy` and `robust-accuracy` are the shares of
  * windows that the model gets right before and after the attack.
  *
- * Each frame carries the custom meta `GstSparseAdvMeta`: window, place in it, keyframe or not, weight, verdict, labels.
+ * Each frame of a window carries the custom meta `GstSparseAdvMeta`: window, place in it, keyframe or not, weight,
+ * verdict, labels.
  *
  * ## Frames and events
  *
@@ -379,7 +380,7 @@ pub struct SparseAdv {
             untargeted)")]
     #[property(name = "seed", type = u64, default = Settings::default().attack.seed, mutable_ready,
         get = get!(attack.seed), set = set!(attack.seed),
-        nick = "Seed", blurb = "Seed of keyframes=random, the only chance in an attack")]
+        nick = "Seed", blurb = "Seed of keyframes=random, the only chance in an attack, and of what mode=causal begins with")]
     #[property(name = "tail", type = Tail, default, get = get!(common.tail), set = set!(common.tail), mutable_ready,
         nick = "Tail", blurb = "What becomes of frames at the end of a stream that fill no window")]
     #[property(name = "enabled", type = bool, default = true, get = get!(enabled), set = set!(enabled), mutable_playing,

@@ -32,7 +32,7 @@ pub struct Config {
     pub bound: f32,
     /// Step of Adam in gray levels.
     pub learning_rate: f32,
-    /// Weight in the loss of the mean square of the values, in units of [`UNIT`] (thickness, Pony et al., Eq. 4).
+    /// Weight in the loss of the mean square of the values, in units of 127.5 gray levels (thickness, Pony et al., Eq. 4).
     pub thickness: f64,
     /// The same of their first and second differences in time, the last frame being followed by the first (roughness,
     /// Pony et al., Eq. 5).
