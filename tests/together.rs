@@ -8,6 +8,7 @@ use common::frames::{bytes, frame, rgb};
 use common::models::{Good, ModelFile, SIDE, good, load, plain_metadata, traced, weights};
 use common::oracle::{number, real, reports};
 use common::rig::Rig;
+use common::wait_until;
 use gst::prelude::*;
 use gstsparseadv::model::Model;
 use gstsparseadv::torch;
@@ -181,7 +182,13 @@ fn a_model_that_was_replaced_is_loaded_anew() {
         rig.begin(&rgb());
         rig.feed((0..4).map(|n| frame(&rgb(), n)));
         rig.finish();
-        reports(&rig)[0]["model_sha256"].as_str().expect("a hash").to_string()
+        // The rig has seen an end of stream before, and does not wait for the second one.
+        let mut found = Vec::new();
+        wait_until("a report", || {
+            found.extend(reports(&rig));
+            !found.is_empty()
+        });
+        found[0]["model_sha256"].as_str().expect("a hash").to_string()
     };
     let before = sha256_now();
     assert!(rig.element.set_state(gst::State::Ready).is_ok());

@@ -59,21 +59,7 @@ pub fn read_metadata(path: &Path) -> Result<(Metadata, Origin), Error> {
 
 /// The same, and more of it. Where a SHA-256 is expected no other file is looked into.
 pub(super) fn read(path: &Path, expected: Option<&str>) -> Result<Archive, Error> {
-    let unreadable = |e: std::io::Error| unreadable(path, &e);
-    let bytes = expected.map(|_| regular(path).and_then(|_| std::fs::read(path).map_err(unreadable))).transpose()?;
-    let bytes: Option<Arc<[u8]>> = bytes.map(Arc::from);
-    let mut hash = Sha256::new();
-    match &bytes {
-        Some(bytes) => hash.update(bytes),
-        None => {
-            regular(path)?;
-            std::io::copy(&mut File::open(path).map_err(unreadable)?, &mut hash).map(drop).map_err(unreadable)?;
-        }
-    }
-    let sha256 = format!("{:x}", hash.finalize());
-    if let Some(expected) = expected.filter(|expected| *expected != sha256) {
-        return Err(Error::OtherFile { path: path.display().to_string(), expected: expected.into(), found: sha256 });
-    }
+    let bytes = expected.map(|expected| read_exactly(path, expected)).transpose()?;
     let mut zip = match &bytes {
         Some(bytes) => open_in(path, Box::new(Cursor::new(bytes.clone())))?,
         None => open(path)?,
@@ -87,7 +73,21 @@ pub(super) fn read(path: &Path, expected: Option<&str>) -> Result<Archive, Error
             let _ = member.read_to_string(&mut code);
         }
     }
-    Ok(Archive { metadata, origin, guessed, sha256, code, bytes })
+    let mut source = zip.into_inner();
+    let mut hash = Sha256::new();
+    source.rewind().and_then(|()| std::io::copy(&mut source, &mut hash)).map_err(|e| unreadable(path, &e))?;
+    Ok(Archive { metadata, origin, guessed, sha256: format!("{:x}", hash.finalize()), code, bytes })
+}
+
+/// The bytes of a file, if they have this SHA-256.
+fn read_exactly(path: &Path, expected: &str) -> Result<Arc<[u8]>, Error> {
+    regular(path)?;
+    let bytes = std::fs::read(path).map_err(|e| unreadable(path, &e))?;
+    let found = format!("{:x}", Sha256::digest(&bytes));
+    if found == expected {
+        return Ok(bytes.into());
+    }
+    Err(Error::OtherFile { path: path.display().to_string(), expected: expected.into(), found })
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Error {

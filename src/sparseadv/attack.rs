@@ -43,9 +43,11 @@ pub(super) struct Last {
 impl Last {
     /// Of a window whose attack is over, if there is anything to try.
     pub fn of(task: &AttackTask, outcome: &Outcome) -> Option<Self> {
+        if !outcome.success || !task.settings.warm_start {
+            return None;
+        }
         let end = task.stream.sample(task.buffers.last()?).ok()?;
-        let worth = outcome.success && task.settings.warm_start;
-        worth.then(|| Self { stream: task.stream.clone(), end, perturbation: Arc::new(outcome.perturbation.clone()) })
+        Some(Self { stream: task.stream.clone(), end, perturbation: Arc::new(outcome.perturbation.clone()) })
     }
 
     /// What is to be tried on the next window, unless another scene begins in it.

@@ -9,7 +9,8 @@
  * another label. Then it makes the perturbation as small as it can. All other frames leave untouched.
  *
  * The element is for testing the robustness of your own models. A TorchScript file is a program and runs as one, so
- * load only files you trust. With `model-sha256` no other file is loaded than the one you have looked at. The contract that a model must fit is in `examples/README.md`.
+ * load only files you trust. With `model-sha256` no other file is loaded than the one you have looked at. The contract
+ * that a model must fit is in `examples/README.md`.
  *
  * ## Example launch lines
  *
@@ -217,8 +218,8 @@
  *
  * ## Limits
  *
- * * At most two windows of frames wait inside, and with `batch-windows` as many more as are attacked together. In a live pipeline as many wait as arrive within the latency, and a
- *   window more. A large window of large frames takes much memory. The element asks for as many buffers in ALLOCATION,
+ * * At most two windows of frames wait inside, and with `batch-windows` as many more as are attacked together. In a live
+ *   pipeline as many wait as arrive within the latency, and a window more. A large window of large frames takes much memory. The element asks for as many buffers in ALLOCATION,
  *   and copies the frames of a pool that has fewer.
  * * A GstVideoCropMeta is passed on and otherwise ignored: the attack is on the frame that the caps describe.
  *   Interlaced frames are treated as progressive.

@@ -12,19 +12,15 @@ use super::imp::{CAT, Loaded, SparseAdv};
 use super::settings::Settings;
 use super::state::{Plan, State};
 use super::{pursue, worker};
-use crate::attack::Goal;
 use crate::element::codec;
 use crate::element::lock;
 use crate::element::model::load_model;
 use crate::element::report_file::ReportFile;
 use crate::element::survive::Codecs;
 use crate::model::{self, Metadata};
-use crate::provenance::{Provenance, sha256 as sha256_of};
+use crate::provenance::Provenance;
 use crate::universal::Universal;
 use crate::window::{Mode, Windowing};
-
-/// Each frame leaves by itself.
-const FRAME_BY_FRAME: Windowing = Windowing { frames: 1, step: 1, span: 1, stride: 1 };
 
 impl SparseAdv {
     /// Loads the model and checks every setting against it. Returns what holds for a stream; nothing while the model is
@@ -32,8 +28,9 @@ impl SparseAdv {
     pub(super) fn prepare(&self) -> Result<Option<Plan>, gst::ErrorMessage> {
         let settings = self.settings();
         let wrong = |text: String| gst::error_msg!(gst::LibraryError::Settings, ("{text}"));
-        let universal = settings.perturbation.as_deref().map(Universal::load).transpose();
-        let universal = universal.map_err(|e| wrong(e.to_string()))?.map(Arc::new);
+        let read = settings.perturbation.as_deref().map(Universal::load_hashed).transpose();
+        let (universal, perturbation_sha256) = read.map_err(|e| wrong(e.to_string()))?.unzip();
+        let universal = universal.map(Arc::new);
         let alone = settings.common.model.is_none() && settings.mode == Mode::Window;
         if let Some(universal) = universal.as_ref().filter(|_| alone) {
             return Ok(Some(self.prepare_alone(universal.clone(), &settings)));
@@ -93,8 +90,7 @@ impl SparseAdv {
         }
         let (path, sha256) = (&loaded.options.path, loaded.model.sha256());
         let mut provenance = Provenance::of(&*self.obj(), path, sha256);
-        // It has just been read.
-        provenance.perturbation_sha256 = settings.perturbation.as_deref().and_then(|path| sha256_of(path).ok());
+        provenance.perturbation_sha256 = perturbation_sha256;
         if loaded.model.reduces() {
             // What was found to be faster when the model was loaded.
             provenance.settings.insert("precision".into(), "bf16".into());
@@ -106,7 +102,7 @@ impl SparseAdv {
             _ => None,
         };
         let watched = universal.as_ref().map(|_| windowing);
-        let windowing = if universal.is_some() { FRAME_BY_FRAME } else { windowing };
+        let windowing = if universal.is_some() { Windowing::FRAME_BY_FRAME } else { windowing };
         let provenance = Arc::new(provenance);
         let plan = Plan { windowing, together, goal: config.goal, provenance, universal, watched };
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
@@ -122,14 +118,7 @@ impl SparseAdv {
         }
         *lock(&self.loaded) = None;
         *lock(&self.model_metadata) = Some(Arc::new(universal.header.view.clone()));
-        Plan {
-            windowing: FRAME_BY_FRAME,
-            together: 1,
-            goal: Goal::new(None, None),
-            provenance: Arc::default(),
-            universal: Some(universal),
-            watched: None,
-        }
+        Plan { universal: Some(universal), ..Plan::default() }
     }
 
     pub(super) fn open_report(&self) -> Result<(), gst::ErrorMessage> {

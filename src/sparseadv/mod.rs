@@ -17,6 +17,7 @@ pub(crate) mod settings;
 mod state;
 mod stats;
 mod timing;
+mod watching;
 mod window;
 mod worker;
 

@@ -35,9 +35,9 @@ pub(super) struct Window {
     samples: Arc<Vec<Samples>>,
 }
 
-/// What the element's `epsilon` bounds the values by. A file holds no more.
+/// What the element's `epsilon` bounds the values by: whole levels, and no more than a file holds.
 fn bound(epsilon: f32) -> f32 {
-    if epsilon > 0.0 { epsilon.min(127.0) } else { BOUND }
+    if epsilon > 0.0 { epsilon.floor().min(127.0) } else { BOUND }
 }
 
 /// Begins as `universal` is. An error says which property does not fit.
@@ -125,5 +125,15 @@ impl SparseAdv {
         let Some((Window { stream, samples }, label, phase)) = pursuit.choose() else { return Ok(()) };
         let mut target = WindowTarget::new(model, &stream.view, &samples)?;
         pursuit.improve(&mut target, label, phase)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_bounded_by_whole_levels() {
+        assert_eq!([0.0, 0.6, 1.0, 2.6, 200.0].map(bound), [BOUND, 0.0, 1.0, 2.0, 127.0]);
     }
 }

@@ -60,6 +60,20 @@ pub(super) struct Plan {
     pub watched: Option<Windowing>,
 }
 
+impl Default for Plan {
+    /// Frame by frame, and without a model.
+    fn default() -> Self {
+        Self {
+            windowing: Windowing::FRAME_BY_FRAME,
+            together: 1,
+            goal: Goal::new(None, None),
+            provenance: Arc::default(),
+            universal: None,
+            watched: None,
+        }
+    }
+}
+
 pub(super) struct State {
     pub schedule: Schedule,
     pub downstream: Downstream,
@@ -103,16 +117,7 @@ const WATCHED: usize = 4;
 impl State {
     /// Before the element starts, and after it has stopped.
     pub fn stopped(stats: Stats) -> Self {
-        let windowing = Windowing { frames: 1, step: 1, span: 1, stride: 1 };
-        let plan = Plan {
-            windowing,
-            together: 1,
-            goal: Goal::new(None, None),
-            provenance: Arc::default(),
-            universal: None,
-            watched: None,
-        };
-        Self { stats, working: false, ..Self::started(plan, &Settings::default()) }
+        Self { stats, working: false, ..Self::started(Plan::default(), &Settings::default()) }
     }
 
     pub fn started(plan: Plan, settings: &Settings) -> Self {

@@ -109,7 +109,7 @@ impl SparseAdv {
             Work::Attack(attacks) => self.attack_together(loaded, attacks),
             Work::Judge(claim, window, samples) => self.judge(&mut loaded.model, &claim, *window, samples),
             Work::Watch(report, window) => {
-                let fooled = self.watch(&mut loaded.model, *report, window);
+                let fooled = self.watch(&mut loaded.model, *report, &window);
                 if let Some(pursuit) = &mut loaded.pursuit {
                     pursuit.judged(fooled);
                 }
@@ -307,33 +307,17 @@ impl SparseAdv {
                 }
                 self.let_go(state, &claim);
             }
-            Err(error) => {
-                // Told before upstream hears of it, or its own error would be the first on the bus.
-                if self.state().note_failure() {
-                    gst::element_imp_error!(self, gst::LibraryError::Failed, ("{error}"));
-                }
-                // The frames are not lost for it: they pass.
-                self.state().fail();
-                self.tell();
-            }
+            Err(error) => self.stop_by(&error.to_string()),
         }
     }
 
-    /// The model failed beside the stream: an error, or one warning where that is to be no reason to stop.
-    pub(super) fn fail(&self, text: &str) {
-        let mut state = self.state();
-        state.stats.failure();
-        let news = state.note_failure();
-        drop(state);
-        if self.settings().on_error == OnError::Passthrough {
-            if news {
-                gst::element_imp_warning!(self, gst::LibraryError::Failed, ("{text}"));
-            }
-            return;
-        }
-        if news {
+    /// Ends the stream with an error.
+    pub(super) fn stop_by(&self, text: &str) {
+        // Told before upstream hears of it, or its own error would be the first on the bus.
+        if self.state().note_failure() {
             gst::element_imp_error!(self, gst::LibraryError::Failed, ("{text}"));
         }
+        // The frames are not lost for it: they pass.
         self.state().fail();
         self.tell();
     }
@@ -356,44 +340,6 @@ impl SparseAdv {
         }
         drop(state);
         self.tell();
-    }
-
-    /// Classifies a window as its frames came and as they left, and reports it. Returns whether it is fooled.
-    fn watch(&self, model: &mut Model, mut report: WindowReport, window: Watched<Seen>) -> bool {
-        let began = Instant::now();
-        let classified = |clean: bool| {
-            let samples = window.seen.iter().map(|seen| if clean { &seen.clean } else { &seen.left });
-            let samples: Vec<Samples> = samples.map(|samples| Samples::clone(samples)).collect();
-            window.seen.first().map(|seen| (seen.stream.clone(), samples))
-        };
-        let sides = classified(true).zip(classified(false));
-        let frames = report.frames;
-        let judged = sides.map(|((stream, clean), (_, left))| -> Result<_, attack::Error> {
-            report.set_size(&stream.view.observe_window(&clean, frames), &stream.view.observe_window(&left, frames));
-            Ok((judge(model, &stream, &clean)?, judge(model, &stream, &left)?))
-        });
-        report.calls.queries += 2;
-        report.calls.forwards += 2;
-        match judged {
-            Some(Ok((clean, left))) => {
-                let said = |logits: &[f32]| (argmax(logits), softmax(logits)[argmax(logits)]);
-                let ((clean_label, clean), (final_label, left)) = (said(&clean), said(&left));
-                (report.clean_label, report.clean_probability) = (Some(clean_label), Some(clean));
-                (report.final_label, report.final_probability) = (Some(final_label), Some(left));
-                report.already_fooled = report.labels().already_fooled();
-                report.success = report.labels().fooled().filter(|_| !report.already_fooled);
-            }
-            Some(Err(error)) => self.fail(&format!("Window {} is not classified. {error}", report.window)),
-            None => {}
-        }
-        report.seconds = began.elapsed().as_secs_f64();
-        let fooled = report.success.unwrap_or(report.already_fooled);
-        self.publish(report);
-        if let Some(watch) = &mut self.state().watch {
-            watch.judged();
-        }
-        self.tell();
-        fooled
     }
 
     /// Classifies an overlapping window as its frames really left, and reports it.

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
 
 use super::{FORMAT, Header, Kind, Universal, Values};
 use crate::files;
@@ -34,6 +35,11 @@ pub enum Error {
 impl Universal {
     /// Reads a file, and checks that its values fit its header.
     pub fn load(path: &Path) -> Result<Self, Error> {
+        Self::load_hashed(path).map(|(universal, _)| universal)
+    }
+
+    /// The same, with the SHA-256 of what was read, in hexadecimal.
+    pub fn load_hashed(path: &Path) -> Result<(Self, String), Error> {
         let io = |reason| Error::Io { path: path.display().to_string(), done: "read", reason };
         // Before it is opened: to open a pipe that nobody writes to waits for ever.
         if !std::fs::metadata(path).map_err(io)?.is_file() {
@@ -44,7 +50,8 @@ impl Universal {
         if bytes.len() as u64 > LARGEST {
             return Err(unusable(path, format!("has more than {LARGEST} bytes")));
         }
-        Self::from_bytes(&bytes).map_err(|found| unusable(path, found))
+        let universal = Self::from_bytes(&bytes).map_err(|found| unusable(path, found))?;
+        Ok((universal, format!("{:x}", Sha256::digest(&bytes))))
     }
 
     /// The same by a file's bytes. An error says what is wrong with them.

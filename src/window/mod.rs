@@ -52,6 +52,9 @@ pub struct Windowing {
 }
 
 impl Windowing {
+    /// Each frame by itself.
+    pub const FRAME_BY_FRAME: Self = Self { frames: 1, step: 1, span: 1, stride: 1 };
+
     /// Windows of `frames` frames, `step` apart. One follows on the other, unless a stride says where the next begins.
     pub fn new(frames: usize, step: usize, stride: Option<usize>) -> Self {
         let span = frames.saturating_sub(1) * step + 1;
