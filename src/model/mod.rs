@@ -55,6 +55,7 @@ mod refusal;
 mod shared;
 mod tensor;
 mod tf32;
+mod together;
 mod warnings;
 
 pub use archive::Origin;
@@ -66,3 +67,4 @@ pub use libtorch::version as libtorch_version;
 pub use loaded::Options;
 pub use metadata::Metadata;
 pub use precision::Precision;
+pub use together::together;

@@ -15,7 +15,7 @@ use crate::attack::criterion::{argmax, softmax};
 use crate::attack::{self, Outcome, Progress};
 use crate::element::bell::Bell;
 use crate::element::survive::Codecs;
-use crate::model::Model;
+use crate::model::{Model, together};
 use crate::threads::home;
 use crate::universal::pursuit::Pursuit;
 use crate::video::view::Samples;
@@ -56,22 +56,6 @@ enum Round {
     /// There was nothing to do, and there will not be before this time unless something changes.
     Idle(Option<Instant>),
     Over,
-}
-
-/// A model that waits for others while this lives.
-struct Seated<'a>(&'a mut Model);
-
-impl<'a> Seated<'a> {
-    fn new(model: &'a mut Model) -> Self {
-        model.join();
-        Self(model)
-    }
-}
-
-impl Drop for Seated<'_> {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
 }
 
 /// The worker's life. Returns the model, which is lost where a pass panics. While it waits it holds no reference to the
@@ -204,7 +188,7 @@ impl SparseAdv {
 
     /// Attacks windows, each on a thread of its own, with passes that are made together, and together with those of other
     /// elements that share the model.
-    fn attack_together(&self, loaded: &mut Loaded, mut attacks: Vec<Attack>) {
+    fn attack_together(&self, loaded: &mut Loaded, attacks: Vec<Attack>) {
         let Loaded { model, others, codecs, last, .. } = loaded;
         if attacks.iter().any(|attack| !attack.sits) {
             for mut attack in attacks {
@@ -215,28 +199,13 @@ impl SparseAdv {
             }
             return;
         }
-        let Some(own_attack) = attacks.pop() else { return };
-        others.resize_with(attacks.len().max(others.len()), || model.share());
-        let home = model.home().clone();
-        // All sit down before the first one asks.
-        let seated: Vec<Seated> = others.iter_mut().take(attacks.len()).map(Seated::new).collect();
-        let own = Seated::new(model);
-        let ended = std::thread::scope(|scope| {
-            let mut threads = Vec::new();
-            for (attack, seated) in attacks.into_iter().zip(seated) {
-                let home = &home;
-                threads.push(scope.spawn(move || {
-                    home::move_in(home);
-                    // Codecs take windows one by one.
-                    self.attack(seated.0, &mut Codecs::default(), attack, &mut None)
-                }));
-            }
-            let mut ended = vec![self.attack(own.0, codecs, own_attack, &mut None)];
-            drop(own);
-            for thread in threads {
-                ended.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            ended
+        others.resize_with(attacks.len().saturating_sub(1).max(others.len()), || model.share());
+        // Codecs take windows one by one: one attack has those that are kept.
+        let mut codecs = Some(codecs);
+        let attacks = attacks.into_iter().map(|attack| (attack, codecs.take()));
+        let models = std::iter::once(model).chain(others);
+        let ended = together(models, attacks, |model, (attack, codecs)| {
+            self.attack(model, codecs.unwrap_or(&mut Codecs::default()), attack, &mut None)
         });
         ended.into_iter().for_each(|ended| self.end(ended));
     }

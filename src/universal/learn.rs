@@ -4,6 +4,7 @@
 //! C-DUP rolls its clip (Li et al., NDSS 2019). The windows are targets as an attack has them, so that what the stream's
 //! 8-bit samples hold of a perturbation is in the loop, and a codec where there is one.
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind as Type, TchError, Tensor};
 
 use super::{Header, Kind, Universal, Values};
@@ -13,7 +14,7 @@ use crate::attack::{Delta, Differentiate, Error};
 use crate::torch;
 
 /// What a perturbation is to bring about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Aim {
     /// Any label but the window's own.
     Untargeted,
@@ -37,6 +38,8 @@ pub struct Config {
     /// The same of their first and second differences in time, the last frame being followed by the first (roughness,
     /// Pony et al., Eq. 5).
     pub roughness: f64,
+    /// How far beyond the border between two labels a window is to go, in logits.
+    pub margin: f32,
     pub seed: u64,
 }
 
@@ -48,8 +51,18 @@ impl Config {
     pub fn new(kind: Kind, aim: Aim, bound: f32) -> Self {
         let learning_rate = if kind.replaces() { 10.0 } else { bound / 10.0 };
         let weight = if kind == Kind::Flicker { 0.5 } else { 0.0 };
-        Self { kind, aim, bound, learning_rate, thickness: weight, roughness: weight, seed: 0 }
+        Self { kind, aim, bound, learning_rate, thickness: weight, roughness: weight, margin: 0.0, seed: 0 }
     }
+}
+
+/// What is learned as it is now, which any thread may try.
+pub struct Current {
+    config: Config,
+    /// As the learner has them.
+    values: Tensor,
+    mask: Option<Tensor>,
+    /// Steps that led here.
+    steps: i32,
 }
 
 /// A perturbation that is being learned.
@@ -110,65 +123,14 @@ impl Learner {
         self.adam = Adam::default();
     }
 
-    /// Of its frames, that which each of `frames` of a window gets at a phase.
-    fn places(&self, frames: usize, phase: usize) -> Result<Tensor, TchError> {
-        let period = self.period();
-        torch::index(&(0..frames).map(|t| (phase + t) % period).collect::<Vec<_>>(), self.values.device())
-    }
-
-    /// What it changes in a window at a phase, in gray levels.
-    fn delta(&self, target: &dyn Differentiate, phase: usize) -> Result<Delta, Error> {
-        let shape = target.shape();
-        let whole = [1, shape.real, 3, shape.height, shape.width].map(|n| n as i64);
-        let values = self.values.f_index_select(1, &self.places(shape.real, phase)?)?.f_expand(whole, false)?;
-        let values = values.f_to_device(target.device())?;
-        let values = match (&self.mask, self.config.kind.replaces()) {
-            (Some(mask), true) => {
-                values.f_sub(&target.clean()?.f_unsqueeze(0)?)?.f_mul(&mask.f_to_device(target.device())?)?
-            }
-            _ => values.f_contiguous()?,
-        };
-        Ok(Delta { frames: (0..shape.real).collect(), values })
-    }
-
-    /// The loss of a window whose clean label is `label`, at a phase, and its gradient by the values. Nothing where the aim
-    /// asks nothing of such a window. One forward and one backward pass.
-    pub fn gradient(
-        &self,
-        target: &mut dyn Differentiate,
-        label: usize,
-        phase: usize,
-    ) -> Result<Option<(f64, Tensor)>, Error> {
-        if self.config.aim == Aim::Target(label) {
-            return Ok(None);
+    /// As it is now.
+    pub fn current(&self) -> Current {
+        Current {
+            config: self.config.clone(),
+            values: self.values.shallow_clone(),
+            mask: self.mask.as_ref().map(Tensor::shallow_clone),
+            steps: self.adam_steps(),
         }
-        let delta = self.delta(target, phase)?;
-        let _ = target.observe(&delta)?;
-        let logits = target.logits(&delta, 0)?;
-        let logits_found = torch::download(&logits)?;
-        if !logits_found.iter().all(|logit| logit.is_finite()) {
-            let found = format!("{logits_found:?}");
-            return Err(Error::NotFinite { classes: logits_found.len(), found });
-        }
-        let (loss, by_logits) = loss(self.config.aim, &logits_found, label);
-        let by_logits = torch::upload(&by_logits, &logits.size(), target.device())?;
-        let all: Vec<usize> = (0..target.shape().frames).collect();
-        let by_view = target.backward(&by_logits, &all)?;
-        let by_delta = target.pull(&delta, 0, &by_view)?.f_to_device(self.values.device())?;
-        let by_delta = match &self.mask {
-            Some(mask) => by_delta.f_mul(mask)?,
-            None => by_delta,
-        };
-        let by_delta = match self.config.kind {
-            Kind::Flicker => by_delta.f_sum_dim_intlist([3i64, 4].as_slice(), true, Type::Float)?,
-            _ => by_delta,
-        };
-        // What is not finite would stay in the values for good.
-        if !by_delta.f_isfinite()?.f_all()?.f_int64_value(&[])?.eq(&1) {
-            return Err(Error::GradientNotFinite { iteration: self.adam_steps().unsigned_abs() + 1 });
-        }
-        let places = self.places(target.shape().real, phase)?;
-        Ok(Some((loss, self.values.f_zeros_like()?.f_index_add(1, &places, &by_delta)?)))
     }
 
     /// Takes a step down the mean gradient of windows. `share` of the usual size.
@@ -231,8 +193,79 @@ impl Learner {
     }
 }
 
+impl Current {
+    /// Of its frames, that which each of `frames` of a window gets at a phase.
+    fn places(&self, frames: usize, phase: usize) -> Result<Tensor, TchError> {
+        let period = self.values.size()[1] as usize;
+        torch::index(&(0..frames).map(|t| (phase + t) % period).collect::<Vec<_>>(), self.values.device())
+    }
+
+    /// What it changes in a window at a phase, in gray levels.
+    fn delta(&self, target: &dyn Differentiate, phase: usize) -> Result<Delta, Error> {
+        let shape = target.shape();
+        let whole = [1, shape.real, 3, shape.height, shape.width].map(|n| n as i64);
+        let values = self.values.f_index_select(1, &self.places(shape.real, phase)?)?.f_expand(whole, false)?;
+        let values = values.f_to_device(target.device())?;
+        let values = match (&self.mask, self.config.kind.replaces()) {
+            (Some(mask), true) => {
+                values.f_sub(&target.clean()?.f_unsqueeze(0)?)?.f_mul(&mask.f_to_device(target.device())?)?
+            }
+            _ => values.f_contiguous()?,
+        };
+        Ok(Delta { frames: (0..shape.real).collect(), values })
+    }
+
+    /// The loss of a window whose clean label is `label`, at a phase, and its gradient by the values. Nothing where the aim
+    /// asks nothing of such a window. One forward and one backward pass.
+    pub fn gradient(
+        &self,
+        target: &mut dyn Differentiate,
+        label: usize,
+        phase: usize,
+    ) -> Result<Option<(f64, Tensor)>, Error> {
+        if self.config.aim == Aim::Target(label) {
+            return Ok(None);
+        }
+        let delta = self.delta(target, phase)?;
+        let _ = target.observe(&delta)?;
+        let logits = target.logits(&delta, 0)?;
+        let logits_found = torch::download(&logits)?;
+        if !logits_found.iter().all(|logit| logit.is_finite()) {
+            let found = format!("{logits_found:?}");
+            return Err(Error::NotFinite { classes: logits_found.len(), found });
+        }
+        let (loss, by_logits) = loss(self.config.aim, &logits_found, label, self.config.margin);
+        let by_logits = torch::upload(&by_logits, &logits.size(), target.device())?;
+        let all: Vec<usize> = (0..target.shape().frames).collect();
+        let by_view = target.backward(&by_logits, &all)?;
+        let by_delta = target.pull(&delta, 0, &by_view)?.f_to_device(self.values.device())?;
+        let by_delta = match &self.mask {
+            Some(mask) => by_delta.f_mul(mask)?,
+            None => by_delta,
+        };
+        let by_delta = match self.config.kind {
+            Kind::Flicker => by_delta.f_sum_dim_intlist([3i64, 4].as_slice(), true, Type::Float)?,
+            _ => by_delta,
+        };
+        // What is not finite would stay in the values for good.
+        if !by_delta.f_isfinite()?.f_all()?.f_int64_value(&[])?.eq(&1) {
+            return Err(Error::GradientNotFinite { iteration: self.steps.unsigned_abs() + 1 });
+        }
+        let places = self.places(target.shape().real, phase)?;
+        Ok(Some((loss, self.values.f_zeros_like()?.f_index_add(1, &places, &by_delta)?)))
+    }
+}
+
 /// The loss of a window's logits, and its gradient by them.
-fn loss(aim: Aim, logits: &[f32], label: usize) -> (f64, Vec<f32>) {
+fn loss(aim: Aim, logits: &[f32], label: usize, margin: f32) -> (f64, Vec<f32>) {
+    // The label that is to lose starts ahead, the one that is to win behind.
+    let (from, by) = match aim {
+        Aim::Target(wanted) => (wanted, -margin),
+        Aim::Only(of) if of != label => (label, -margin),
+        Aim::Untargeted | Aim::Only(_) => (label, margin),
+    };
+    let mut logits = logits.to_vec();
+    logits[from] += by;
     // Logarithms of sums, so that however sure a model is nothing vanishes: the share of one class, and of all others.
     let sum = |without: Option<usize>| {
         let counted =
@@ -306,12 +339,12 @@ mod tests {
     fn a_loss_and_its_gradient_belong_together() {
         for logits in [[0.3, -1.2, 2.0, 0.7], [0.3, -1.2, 42.0, 0.7], [31.0, -1.2, 2.0, 30.0]] {
             for aim in [Aim::Untargeted, Aim::Target(0), Aim::Target(3), Aim::Only(2), Aim::Only(1)] {
-                let (_, gradient) = loss(aim, &logits, 2);
+                let (_, gradient) = loss(aim, &logits, 2, 1.5);
                 for j in 0..4 {
                     let at = |by: f32| {
                         let mut moved = logits;
                         moved[j] += by;
-                        loss(aim, &moved, 2).0
+                        loss(aim, &moved, 2, 1.5).0
                     };
                     let slope = (at(1e-2) - at(-1e-2)) / 2e-2;
                     // Steps of a hundredth bend by a thousandth at the most, and single precision rounds off a tenth of that.

@@ -118,7 +118,7 @@ impl<W: Clone> Pursuit<W> {
 
     /// A step on a window. One forward and one backward pass.
     pub fn improve(&mut self, target: &mut dyn Differentiate, label: usize, phase: usize) -> Result<(), Error> {
-        if let Some((_, gradient)) = self.learner.gradient(target, label, phase)? {
+        if let Some((_, gradient)) = self.learner.current().gradient(target, label, phase)? {
             self.learner.step(&gradient, 1.0)?;
         }
         Ok(())

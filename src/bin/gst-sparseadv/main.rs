@@ -16,7 +16,6 @@ mod element;
 mod html;
 mod inspect;
 mod interrupt;
-mod learn;
 mod media;
 mod out;
 mod page;
@@ -25,6 +24,7 @@ mod print;
 mod provenance;
 mod report;
 mod reproduce;
+mod universal;
 
 #[derive(Parser)]
 #[command(
@@ -48,7 +48,9 @@ enum Command {
     #[command(hide = true)]
     ConvertWorker(convert::worker::Arguments),
     /// Learn a perturbation that fools a model wherever it is put, for streams that wait for no model
-    Learn(learn::Arguments),
+    Learn(universal::learn::Arguments),
+    /// Judge learned perturbations on clips that they were not learned from
+    Judge(universal::judge::Arguments),
     /// Measure the paper's tables and figure on data sets and models
     Reproduce(reproduce::Arguments),
     /// Make pages of what reproduce has measured
@@ -89,7 +91,8 @@ fn main() -> ExitCode {
         Command::Convert(arguments) => convert::run(&arguments).map(counted),
         Command::ConvertWorker(arguments) => convert::worker::run(&arguments).map(done),
         Command::Merge(arguments) => convert::merge(&arguments).map(counted),
-        Command::Learn(arguments) => learn::run(&arguments).map(counted),
+        Command::Learn(arguments) => universal::learn::run(&arguments).map(counted),
+        Command::Judge(arguments) => universal::judge::run(&arguments).map(counted),
         Command::Reproduce(arguments) => reproduce::run(&arguments).and_then(|(skipped, results)| {
             report::pages(&results)?;
             Ok(counted(skipped))

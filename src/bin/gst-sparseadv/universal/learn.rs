@@ -3,37 +3,23 @@
 //! `learn`: a universal perturbation from the clips of a data set.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
-use gstsparseadv::attack::Query;
-use gstsparseadv::attack::criterion::argmax;
 use gstsparseadv::dataset;
-use gstsparseadv::element::codec;
 use gstsparseadv::element::model::find_label;
-use gstsparseadv::element::survive::{Codecs, Survival};
 use gstsparseadv::files;
-use gstsparseadv::model::{Metadata, Model, Options};
+use gstsparseadv::model::{Metadata, Model, Options, Precision};
 use gstsparseadv::provenance::Versions;
-use gstsparseadv::target::{Transport, WindowTarget};
-use gstsparseadv::torch;
 use gstsparseadv::universal::learn::{Aim, Config, Learner};
 use gstsparseadv::universal::{FORMAT, Header, Kind, Universal};
-use indicatif::{ProgressBar, ProgressStyle};
-use rand::{Rng, SeedableRng, seq::IndexedRandom};
-use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use tch::Tensor;
 
-mod clips;
-mod judge;
-
+use super::clips::Clips;
+use super::descent::{self, Plan};
+use super::verdict::{Verdict, judge};
+use super::{codecs, spread};
 use crate::interrupt;
 use crate::out::{errln, outln};
-use clips::Clips;
-
-/// How often it is kept where learning stands.
-const KEEP: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 #[command(
@@ -76,6 +62,12 @@ pub struct Arguments {
     /// Bins from raw video to raw video, with | between, that it is to outlive: half of the windows go through one of them
     #[arg(long, default_value = "")]
     survive: String,
+    /// How far beyond the border between two labels a window is to go, in logits
+    #[arg(long, default_value_t = 0.0)]
+    margin: f32,
+    /// How much more the windows of a step count that hold: 0 all the same, 1 by their odds
+    #[arg(long, default_value_t = 0.0)]
+    focus: f64,
     /// Steps of the descent
     #[arg(long, default_value_t = 120)]
     steps: u32,
@@ -91,6 +83,9 @@ pub struct Arguments {
     /// Device to run the model on: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
+    /// Precision of the passes that gradients come from: auto (bf16 where it is faster), f32 or bf16
+    #[arg(long, default_value = "auto")]
+    precision: Passes,
     #[command(flatten)]
     dataset: crate::dataset::Arguments,
 }
@@ -102,6 +97,23 @@ enum Shape {
     Border,
     Flicker,
     Region,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Passes {
+    Auto,
+    F32,
+    Bf16,
+}
+
+impl From<Passes> for Precision {
+    fn from(passes: Passes) -> Self {
+        match passes {
+            Passes::Auto => Self::Auto,
+            Passes::F32 => Self::F32,
+            Passes::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 impl Arguments {
@@ -131,11 +143,12 @@ impl Arguments {
     /// What the values depend on.
     fn settings(&self, header: &Header, clips: &Clips) -> String {
         let Self { region, bound, thickness, roughness, width, target_label, only_label, .. } = self;
-        let Self { survive, steps, batch, seed, .. } = self;
+        let Self { survive, margin, focus, steps, batch, seed, precision, .. } = self;
         json!({
             "model_sha256": header.model_sha256, "view": header.view, "clips": clips.digest(), "kind": format!("{:?}", self.kind), "region": region,
             "bound": bound, "thickness": thickness, "roughness": roughness, "width": width, "target_label": target_label, "only_label": only_label,
-            "survive": survive, "steps": steps, "batch": batch, "seed": seed,
+            "survive": survive, "margin": margin, "focus": focus, "steps": steps, "batch": batch, "seed": seed,
+            "precision": format!("{precision:?}"),
         })
         .to_string()
     }
@@ -161,11 +174,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         arguments.bound
     );
     ensure!(arguments.steps > 0 && arguments.batch > 0, "Expected steps and a batch of at least one.");
+    ensure!(arguments.margin.is_finite(), "Expected a finite margin, found {}.", arguments.margin);
+    ensure!((0.0..=100.0).contains(&arguments.focus), "Expected a focus of 0 to 100, found {}.", arguments.focus);
     let set = dataset::open(&arguments.data, &arguments.dataset.options())?;
     errln!("note: {}", set.sides);
-    let mut model = Model::load(&Options {
+    let model = Model::load(&Options {
         path: arguments.model.clone(),
         device: arguments.device.parse()?,
+        precision: arguments.precision.into(),
         ..Options::default()
     })?;
     let metadata = model.metadata().clone();
@@ -190,6 +206,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         seed: arguments.seed,
         thickness: arguments.thickness.unwrap_or(usual.thickness),
         roughness: arguments.roughness.unwrap_or(usual.roughness),
+        margin: arguments.margin,
         ..usual
     };
     let mut learner = Learner::new(config, metadata.window, metadata.crop)?;
@@ -201,143 +218,37 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     }
     // A place that cannot be written is told of before the work.
     learner.suspend(&state, &settings, taken)?;
-    learn(arguments, &mut learner, &mut model, &mut train, &header, taken)?;
+    let together = arguments.batch.min(model.windows_a_pass()).max(1);
+    let mut models: Vec<Model> = (0..together).map(|_| model.share()).collect();
+    let bins: Vec<&str> = codecs(&arguments.survive).collect();
+    let Arguments { focus, steps, batch, seed, .. } = *arguments;
+    let plan = Plan { focus, steps, batch, seed, bins, header: &header, state, settings };
+    descent::learn(&plan, &mut learner, &mut models, &mut train, taken)?;
+    let state = plan.state;
     let universal = learner.finish(header.clone())?;
-    let verdict = judge::judge(&mut model, &universal, &mut test, aim, None)?;
+    let verdict = judge(&mut models, &universal, &mut test, aim, None)?;
     let behind = codecs(&arguments.survive);
-    let behind: Vec<(&str, judge::Verdict)> = behind
-        .map(|bin| Ok((bin, judge::judge(&mut model, &universal, &mut test, aim, Some(bin))?)))
+    let behind: Vec<(&str, Verdict)> = behind
+        .map(|bin| Ok((bin, judge(&mut models, &universal, &mut test, aim, Some(bin))?)))
         .collect::<anyhow::Result<_>>()?;
     header.learned.insert("bound".into(), json!(if kind.replaces() { 255.0 } else { arguments.bound }));
-    header.learned.insert("aim".into(), json!(format!("{aim:?}")));
+    header.learned.insert("aim".into(), json!(aim));
     header.learned.insert("data".into(), json!(arguments.data.file_name().map(|name| name.to_string_lossy())));
     header.learned.insert("sides".into(), json!(set.sides));
     header.learned.insert("training_clips".into(), json!(train.len()));
     header.learned.insert("held_out".into(), serde_json::to_value(&verdict)?);
     header.learned.insert("survive".into(), json!(arguments.survive));
     header.learned.insert("held_out_behind".into(), serde_json::to_value(&behind)?);
+    header.learned.insert("margin".into(), json!(arguments.margin));
+    header.learned.insert("focus".into(), json!(focus));
     header.learned.insert("steps".into(), json!(arguments.steps));
     header.learned.insert("batch".into(), json!(arguments.batch));
     header.learned.insert("seed".into(), json!(arguments.seed));
+    header.learned.insert("bf16".into(), json!(model.reduces()));
     header.learned.insert("versions".into(), serde_json::to_value(Versions::here())?);
     Universal { header, ..universal }.save(&arguments.output)?;
     let _ = std::fs::remove_file(&state);
     outln!("{verdict}");
     behind.iter().for_each(|(bin, verdict)| outln!("behind {bin}:\n{verdict}"));
     Ok(train.skipped() + test.skipped())
-}
-
-fn learn(
-    arguments: &Arguments,
-    learner: &mut Learner,
-    model: &mut Model,
-    clips: &mut Clips,
-    header: &Header,
-    taken: u32,
-) -> anyhow::Result<()> {
-    let state = arguments.state();
-    let settings = arguments.settings(header, clips);
-    let mut kept = Instant::now();
-    let mut made = Codecs::default();
-    let bar = progress(u64::from(arguments.steps))?;
-    bar.set_position(u64::from(taken));
-    for step in taken..arguments.steps {
-        if kept.elapsed() > KEEP {
-            learner.suspend(&state, &settings, step)?;
-            kept = Instant::now();
-        }
-        let batch = batch(arguments, learner, model, clips, header, step, &mut made);
-        if batch.is_err() {
-            // Whatever ended it, and wherever in the step.
-            learner.suspend(&state, &settings, step)?;
-        }
-        let (sum, losses) = batch?;
-        if let Some(sum) = sum {
-            // Small steps at the end, where large ones only go round.
-            let left = 1.0 - step as f32 / arguments.steps as f32;
-            learner.step(&(sum / arguments.batch as f64), (3.0 * left).clamp(0.1, 1.0))?;
-        }
-        bar.set_message(format!("loss {:.3}", losses / arguments.batch as f64));
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    // Judging takes a while, too.
-    learner.suspend(&state, &settings, arguments.steps)?;
-    Ok(())
-}
-
-/// The sum of the gradients of a step's windows, where any asks for something, and of their losses.
-fn batch(
-    arguments: &Arguments,
-    learner: &Learner,
-    model: &mut Model,
-    clips: &mut Clips,
-    header: &Header,
-    step: u32,
-    made: &mut Codecs,
-) -> anyhow::Result<(Option<Tensor>, f64)> {
-    interrupt::check()?;
-    let bins: Vec<&str> = codecs(&arguments.survive).collect();
-    // Each step draws its own, so that a run that goes on draws the same.
-    let mut rng = ChaCha8Rng::seed_from_u64(arguments.seed);
-    rng.set_stream(u64::from(step));
-    // What frames before a window leave as, in a stream that goes through a codec.
-    let now = if bins.is_empty() { None } else { Some(learner.finish(header.clone())?) };
-    let mut sum = None;
-    let (mut losses, mut asked) = (0.0, 0);
-    while asked < arguments.batch {
-        let place = rng.random_range(0..clips.len());
-        let Some(clip) = clips.get(place)? else {
-            ensure!(!clips.is_spent(), "Expected training clips of at least a window that can be read, found none.");
-            continue;
-        };
-        let windowing = clip.windowing();
-        let first = rng.random_range(0..=clip.frames.len() - windowing.span);
-        let phase = rng.random_range(0..windowing.frames);
-        let samples = clip.samples(first);
-        let through = now.as_ref().filter(|_| rng.random_bool(0.5)).zip(bins.choose(&mut rng));
-        asked += 1;
-        let made = through.map(|(_, bin)| made.of(bin, &clip.stream)).transpose()?;
-        let (context, buffers) = match through {
-            Some((universal, _)) => (clip.before(first, phase, universal)?, clip.window(first, phase, universal)?),
-            None => (Vec::new(), Vec::new()),
-        };
-        let offsets: Vec<usize> = windowing.offsets(windowing.span).collect();
-        let survival = made.iter().flat_map(|codecs| codecs.iter()).map(|codec| Survival {
-            stream: &clip.stream,
-            codec,
-            buffers: &buffers,
-            offsets: &offsets,
-            context: &context,
-            canceled: &|| interrupt::check().is_err(),
-        });
-        let survival: Vec<Survival> = survival.collect();
-        let mut target = WindowTarget::new(model, &clip.stream.view, &samples)?;
-        let real: Vec<usize> = (0..samples.len()).collect();
-        let label = argmax(&torch::download(&target.logits_of(&real)?)?);
-        target.behind(survival.iter().map(|s| s as &dyn Transport), None);
-        let Some((loss, gradient)) = learner.gradient(&mut target, label, phase)? else { continue };
-        losses += loss;
-        sum = Some(match sum {
-            None => gradient,
-            Some(sum) => gradient + sum,
-        });
-    }
-    Ok((sum, losses))
-}
-
-/// So many at the most, as far apart as they can be.
-fn spread<T: Copy>(all: &[T], most: usize) -> Vec<T> {
-    let some = all.len().min(most);
-    (0..some).map(|i| all[i * all.len() / some]).collect()
-}
-
-/// The bins of an argument.
-fn codecs(survive: &str) -> impl Iterator<Item = &str> {
-    codec::split(survive).filter(|bin| !bin.is_empty())
-}
-
-fn progress(steps: u64) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} [{elapsed_precise}, {eta} left]")?;
-    Ok(ProgressBar::new(steps).with_style(style))
 }

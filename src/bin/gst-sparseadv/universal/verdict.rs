@@ -7,7 +7,7 @@ use std::fmt;
 use gstsparseadv::attack::criterion::argmax;
 use gstsparseadv::element::codec::Codec;
 use gstsparseadv::element::stream::Stream;
-use gstsparseadv::model::Model;
+use gstsparseadv::model::{Error, Model, together};
 use gstsparseadv::universal::Universal;
 use gstsparseadv::universal::learn::Aim;
 use gstsparseadv::video::view::Samples;
@@ -29,7 +29,7 @@ pub struct Verdict {
 
 /// The middle window of each clip, which goes through a codec as a whole where one is named.
 pub fn judge(
-    model: &mut Model,
+    models: &mut [Model],
     universal: &Universal,
     clips: &mut Clips,
     aim: Aim,
@@ -39,13 +39,15 @@ pub fn judge(
     let mut verdict = Verdict { reached: vec![0.0; phases], kept: vec![0.0; phases], ..Verdict::default() };
     for place in 0..clips.len() {
         let Some(clip) = clips.get(place)? else { continue };
-        let (step, span) = (clip.windowing().step, clip.windowing().span);
+        let span = clip.windowing().span;
+        // By what it was learned for: who judges may take other steps.
+        let step = universal.header.view.frame_step.max(1);
         let first = (clip.frames.len() - span) / 2;
         let stream = Stream::perturbed(clip.stream.info.clone(), &universal.header.view, universal);
         let codec = codec.map(|bin| Codec::new(bin, &stream.info, stream.frame_duration));
         let codec = codec.transpose().map_err(anyhow::Error::msg)?;
         // By its own label without a codec.
-        let clean = label(model, &stream, &clip.samples(first))?;
+        let clean = label(&mut models[0], &clip.stream, &clip.samples(first))?;
         let keeps = match aim {
             Aim::Untargeted => false,
             Aim::Target(wanted) if wanted == clean => continue,
@@ -57,23 +59,28 @@ pub fn judge(
         } else {
             verdict.windows += 1;
         }
-        for phase in 0..phases {
+        // The window begins at this phase, and the frames before it go backwards from there.
+        let place = |phase: usize, number: usize| {
+            let steps = (number as i64 - first as i64).div_euclid(step as i64);
+            (phase as i64 + steps).rem_euclid(phases as i64) as usize
+        };
+        let all: Vec<usize> = (0..phases).collect();
+        for some in all.chunks(models.len()) {
             interrupt::check()?;
-            // The window begins at this phase, and the frames before it go backwards from there.
-            let place = |number: usize| {
-                let steps = (number as i64 - first as i64).div_euclid(step as i64);
-                (phase as i64 + steps).rem_euclid(phases as i64) as usize
-            };
-            let samples = seen(&clip, &stream, first, place, codec.as_ref())?;
-            let found = label(model, &stream, &samples)?;
-            let reached = match aim {
-                Aim::Target(wanted) => found == wanted,
-                Aim::Untargeted | Aim::Only(_) => found != clean,
-            };
-            if keeps {
-                verdict.kept[phase] += f64::from(u8::from(!reached));
-            } else {
-                verdict.reached[phase] += f64::from(u8::from(reached));
+            let samples = some.iter().map(|phase| seen(&clip, &stream, first, |n| place(*phase, n), codec.as_ref()));
+            let samples = samples.collect::<anyhow::Result<Vec<_>>>()?;
+            let found = together(models.iter_mut(), samples, |model, samples| label(model, &clip.stream, &samples));
+            for (phase, found) in some.iter().zip(found) {
+                let found = found?;
+                let reached = match aim {
+                    Aim::Target(wanted) => found == wanted,
+                    Aim::Untargeted | Aim::Only(_) => found != clean,
+                };
+                if keeps {
+                    verdict.kept[*phase] += f64::from(u8::from(!reached));
+                } else {
+                    verdict.reached[*phase] += f64::from(u8::from(reached));
+                }
             }
         }
     }
@@ -104,10 +111,10 @@ fn seen(
         frames = received.map_err(anyhow::Error::msg)?.ok_or(interrupt::Interrupted)?;
     }
     let places = windowing.offsets(windowing.span);
-    places.map(|place| stream.sample(&frames[begin + place]).map_err(anyhow::Error::msg)).collect()
+    places.map(|place| clip.stream.sample(&frames[begin + place]).map_err(anyhow::Error::msg)).collect()
 }
 
-fn label(model: &mut Model, stream: &Stream, samples: &[Samples]) -> anyhow::Result<usize> {
+fn label(model: &mut Model, stream: &Stream, samples: &[Samples]) -> Result<usize, Error> {
     let view = stream.view.observe_window(samples, model.metadata().window);
     Ok(argmax(&model.classify(&view)?))
 }

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use gstsparseadv::dataset;
@@ -78,7 +77,7 @@ impl Clip {
 pub struct Clips<'a> {
     listed: Vec<&'a dataset::Clip>,
     metadata: &'a Metadata,
-    kept: VecDeque<(usize, Rc<Clip>)>,
+    kept: VecDeque<(usize, Arc<Clip>)>,
     /// Those that cannot be read or have no window, and how many could not be read.
     unusable: BTreeSet<usize>,
     skipped: usize,
@@ -113,7 +112,7 @@ impl<'a> Clips<'a> {
     }
 
     /// A clip by its place; nothing where it cannot be read, which is said once, or has no window.
-    pub fn get(&mut self, place: usize) -> anyhow::Result<Option<Rc<Clip>>> {
+    pub fn get(&mut self, place: usize) -> anyhow::Result<Option<Arc<Clip>>> {
         interrupt::check()?;
         if self.unusable.contains(&place) {
             return Ok(None);
@@ -127,7 +126,7 @@ impl<'a> Clips<'a> {
         let listed = self.listed[place];
         match read(&listed.path, self.metadata) {
             Ok(Some(clip)) => {
-                let clip = Rc::new(clip);
+                let clip = Arc::new(clip);
                 self.kept.push_back((place, clip.clone()));
                 let mut bytes: usize = self.kept.iter().map(|(_, clip)| clip.bytes()).sum();
                 while bytes > KEPT && self.kept.len() > 1 {

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `judge`: what universal perturbations do to the clips of a data set.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use gstsparseadv::dataset;
+use gstsparseadv::model::{Model, Options};
+use gstsparseadv::provenance::Versions;
+use gstsparseadv::universal::Universal;
+use gstsparseadv::universal::learn::Aim;
+use serde_json::json;
+
+use super::clips::Clips;
+use super::verdict::judge;
+use super::{codecs, spread};
+use crate::interrupt;
+use crate::out::{errln, outln};
+
+/// Windows that share a pass at the most: more gain nothing.
+const TOGETHER: usize = 16;
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  gst-sparseadv judge /data/weizmann noise.safetensors --model lrcn.pt --survive same\n\n\
+    Windows of the held out clips are judged at every phase, in the bytes that the element would push"
+)]
+pub struct Arguments {
+    /// Data set, in the layouts that convert takes
+    data: PathBuf,
+    /// Perturbations, as learn writes them
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// TorchScript classifier that judges. It is a program and is run: use only files you trust
+    #[arg(long)]
+    model: PathBuf,
+    /// Bins from raw video to raw video, with | between, that windows go through as well
+    #[arg(long, default_value = "")]
+    survive: String,
+    /// Held out clips that are judged at the most, spread evenly over them all
+    #[arg(long, default_value_t = 100)]
+    held_out: usize,
+    /// Device to run the model on: auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Adds a line for each perturbation to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    dataset: crate::dataset::Arguments,
+}
+
+/// Judges each file. Returns how many clips could not be read.
+pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
+    gst::init()?;
+    gstsparseadv::plugin_register_static()?;
+    interrupt::watch()?;
+    let set = dataset::open(&arguments.data, &arguments.dataset.options())?;
+    errln!("note: {}", set.sides);
+    let model = Model::load(&Options {
+        path: arguments.model.clone(),
+        device: arguments.device.parse()?,
+        ..Options::default()
+    })?;
+    let together = model.windows_a_pass().clamp(1, TOGETHER);
+    let mut models: Vec<Model> = (0..together).map(|_| model.share()).collect();
+    let held_out: Vec<&dataset::Clip> = set.clips.iter().filter(|clip| clip.held_out).collect();
+    ensure!(!held_out.is_empty(), "Expected held out clips, found none: {}.", set.sides);
+    let mut clips = Clips::new(spread(&held_out, arguments.held_out), model.metadata());
+    for path in &arguments.files {
+        let (universal, sha256) = Universal::load_hashed(path)?;
+        let aim = match universal.header.learned.get("aim") {
+            Some(aim) => serde_json::from_value(aim.clone())?,
+            None => Aim::Untargeted,
+        };
+        let clean = judge(&mut models, &universal, &mut clips, aim, None)?;
+        outln!("{}:\n{clean}", path.display());
+        let mut behind = Vec::new();
+        for bin in codecs(&arguments.survive) {
+            let verdict = judge(&mut models, &universal, &mut clips, aim, Some(bin))?;
+            outln!("behind {bin}:\n{verdict}");
+            behind.push((bin, verdict));
+        }
+        if let Some(json) = &arguments.json {
+            let line = json!({
+                "file": path, "perturbation_sha256": sha256, "learned": universal.header.learned,
+                "kind": universal.header.kind, "model": arguments.model, "model_sha256": model.sha256(), "held_out": clean,
+                "held_out_behind": behind, "versions": Versions::here(),
+            });
+            writeln!(File::options().create(true).append(true).open(json)?, "{line}")?;
+        }
+    }
+    Ok(clips.skipped())
+}
