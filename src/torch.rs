@@ -53,17 +53,20 @@ pub fn note_download(values: usize) {
 
 /// The values of a tensor of any kind and device, counted by [`downloaded`].
 pub fn download(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
-    let mut values = vec![0.0; tensor.numel()];
+    // First: libtorch says so where there is no memory for it.
+    let host = host(&tensor.f_detach()?, Kind::Float)?;
+    let mut values = vec![0.0; host.numel()];
     note_download(values.len());
-    host(&tensor.f_detach()?, Kind::Float)?.f_copy_data(&mut values, tensor.numel())?;
+    host.f_copy_data(&mut values, host.numel())?;
     Ok(values)
 }
 
 /// The same in double precision.
 pub fn download_f64(tensor: &Tensor) -> Result<Vec<f64>, TchError> {
-    let mut values = vec![0.0; tensor.numel()];
+    let host = host(&tensor.f_detach()?, Kind::Double)?;
+    let mut values = vec![0.0; host.numel()];
     note_download(values.len());
-    host(&tensor.f_detach()?, Kind::Double)?.f_copy_data(&mut values, tensor.numel())?;
+    host.f_copy_data(&mut values, host.numel())?;
     Ok(values)
 }
 

@@ -37,6 +37,10 @@ pub enum Error {
     )]
     Logits { found: String },
     #[error(
+        "Expected {classes} logits of each window, as when the model was loaded, found logits of shape {found}. The model must return as many whatever it is shown; export it so."
+    )]
+    OtherLogits { classes: usize, found: String },
+    #[error(
         "Expected as many labels as logits, found {labels} labels and {logits} logits. Correct labels in the model's metadata."
     )]
     Labels { labels: usize, logits: usize },
