@@ -117,16 +117,17 @@ pub fn message(error: &TchError) -> String {
         text = text.split(end).next().unwrap_or_default();
     }
     let text = text.trim_start_matches("Internal torch error: ");
-    let text = match text.strip_prefix("[enforce fail at ") {
-        Some(rest) => rest.split_once("] . ").map_or(text, |(_, said)| said),
-        None => text,
-    };
     // In a traceback the cause stands last.
     let text = match text.rfind("RuntimeError: ").or_else(|| text.rfind("builtins.")) {
         Some(at) => &text[at..],
         None => text,
     };
     let text = text.trim_start_matches("RuntimeError: ").trim();
+    let text = match text.strip_prefix("[enforce fail at ") {
+        // Between them, in some places, is what was checked.
+        Some(rest) => rest.split_once("] ").and_then(|(_, said)| said.split_once(". ")).map_or(text, |(_, said)| said),
+        None => text,
+    };
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     lines.join(" ").trim_end_matches(['.', ':', ' ']).to_string()
 }

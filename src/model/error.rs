@@ -3,6 +3,7 @@
 //! What can be wrong with a model: what was expected, what was found, what to do.
 
 use super::kind::Found;
+use super::refusal;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -70,7 +71,7 @@ pub enum Error {
         "Expected the device {wanted}, found {found}. Use device=auto or device=cpu, or a libtorch with CUDA and a driver that fits it."
     )]
     DeviceMissing { wanted: String, found: String },
-    #[error("The model failed: {reason}")]
+    #[error("The model failed: {reason}.{}", refusal::of_memory(reason).map(|text| format!(" {text}")).unwrap_or_default())]
     Run { reason: String },
 }
 
