@@ -290,16 +290,11 @@ impl SparseAdv {
                 );
                 self.finish_attack(&claim, outcome);
             }
-            Err(error) if task.settings.on_error == OnError::Passthrough => {
-                if self.state().note_failure() {
-                    gst::element_imp_warning!(
-                        self,
-                        gst::LibraryError::Failed,
-                        ("Window {} leaves clean, as others may: its attack failed. {error}", task.window)
-                    );
+            Err(error) => {
+                if !self.fail(&format!("The attack of window {} failed. {error}", task.window)) {
+                    return;
                 }
                 let mut state = self.state();
-                state.stats.failure();
                 // What it had found by then is nothing that anybody has confirmed.
                 let clean = state.clean(task.window, task.offsets.len(), task.stream.clone());
                 if let Some(found) = state.schedule.found(&claim) {
@@ -307,19 +302,33 @@ impl SparseAdv {
                 }
                 self.let_go(state, &claim);
             }
-            Err(error) => self.stop_by(&error.to_string()),
         }
     }
 
-    /// Ends the stream with an error.
-    pub(super) fn stop_by(&self, text: &str) {
+    /// Something of a window failed. That is an error, or one warning where it is to be no reason to stop. Returns whether
+    /// the stream goes on.
+    pub(super) fn fail(&self, text: &str) -> bool {
+        let goes_on = self.settings().on_error == OnError::Passthrough;
+        let mut state = self.state();
+        state.stats.failure();
+        let is_news = state.note_failure();
+        drop(state);
+        if goes_on {
+            if is_news {
+                let rest = "The stream goes on, and failures in stats counts this and what follows.";
+                gst::element_imp_warning!(self, gst::LibraryError::Failed, ("{text} {rest}"));
+            }
+            return true;
+        }
         // Told before upstream hears of it, or its own error would be the first on the bus.
-        if self.state().note_failure() {
-            gst::element_imp_error!(self, gst::LibraryError::Failed, ("{text}"));
+        if is_news {
+            let remedy = "Set on-error=passthrough for a stream that goes on all the same.";
+            gst::element_imp_error!(self, gst::LibraryError::Failed, ("{text} {remedy}"));
         }
         // The frames are not lost for it: they pass.
         self.state().fail();
         self.tell();
+        false
     }
 
     fn finish_attack(&self, claim: &Claim, outcome: Outcome) {
@@ -357,15 +366,13 @@ impl SparseAdv {
                 report.final_probability = Some(probability);
             }
             judged => {
-                if let Err(error) = judged {
-                    gst::element_imp_warning!(
-                        self,
-                        gst::LibraryError::Failed,
-                        (
-                            "Window {} counts as not fooled: the model cannot say what became of it. {error}",
-                            report.window
-                        )
-                    );
+                // A flush may have come meanwhile, and nobody wants to know.
+                if let Err(error) = judged
+                    && !claim.is_void()
+                {
+                    let text =
+                        format!("What became of window {} is not known: it counts as not fooled.", report.window);
+                    self.fail(&format!("{text} {error}"));
                 }
                 report.set_not_fooled();
             }
