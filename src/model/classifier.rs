@@ -22,7 +22,7 @@ use crate::torch;
 /// A loaded classifier, probed and ready, and a window that it is shown. Elements that load the same file with the same
 /// options share the model; a pass of one waits for those of the others.
 pub struct Model {
-    loaded: Arc<Loaded>,
+    pub(super) loaded: Arc<Loaded>,
     seat: Option<u64>,
     /// What is shown, in the model's layout and values: only what changes is written.
     input: Option<Tensor>,

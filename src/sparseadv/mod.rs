@@ -11,6 +11,8 @@ mod imp;
 mod latency;
 mod lifecycle;
 mod pads;
+#[cfg(test)]
+mod panics;
 mod pursue;
 mod queries;
 pub(crate) mod settings;

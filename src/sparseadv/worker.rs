@@ -126,25 +126,29 @@ impl SparseAdv {
         const REPORT: &str = "The attack's thread panicked, which is an error of this plugin. Please report it.";
         let passes = self.settings().on_error == OnError::Passthrough;
         let mut state = self.state();
+        state.stats.failure();
+        let is_news = state.note_failure();
+        drop(state);
+        // Told before frames pass or upstream hears of it: the end of the stream, or upstream's own error, would come first.
         if passes {
-            state.stats.failure();
-            state.give_up();
-            drop(state);
-            self.publish_closed();
-            self.tell();
             gst::element_imp_warning!(
                 self,
                 gst::LibraryError::Failed,
                 ("{REPORT} No window is attacked or classified from here on.")
             );
+            self.state().give_up();
+            self.tell();
             return;
         }
+        if is_news {
+            gst::element_imp_error!(self, gst::LibraryError::Failed, ("{REPORT}"));
+        }
         // After a flush, too, there is nobody to attack: frames pass, and upstream is told.
+        let mut state = self.state();
         state.fail();
         state.downstream.fail(gst::FlowError::Error);
         drop(state);
         self.tell();
-        gst::element_imp_error!(self, gst::LibraryError::Failed, ("{REPORT}"));
     }
 
     fn next_work(&self) -> Work {
