@@ -7,6 +7,7 @@ use glib::prelude::*;
 
 mod attack;
 mod downstream;
+mod failing;
 mod imp;
 mod latency;
 mod lifecycle;

@@ -2,6 +2,8 @@
 
 //! A model that fails in the middle of a stream, at the first pass over a window and at a later one.
 
+use gst::prelude::*;
+
 use crate::broken::{FAULTS, Fault, failing};
 use crate::common::rig::Rig;
 use crate::{MODES, Mode, all_came, bright, complaints, count, dark, guarded, playing, tells, untouched};
@@ -77,6 +79,26 @@ fn the_stream_goes_on_where_that_is_wanted() {
                 Mode::Causal => assert!((1..=3).contains(&failures), "{fault:?} {nth}: {failures}"),
             }
             assert_eq!(count(&rig, "windows"), WINDOWS as u64, "{mode:?} {fault:?}");
+        }
+    });
+}
+
+/// What is to be no reason to stop may be one later on, and is told of as such.
+#[test]
+fn a_stream_that_went_on_is_stopped_where_the_property_is_changed() {
+    guarded(|| {
+        for mode in MODES {
+            let rig = playing(mode, &failing(Fault::Raises, 1), &[("on-error", "passthrough")]);
+            rig.begin(&crate::rgb());
+            let given = stream();
+            rig.feed(given[..12].iter().cloned());
+            crate::common::wait_until("a failure", || count(&rig, "failures") > 0);
+            rig.element.set_property_from_str("on-error", "stop");
+            let taken = given[12..].iter().take_while(|frame| rig.push((*frame).clone()).is_ok()).count();
+            rig.finish();
+            all_came(&rig, &given[..12 + taken]);
+            let [errors, warnings] = complaints(&rig);
+            assert_eq!((errors.len(), warnings.len()), (1, 1), "{mode:?}");
         }
     });
 }

@@ -156,6 +156,8 @@ fn srt_with_a_perturbation_and_a_model() {
         assert!(windows > 0 && windows <= WINDOWS && fooled <= windows, "{said}");
         wait_until("the frames", || frames.lock().expect("frames").len() + 1 >= left);
         assert!(receiver.set_state(gst::State::Null).is_ok());
-        are_perturbed(&frames.lock().expect("frames"));
+        // SRT forgets what it has not delivered when the sender goes: the last frame may be half a one.
+        let frames = frames.lock().expect("frames");
+        are_perturbed(&frames[..frames.len() - 1]);
     });
 }
