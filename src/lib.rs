@@ -89,6 +89,10 @@
 // Messages go to the bus and to GStreamer's log; a host program does not end because an element failed.
 #![deny(clippy::exit, clippy::print_stderr, clippy::print_stdout)]
 
+// The tests within share what those in `tests` do.
+#[cfg(test)]
+extern crate self as gstsparseadv;
+
 pub mod attack;
 pub mod clipclassifier;
 pub mod dataset;

@@ -53,17 +53,20 @@ pub fn note_download(values: usize) {
 
 /// The values of a tensor of any kind and device, counted by [`downloaded`].
 pub fn download(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
-    let mut values = vec![0.0; tensor.numel()];
+    // First: libtorch says so where there is no memory for it.
+    let host = host(&tensor.f_detach()?, Kind::Float)?;
+    let mut values = vec![0.0; host.numel()];
     note_download(values.len());
-    host(&tensor.f_detach()?, Kind::Float)?.f_copy_data(&mut values, tensor.numel())?;
+    host.f_copy_data(&mut values, host.numel())?;
     Ok(values)
 }
 
 /// The same in double precision.
 pub fn download_f64(tensor: &Tensor) -> Result<Vec<f64>, TchError> {
-    let mut values = vec![0.0; tensor.numel()];
+    let host = host(&tensor.f_detach()?, Kind::Double)?;
+    let mut values = vec![0.0; host.numel()];
     note_download(values.len());
-    host(&tensor.f_detach()?, Kind::Double)?.f_copy_data(&mut values, tensor.numel())?;
+    host.f_copy_data(&mut values, host.numel())?;
     Ok(values)
 }
 
@@ -114,16 +117,17 @@ pub fn message(error: &TchError) -> String {
         text = text.split(end).next().unwrap_or_default();
     }
     let text = text.trim_start_matches("Internal torch error: ");
-    let text = match text.strip_prefix("[enforce fail at ") {
-        Some(rest) => rest.split_once("] . ").map_or(text, |(_, said)| said),
-        None => text,
-    };
     // In a traceback the cause stands last.
     let text = match text.rfind("RuntimeError: ").or_else(|| text.rfind("builtins.")) {
         Some(at) => &text[at..],
         None => text,
     };
     let text = text.trim_start_matches("RuntimeError: ").trim();
+    let text = match text.strip_prefix("[enforce fail at ") {
+        // Between them, in some places, is what was checked.
+        Some(rest) => rest.split_once("] ").and_then(|(_, said)| said.split_once(". ")).map_or(text, |(_, said)| said),
+        None => text,
+    };
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     lines.join(" ").trim_end_matches(['.', ':', ' ']).to_string()
 }

@@ -21,7 +21,7 @@ pub enum Error {
     KeyframeOutOfRange { frames: usize, found: usize },
     #[error("Expected a label below the model's {classes} classes, found {found}.")]
     LabelOutOfRange { classes: usize, found: usize },
-    #[error("The attack failed in libtorch: {0}")]
+    #[error("The attack failed in libtorch: {0}.")]
     Torch(String),
     /// Asked to stop; not a failure.
     #[error("The attack was canceled")]

@@ -22,7 +22,7 @@ use crate::torch;
 /// A loaded classifier, probed and ready, and a window that it is shown. Elements that load the same file with the same
 /// options share the model; a pass of one waits for those of the others.
 pub struct Model {
-    loaded: Arc<Loaded>,
+    pub(super) loaded: Arc<Loaded>,
     seat: Option<u64>,
     /// What is shown, in the model's layout and values: only what changes is written.
     input: Option<Tensor>,
@@ -152,7 +152,7 @@ impl Model {
         self.loaded.lens.input_shape()
     }
 
-    /// The logits of a window `[T, 3, height, width]` in gray levels. One forward pass.
+    /// The logits of a window `[T, 3, height, width]` in gray levels, all of them finite. One forward pass.
     pub fn classify(&mut self, view: &[f32]) -> Result<Vec<f32>, Error> {
         let [h, w] = self.metadata().crop;
         let shape = [self.metadata().window, 3, h, w];
@@ -174,7 +174,12 @@ impl Model {
         };
         let logits = torch::download(&logits).map_err(run_error);
         self.forget();
-        logits
+        let logits = logits?;
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            let found = format!("{logits:?}");
+            return Err(Error::NotFinite { found, input: "a window of the stream".into() });
+        }
+        Ok(logits)
     }
 
     /// Lets go of the last pass, whose graph holds every activation.
@@ -246,7 +251,12 @@ impl Model {
                 if let Some(codes) = codes {
                     self.frames.passed(codes);
                 }
-                Ok(logits)
+                // A model may answer some input otherwise than those it was probed with.
+                let classes = self.classes();
+                match logits.size()[..] {
+                    [_, found] if found as usize == classes => Ok(logits),
+                    ref other => Err(Error::OtherLogits { classes, found: format!("{other:?}") }),
+                }
             }
             Ok(_) => Err(mixed_up()),
             Err(Error::WritesInput) => {

@@ -56,12 +56,21 @@ pub(super) struct Desk {
     seats: Mutex<Seats>,
     changed: Condvar,
     home: Arc<Home>,
+    #[cfg(test)]
+    pub fault: super::fault::Fault,
 }
 
 impl Desk {
     /// `home` is the thread that the engine was made on.
     pub fn new(engine: Engine, home: Arc<Home>) -> Self {
-        Self { home, engine: Mutex::new(engine), seats: Mutex::default(), changed: Condvar::new() }
+        Self {
+            home,
+            engine: Mutex::new(engine),
+            seats: Mutex::default(),
+            changed: Condvar::new(),
+            #[cfg(test)]
+            fault: super::fault::Fault::default(),
+        }
     }
 
     /// The engine, of which a panic elsewhere leaves no part half done: passes are in it whole or not at all.
@@ -121,7 +130,11 @@ impl Desk {
     }
 
     fn answer(&self, asks: Vec<Ask>) -> Vec<Result<Answer, Error>> {
-        self.home.run(|| self.engine().serve(asks))
+        self.home.run(|| {
+            #[cfg(test)]
+            self.fault.strike();
+            self.engine().serve(asks)
+        })
     }
 
     /// Serves those that ask, at the call of the thread of the last one to ask.

@@ -3,6 +3,7 @@
 //! What can be wrong with a model: what was expected, what was found, what to do.
 
 use super::kind::Found;
+use super::refusal;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -37,6 +38,10 @@ pub enum Error {
     )]
     Logits { found: String },
     #[error(
+        "Expected {classes} logits of each window, as when the model was loaded, found logits of shape {found}. The model must return as many whatever it is shown; export it so."
+    )]
+    OtherLogits { classes: usize, found: String },
+    #[error(
         "Expected as many labels as logits, found {labels} labels and {logits} logits. Correct labels in the model's metadata."
     )]
     Labels { labels: usize, logits: usize },
@@ -66,7 +71,7 @@ pub enum Error {
         "Expected the device {wanted}, found {found}. Use device=auto or device=cpu, or a libtorch with CUDA and a driver that fits it."
     )]
     DeviceMissing { wanted: String, found: String },
-    #[error("The model failed: {reason}")]
+    #[error("The model failed: {reason}.{}", refusal::of_memory(reason).map(|text| format!(" {text}")).unwrap_or_default())]
     Run { reason: String },
 }
 

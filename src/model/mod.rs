@@ -40,6 +40,8 @@ mod desk;
 pub mod device;
 mod engine;
 pub mod error;
+#[cfg(test)]
+mod fault;
 pub mod features;
 pub mod frames;
 mod halves;

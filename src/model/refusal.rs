@@ -67,8 +67,8 @@ pub(super) fn of_input(module: &Module, reason: &str) -> String {
                 run it with device=cuda."
             .into();
     }
-    if has(&["not enough memory", "out of memory"]) {
-        return "It needs more memory than there is: use a smaller window or crop, or another device.".into();
+    if let Some(remedy) = of_memory(reason) {
+        return remedy.into();
     }
     if has(&["quantized", "Quantized"]) {
         return "It is quantized, which has no gradient: export it as it was before it was quantized.".into();
@@ -80,6 +80,14 @@ pub(super) fn of_input(module: &Module, reason: &str) -> String {
         return FLOAT.into();
     }
     SIZE.into()
+}
+
+/// About a pass that there is no memory for.
+pub(super) fn of_memory(reason: &str) -> Option<&'static str> {
+    let words = ["not enough memory", "out of memory", "can't allocate memory"];
+    words.iter().any(|words| reason.contains(words)).then_some(
+        "It needs more memory than there is: use a smaller window or crop, fewer batch-windows, or another device.",
+    )
 }
 
 /// Whether a message speaks of precisions.

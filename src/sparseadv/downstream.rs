@@ -17,8 +17,8 @@ pub(super) struct Downstream {
     flow: Result<FlowSuccess, FlowError>,
     /// No more frames are wanted before a new segment or stream.
     ended: bool,
-    /// Upstream has been told that nothing is linked behind.
-    told_not_linked: bool,
+    /// Upstream has been told of the error, by the answer to a frame.
+    told: bool,
     /// Linked again: the next frame does not follow on the last.
     relinked: bool,
     /// Something was linked since the push under way began: its answer may be from before.
@@ -31,7 +31,7 @@ impl Default for Downstream {
         Self {
             flow: Err(FlowError::Flushing),
             ended: false,
-            told_not_linked: false,
+            told: false,
             relinked: false,
             overtaken: false,
             caps: Caps::Taken,
@@ -50,14 +50,14 @@ impl Downstream {
 
     /// What a frame is answered.
     pub fn hear(&mut self) -> Result<(), FlowError> {
-        self.told_not_linked |= self.flow == Err(FlowError::NotLinked);
+        self.told |= self.flow.is_err();
         self.flow?;
         if self.ended { Err(FlowError::Eos) } else { Ok(()) }
     }
 
     /// The error that upstream has not heard of, where no frame follows that could be answered with it.
     pub fn unheard(&self) -> Option<FlowError> {
-        self.flow.err().filter(|error| *error != FlowError::Flushing && !self.told_not_linked)
+        self.flow.err().filter(|error| *error != FlowError::Flushing && !self.told)
     }
 
     pub fn set_flushing(&mut self) {
@@ -85,7 +85,7 @@ impl Downstream {
             return false;
         }
         self.flow = Err(error);
-        self.told_not_linked = false;
+        self.told = false;
         true
     }
 
@@ -100,7 +100,7 @@ impl Downstream {
         let unlinked = self.flow == Err(FlowError::NotLinked);
         if unlinked {
             self.resume();
-            self.told_not_linked = false;
+            self.told = false;
             // Upstream's frames were refused meanwhile.
             self.relinked = true;
         }

@@ -7,10 +7,13 @@ use glib::prelude::*;
 
 mod attack;
 mod downstream;
+mod failing;
 mod imp;
 mod latency;
 mod lifecycle;
 mod pads;
+#[cfg(test)]
+mod panics;
 mod pursue;
 mod queries;
 pub(crate) mod settings;

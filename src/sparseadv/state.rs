@@ -86,7 +86,7 @@ pub(super) struct State {
     failed: bool,
     /// There is nobody left to attack: frames pass.
     gave_up: bool,
-    /// That was said, or is about to be.
+    /// A failure that is no reason to stop was told of, or is about to be.
     told_failure: bool,
     /// A window without a gradient was met, and that was said.
     told_zero_gradient: bool,
@@ -210,7 +210,7 @@ impl State {
         Arc::make_mut(&mut self.plan.provenance)
     }
 
-    /// Whether a failure is news: of windows that fail together one is told of.
+    /// Whether a failure that is no reason to stop is news.
     pub fn note_failure(&mut self) -> bool {
         !std::mem::replace(&mut self.told_failure, true)
     }

@@ -13,7 +13,7 @@ pub struct Stats {
     #[serde(flatten)]
     tally: Tally,
     overruns: u64,
-    /// Windows whose attack failed, and that left clean.
+    /// Windows whose attack or judgment failed, and the end of learning or of the worker.
     failures: u64,
     frames_in: u64,
     frames_out: u64,

@@ -4,10 +4,7 @@
 
 use std::time::Instant;
 
-use gst::subclass::prelude::*;
-
 use super::imp::SparseAdv;
-use super::settings::OnError;
 use super::state::Seen;
 use crate::attack;
 use crate::attack::criterion::{argmax, softmax};
@@ -33,17 +30,6 @@ impl SparseAdv {
         }
         self.tell();
         fooled
-    }
-
-    /// The model failed beside the stream: an error, or one warning where that is to be no reason to stop.
-    pub(super) fn fail(&self, text: &str) {
-        self.state().stats.failure();
-        if self.settings().on_error == OnError::Stop {
-            return self.stop_by(text);
-        }
-        if self.state().note_failure() {
-            gst::element_imp_warning!(self, gst::LibraryError::Failed, ("{text}"));
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use gst::subclass::prelude::*;
 
 use super::attack::{AttackTask, Last, judge};
 use super::imp::{CAT, Loaded, SparseAdv};
-use super::settings::{OnError, Settings};
+use super::settings::Settings;
 use super::state::{Decision, Frame, Seen, State};
 use crate::attack::criterion::{argmax, softmax};
 use crate::attack::{self, Outcome, Progress};
@@ -103,32 +103,6 @@ impl SparseAdv {
             Work::Stop => return Round::Over,
         }
         Round::Worked
-    }
-
-    /// The pipeline must hear of a panic instead of waiting for ever.
-    fn tell_panic(&self) {
-        const REPORT: &str = "The attack's thread panicked, which is an error of this plugin. Please report it.";
-        let passes = self.settings().on_error == OnError::Passthrough;
-        let mut state = self.state();
-        if passes {
-            state.stats.failure();
-            state.give_up();
-            drop(state);
-            self.publish_closed();
-            self.tell();
-            gst::element_imp_warning!(
-                self,
-                gst::LibraryError::Failed,
-                ("{REPORT} No window is attacked or classified from here on.")
-            );
-            return;
-        }
-        // After a flush, too, there is nobody to attack: frames pass, and upstream is told.
-        state.fail();
-        state.downstream.fail(gst::FlowError::Error);
-        drop(state);
-        self.tell();
-        gst::element_imp_error!(self, gst::LibraryError::Failed, ("{REPORT}"));
     }
 
     fn next_work(&self) -> Work {
@@ -259,16 +233,11 @@ impl SparseAdv {
                 );
                 self.finish_attack(&claim, outcome);
             }
-            Err(error) if task.settings.on_error == OnError::Passthrough => {
-                if self.state().note_failure() {
-                    gst::element_imp_warning!(
-                        self,
-                        gst::LibraryError::Failed,
-                        ("Window {} leaves clean, as others may: its attack failed. {error}", task.window)
-                    );
+            Err(error) => {
+                if !self.fail(&format!("The attack of window {} failed. {error}", task.window)) {
+                    return;
                 }
                 let mut state = self.state();
-                state.stats.failure();
                 // What it had found by then is nothing that anybody has confirmed.
                 let clean = state.clean(task.window, task.offsets.len(), task.stream.clone());
                 if let Some(found) = state.schedule.found(&claim) {
@@ -276,19 +245,7 @@ impl SparseAdv {
                 }
                 self.let_go(state, &claim);
             }
-            Err(error) => self.stop_by(&error.to_string()),
         }
-    }
-
-    /// Ends the stream with an error.
-    pub(super) fn stop_by(&self, text: &str) {
-        // Told before upstream hears of it, or its own error would be the first on the bus.
-        if self.state().note_failure() {
-            gst::element_imp_error!(self, gst::LibraryError::Failed, ("{text}"));
-        }
-        // The frames are not lost for it: they pass.
-        self.state().fail();
-        self.tell();
     }
 
     fn finish_attack(&self, claim: &Claim, outcome: Outcome) {
@@ -326,15 +283,13 @@ impl SparseAdv {
                 report.final_probability = Some(probability);
             }
             judged => {
-                if let Err(error) = judged {
-                    gst::element_imp_warning!(
-                        self,
-                        gst::LibraryError::Failed,
-                        (
-                            "Window {} counts as not fooled: the model cannot say what became of it. {error}",
-                            report.window
-                        )
-                    );
+                // A flush may have come meanwhile, and nobody wants to know.
+                if let Err(error) = judged
+                    && !claim.is_void()
+                {
+                    let text =
+                        format!("What became of window {} is not known: it counts as not fooled.", report.window);
+                    self.fail(&format!("{text} {error}"));
                 }
                 report.set_not_fooled();
             }

@@ -3,17 +3,20 @@
 //! The scripts in `pipelines`, as a user calls them. Files stand in for cameras, and files or loopback for screens and
 //! receivers.
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod restream;
+mod rtsp;
 
 use std::fs;
 use std::process::Command;
 use std::sync::Once;
 
-use gst::prelude::*;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use common::{guarded, pipeline::pulled, wait_until};
+use common::{guarded, pipeline::pulled};
 
 /// The embedded clip and model, the scripts' defaults.
 const CLIP: &str = "examples/data/figures-walk.mp4";
@@ -162,7 +165,7 @@ fn attack_file() {
         fs::remove_dir_all(at("with.dot")).expect("a folder");
         // Neither is what an earlier run has written.
         let before = [&output, &report].map(|name| fs::read(name).expect("a file"));
-        let no_model = [&*input, &*output, "tests/scripts.rs"];
+        let no_model = [&*input, &*output, "tests/scripts/main.rs"];
         refused("attack-file.sh", &no_model, 1, "ERROR: from element");
         assert_eq!(names(&at("")), "in.mp4 out.jsonl out.mp4");
         assert!(before == [&output, &report].map(|name| fs::read(name).expect("a file")));
@@ -261,45 +264,6 @@ fn camera() {
         refused("camera.sh", &["--file", CLIP, "--fake", "--perturbation", "/no"], 1, "found none at /no");
         refused("camera.sh", &["--device", "/no"], 1, "found none at /no.");
         refused("camera.sh", &["--file", CLIP], 1, "expected a display");
-    });
-}
-
-fn free_port() -> u16 {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    socket.local_addr().expect("an address").port()
-}
-
-/// A file by SRT to a second script, and from there by RTP to a receiver.
-#[test]
-fn restream() {
-    guarded(180, || {
-        let (srt, rtp) = (free_port(), free_port());
-        let receiver = gst::parse::launch(&format!(
-            "udpsrc address=127.0.0.1 port={rtp} caps=\"application/x-rtp,media=video,clock-rate=90000,encoding-name=H264\" \
-             ! rtpjitterbuffer ! rtph264depay ! h264parse ! video/x-h264,alignment=au ! appsink name=end sync=false"
-        ));
-        let receiver = receiver.ok().and_downcast::<gst::Pipeline>().expect("a pipeline");
-        assert!(receiver.set_state(gst::State::Playing).is_ok());
-        let relay = std::thread::spawn(move || {
-            let (from, to) = (format!("srt://:{srt}"), format!("udp://127.0.0.1:{rtp}"));
-            run("restream.sh", 0, &[&from, &to])
-        });
-        wait_until("a listener", || {
-            let sockets = fs::read_to_string("/proc/net/udp").unwrap_or_default();
-            sockets.contains(&format!(":{srt:04X} "))
-        });
-        let to = format!("srt://127.0.0.1:{srt}");
-        let said = run("restream.sh", 0, &["--file", CLIP, &to]);
-        assert_eq!(numbers(&said)[..3], [FRAMES, FRAMES, WINDOWS], "{said}");
-        let relayed = numbers(&relay.join().expect("the relay"))[1];
-        // SRT forgets what it has not delivered when the sender goes.
-        assert!(relayed <= FRAMES && relayed > FRAMES / 2, "{relayed}");
-        let end = receiver.by_name("end").and_downcast::<gst_app::AppSink>();
-        let end = end.expect("an appsink");
-        let received = std::iter::from_fn(|| end.try_pull_sample(gst::ClockTime::SECOND)).count();
-        assert!(receiver.set_state(gst::State::Null).is_ok());
-        // The parser holds the last until something follows.
-        assert!(received == relayed || received + 1 == relayed, "{received}");
     });
 }
 
