@@ -14,6 +14,8 @@ pub enum Error {
         "Expected {path} to be the file with the SHA-256 {expected}, found {found}. It was not loaded. Get the right file, or correct the model-sha256 property."
     )]
     OtherFile { path: String, expected: String, found: String },
+    #[error("Expected {what} in {path} to have at most {most} bytes, found more. {remedy}")]
+    TooLarge { what: String, path: String, most: u64, remedy: &'static str },
     #[error("The TorchScript archive {path} cannot be loaded: {reason}. {remedy}")]
     Load { path: String, reason: String, remedy: String },
     #[error("The metadata of {origin} cannot be used: {reason}. See the model contract in examples/README.md.")]

@@ -47,6 +47,7 @@ pub mod kind;
 mod lens;
 pub mod libtorch;
 mod loaded;
+pub mod members;
 pub mod metadata;
 mod module;
 pub mod precision;
