@@ -13,7 +13,7 @@ mod lifecycle;
 mod pads;
 mod pursue;
 mod queries;
-pub(crate) mod settings;
+pub mod settings;
 mod state;
 mod stats;
 mod timing;
