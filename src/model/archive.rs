@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::kind::{self, Found};
 use super::members::{METADATA_BYTES, Members};
-use super::{Error, Metadata};
+use super::{Error, Metadata, nesting};
 use crate::files;
 
 /// Fields of the metadata without a neutral default: a wrong one shows the model something else.
@@ -64,6 +64,11 @@ pub(super) fn read(path: &Path, expected: Option<&str>) -> Result<Archive, Error
     };
     let (metadata, origin, guessed) = metadata_of(path, &mut members)?;
     let code = members.code()?;
+    members.check()?;
+    nesting::check(&code).map_err(|found| {
+        let path = path.display().to_string();
+        Error::Damaged { member: "the code".into(), path, found }
+    })?;
     let mut source = members.into_source();
     let mut hash = Sha256::new();
     source.rewind().and_then(|()| std::io::copy(&mut source, &mut hash)).map_err(|e| unreadable(path, &e))?;

@@ -3,13 +3,13 @@
 //! The members of a TorchScript archive, which is a zip. No more of one is read than a model needs: a few bytes of a zip
 //! can stand for gigabytes.
 
+use std::collections::HashMap;
 use std::io::{Read, Seek};
 use std::path::Path;
 
 use zip::ZipArchive;
 
-use super::Error;
-use super::kind;
+use super::{Error, kind, pickle};
 
 /// Name of the metadata member.
 const METADATA: &str = "sparseadv.json";
@@ -71,6 +71,35 @@ impl<R: Read + Seek> Members<R> {
             }
         }
         Ok(code)
+    }
+
+    /// An error where a name is there twice, or a pickle says what the archive has not.
+    pub fn check(&mut self) -> Result<(), Error> {
+        let names: Vec<String> = self.zip.file_names().map(str::to_string).collect();
+        let damaged = |member: String, found: String| Error::Damaged { member, path: self.path.clone(), found };
+        if names.len() < self.zip.len() {
+            return Err(damaged("the directory".into(), "a name that is there twice".into()));
+        }
+        let mut lengths = HashMap::new();
+        for index in 0..self.zip.len() {
+            if let Ok(member) = self.zip.by_index_raw(index) {
+                lengths.insert(member.name().to_owned(), member.size());
+            }
+        }
+        for pickle in names.iter().filter(|name| name.ends_with(".pkl") && !name.ends_with(".debug_pkl")) {
+            // What cannot be read is libtorch's to refuse.
+            let Ok(Some(bytes)) = self.read(pickle, CODE_BYTES) else {
+                continue;
+            };
+            let folder = pickle.trim_end_matches(".pkl");
+            let length = |key: &str| lengths.get(&format!("{folder}/{key}")).copied();
+            pickle::check(&bytes, &length).map_err(|found| Error::Damaged {
+                member: pickle.clone(),
+                path: self.path.clone(),
+                found,
+            })?;
+        }
+        Ok(())
     }
 
     /// What the archive is read from.

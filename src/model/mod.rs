@@ -50,6 +50,8 @@ mod loaded;
 pub mod members;
 pub mod metadata;
 mod module;
+mod nesting;
+mod pickle;
 pub mod precision;
 mod probe;
 mod refusal;
