@@ -45,7 +45,7 @@ impl<R: Read + Seek> Members<R> {
     /// The text of its metadata, if it has any.
     pub fn metadata(&mut self) -> Result<Option<Vec<u8>>, Error> {
         let suffix = format!("/extra/{METADATA}");
-        let Some(name) = self.zip.file_names().find(|n| n.ends_with(&suffix)).map(str::to_string) else {
+        let Some(name) = self.names(&suffix).into_iter().next() else {
             return Ok(None);
         };
         let text = self.read(&name, METADATA_BYTES)?;
@@ -55,8 +55,7 @@ impl<R: Read + Seek> Members<R> {
 
     /// The code of all modules in one text.
     pub fn code(&mut self) -> Result<String, Error> {
-        let mut names: Vec<String> = self.zip.file_names().filter(|n| n.ends_with(".py")).map(str::to_string).collect();
-        names.sort_unstable();
+        let names = self.names(".py");
         let mut code = String::new();
         for name in names {
             // Code that cannot be read is libtorch's to refuse.
@@ -75,9 +74,9 @@ impl<R: Read + Seek> Members<R> {
 
     /// An error where a name is there twice, or a pickle says what the archive has not.
     pub fn check(&mut self) -> Result<(), Error> {
-        let names: Vec<String> = self.zip.file_names().map(str::to_string).collect();
+        let names = self.names(".pkl");
         let damaged = |member: String, found: String| Error::Damaged { member, path: self.path.clone(), found };
-        if names.len() < self.zip.len() {
+        if self.zip.file_names().count() < self.zip.len() {
             return Err(damaged("the directory".into(), "a name that is there twice".into()));
         }
         let mut lengths = HashMap::new();
@@ -86,7 +85,7 @@ impl<R: Read + Seek> Members<R> {
                 lengths.insert(member.name().to_owned(), member.size());
             }
         }
-        for pickle in names.iter().filter(|name| name.ends_with(".pkl") && !name.ends_with(".debug_pkl")) {
+        for pickle in &names {
             // What cannot be read is libtorch's to refuse.
             let Ok(Some(bytes)) = self.read(pickle, CODE_BYTES) else {
                 continue;
@@ -105,6 +104,13 @@ impl<R: Read + Seek> Members<R> {
     /// What the archive is read from.
     pub fn into_source(self) -> R {
         self.zip.into_inner()
+    }
+
+    /// The names that end so, in one order on every run.
+    fn names(&self, end: &str) -> Vec<String> {
+        let mut names: Vec<String> = self.zip.file_names().filter(|n| n.ends_with(end)).map(str::to_string).collect();
+        names.sort_unstable();
+        names
     }
 
     /// A member's bytes, nothing where there are more than `most`.
