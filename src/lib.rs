@@ -58,12 +58,12 @@
 //!
 //! - [`torch`]: what every layer needs of libtorch: values on their way to a device and back. `threads`: where its loops
 //!   and ours are done.
+//! - [`files`]: outputs that appear whole or not at all, and inputs that are read up to a bound.
 //! - [`attack`]: the method, on tensors of one device. It knows neither GStreamer nor models. What it attacks is behind
 //!   the traits [`attack::Query`] and [`attack::Differentiate`]: a perturbation goes in, logits come out, and gradients
 //!   come back.
 //! - [`video`]: observing and rendering between the bytes of a stream and the model's view.
 //! - [`model`]: TorchScript classifiers: archive, metadata, probing, passes of one window or several, sharing.
-//! - [`files`]: outputs that appear whole or not at all.
 //! - [`universal`]: perturbations for any window: learning them, files of them, and what they change in a stream's bytes.
 //! - [`target`]: a window of a stream as a model sees it, which is what is attacked.
 //! - [`tally`]: what the labels of a window come to, and the rates over windows.

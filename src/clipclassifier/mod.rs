@@ -9,7 +9,7 @@ mod gather;
 mod imp;
 mod lifecycle;
 pub mod meta;
-mod reference;
+pub mod reference;
 pub mod report;
 mod stats;
 mod windows;

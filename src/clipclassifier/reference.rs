@@ -3,12 +3,12 @@
 //! What the model said before the attack: from the meta of an upstream sparseadv, or from its report.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::element::meta;
-use crate::files;
+use crate::files::{self, LONGEST_LINE};
 use crate::tally::Labels;
 use crate::window::report::WindowReport;
 
@@ -26,8 +26,9 @@ pub struct AttackReport {
     /// Opened at the first frame: an element upstream may begin it only then. Kept, as it changes its name when it is
     /// whole.
     file: Option<File>,
-    /// What follows the last whole line.
+    /// What follows the last whole line, and whether it is more than a line has.
     rest: Vec<u8>,
+    overlong: bool,
     windows: Vec<AttackedWindow>,
     unreadable: usize,
 }
@@ -46,7 +47,7 @@ impl From<WindowReport> for AttackedWindow {
         let length = report.end_pts.zip(report.start_pts).map(|(end, start)| end.saturating_sub(start));
         Self {
             first_frame: report.first_frame,
-            times: report.start_time.zip(length).map(|(start, length)| start..start + length),
+            times: report.start_time.zip(length).map(|(start, length)| start..start.saturating_add(length)),
             labels: Labels { last: None, ..report.labels() },
         }
     }
@@ -65,26 +66,57 @@ pub struct Place {
 
 impl AttackReport {
     pub fn open(path: &Path) -> Self {
-        Self { path: path.to_path_buf(), file: None, rest: Vec::new(), windows: Vec::new(), unreadable: 0 }
+        Self {
+            path: path.to_path_buf(),
+            file: None,
+            rest: Vec::new(),
+            overlong: false,
+            windows: Vec::new(),
+            unreadable: 0,
+        }
     }
 
     /// Reads on where the file has grown.
     pub fn read(&mut self) -> io::Result<()> {
-        let file = match &mut self.file {
+        let file = match self.file.take() {
             Some(file) => file,
-            None => self.file.insert(files::open_growing(&self.path)?),
+            None => files::open_growing(&self.path)?,
         };
-        file.read_to_end(&mut self.rest)?;
-        let whole = self.rest.iter().rposition(|b| *b == b'\n');
-        let whole = whole.map_or(0, |at| at + 1);
-        for line in self.rest[..whole].split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+        let read = self.take(&file);
+        self.file = Some(file);
+        read
+    }
+
+    /// Takes what follows in the report, up to its end: whole lines, and the beginning of one that is still being written.
+    /// No more than a line of it is held at a time.
+    pub fn take(&mut self, more: impl Read) -> io::Result<()> {
+        let mut more = BufReader::new(more);
+        loop {
+            let room = LONGEST_LINE.saturating_sub(self.rest.len() as u64);
+            let read = (&mut more).take(room).read_until(b'\n', &mut self.rest)?;
+            if self.rest.ends_with(b"\n") {
+                self.line();
+            } else if self.rest.len() as u64 >= LONGEST_LINE {
+                self.overlong = true;
+                self.rest.clear();
+            } else if read == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends a line.
+    fn line(&mut self) {
+        let line = self.rest.strip_suffix(b"\n").unwrap_or(&self.rest);
+        if std::mem::take(&mut self.overlong) {
+            self.unreadable += 1;
+        } else if !line.is_empty() {
             match serde_json::from_slice::<WindowReport>(line) {
                 Ok(report) => self.windows.push(report.into()),
                 Err(_) => self.unreadable += 1,
             }
         }
-        self.rest.drain(..whole);
-        Ok(())
+        self.rest.clear();
     }
 
     /// The attacker's window that a window shows. Frames are counted where both streams begin together: encoders and
@@ -93,7 +125,12 @@ impl AttackReport {
         if self.find(place).is_none() {
             self.read()?;
         }
-        Ok(self.find(place).map(|window| window.labels).filter(|labels| labels.clean.is_some()))
+        Ok(self.known(place))
+    }
+
+    /// The same in what was read.
+    pub fn known(&self, place: Place) -> Option<Labels> {
+        self.find(place).map(|window| window.labels).filter(|labels| labels.clean.is_some())
     }
 
     fn find(&self, place: Place) -> Option<&AttackedWindow> {

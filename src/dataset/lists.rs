@@ -3,7 +3,6 @@
 //! UCF-101's and HMDB-51's lists against what lies in the class folders.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
@@ -12,9 +11,13 @@ use super::resolve::{Named, near, resolve};
 use super::text::{self, Line};
 use super::tree::{Kind, Tree};
 use super::{DataSet, Layout};
+use crate::files;
 
 /// Nearest names are looked for only so often: a list whose set is elsewhere would take for ever.
 const NEAREST: usize = 100;
+
+/// The most bytes of a list: two million paths of a hundred bytes, and more than any set has clips.
+const LARGEST: u64 = 256 << 20;
 
 /// Lists that were found.
 #[derive(Clone, Debug)]
@@ -35,7 +38,7 @@ fn file_in(folder: &Path, name: &str) -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<Vec<Line>, Error> {
-    let bytes = fs::read(path).map_err(Error::unreadable("list", path))?;
+    let bytes = files::read_at_most(path, LARGEST).map_err(Error::unreadable("list", path))?;
     Ok(text::lines(&bytes))
 }
 

@@ -131,8 +131,8 @@ fn replaceable(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A report's line is some thousand bytes long.
-const LONGEST_LINE: u64 = 1 << 20;
+/// The most bytes of a line that is read back. A report's line is some thousand bytes long.
+pub const LONGEST_LINE: u64 = 1 << 20;
 
 /// Opens a pipe or device without waiting for somebody at its other end.
 fn open_at_once(options: &mut fs::OpenOptions, path: &Path) -> io::Result<File> {

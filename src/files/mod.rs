@@ -7,9 +7,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+mod bounded;
 mod growing;
 
-pub use growing::{Growing, growing_names, open_growing};
+pub use bounded::read_at_most;
+pub use growing::{Growing, LONGEST_LINE, growing_names, open_growing};
 
 /// The longest name that the usual file systems take, in bytes.
 pub const LONGEST_NAME: usize = 255;

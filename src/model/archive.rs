@@ -11,10 +11,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::kind::{self, Found};
-use super::{Error, Metadata};
-
-/// Name of the metadata member and, appended to the model's path, of the sidecar file.
-const MEMBER: &str = "sparseadv.json";
+use super::members::{METADATA_BYTES, Members};
+use super::{Error, Metadata, nesting};
+use crate::files;
 
 /// Fields of the metadata without a neutral default: a wrong one shows the model something else.
 const ESSENTIAL: [&str; 3] = ["window", "resize", "crop"];
@@ -48,32 +47,29 @@ trait Source: Read + Seek {}
 
 impl<T: Read + Seek> Source for T {}
 
-type Zip = zip::ZipArchive<Box<dyn Source>>;
+type Opened = Members<Box<dyn Source>>;
 
 /// Checks that `path` is a TorchScript archive and reads its metadata.
 pub fn read_metadata(path: &Path) -> Result<(Metadata, Origin), Error> {
-    let mut zip = open(path)?;
-    let (metadata, origin, _) = metadata_of(path, &mut zip)?;
+    let (metadata, origin, _) = metadata_of(path, &mut open(path)?)?;
     Ok((metadata, origin))
 }
 
 /// The same, and more of it. Where a SHA-256 is expected no other file is looked into.
 pub(super) fn read(path: &Path, expected: Option<&str>) -> Result<Archive, Error> {
     let bytes = expected.map(|expected| read_exactly(path, expected)).transpose()?;
-    let mut zip = match &bytes {
-        Some(bytes) => open_in(path, Box::new(Cursor::new(bytes.clone())))?,
+    let mut members = match &bytes {
+        Some(bytes) => Members::open(path, Box::new(Cursor::new(bytes.clone())) as Box<dyn Source>)?,
         None => open(path)?,
     };
-    let (metadata, origin, guessed) = metadata_of(path, &mut zip)?;
-    let mut code = String::new();
-    let names: Vec<String> = names(&zip);
-    for name in names.iter().filter(|n| n.ends_with(".py")) {
-        // Code that cannot be read is libtorch's to refuse.
-        if let Ok(mut member) = zip.by_name(name) {
-            let _ = member.read_to_string(&mut code);
-        }
-    }
-    let mut source = zip.into_inner();
+    let (metadata, origin, guessed) = metadata_of(path, &mut members)?;
+    let code = members.code()?;
+    members.check()?;
+    nesting::check(&code).map_err(|found| {
+        let path = path.display().to_string();
+        Error::Damaged { member: "the code".into(), path, found }
+    })?;
+    let mut source = members.into_source();
     let mut hash = Sha256::new();
     source.rewind().and_then(|()| std::io::copy(&mut source, &mut hash)).map_err(|e| unreadable(path, &e))?;
     Ok(Archive { metadata, origin, guessed, sha256: format!("{:x}", hash.finalize()), code, bytes })
@@ -111,46 +107,26 @@ fn regular(path: &Path) -> Result<(), Error> {
     if about.len() == 0 { Err(other(kind::EMPTY)) } else { Ok(()) }
 }
 
-/// The zip in a file, if that is a TorchScript archive.
-fn open(path: &Path) -> Result<Zip, Error> {
+/// What a file has in it, if that is a TorchScript archive.
+fn open(path: &Path) -> Result<Opened, Error> {
     regular(path)?;
     let file = File::open(path).map_err(|e| unreadable(path, &e))?;
-    open_in(path, Box::new(file))
-}
-
-fn open_in(path: &Path, mut source: Box<dyn Source>) -> Result<Zip, Error> {
-    let unreadable = |e: std::io::Error| unreadable(path, &e);
-    let other = |found: Found| Error::NotTorchScript { path: path.display().to_string(), found };
-    let mut head = Vec::new();
-    (&mut source).take(kind::HEAD as u64).read_to_end(&mut head).map_err(unreadable)?;
-    source.rewind().map_err(unreadable)?;
-    let zip = zip::ZipArchive::new(source).map_err(|_| other(kind::of_bytes(&head)))?;
-    let names = names(&zip);
-    let scripted = |n: &String| n.ends_with("/constants.pkl") || n.contains("/code/");
-    if names.iter().any(scripted) { Ok(zip) } else { Err(other(kind::of_members(&names))) }
-}
-
-fn names(zip: &Zip) -> Vec<String> {
-    zip.file_names().map(str::to_string).collect()
+    Members::open(path, Box::new(file))
 }
 
 /// The metadata, where they came from, and which essential fields they lack.
-fn metadata_of(path: &Path, zip: &mut Zip) -> Result<(Metadata, Origin, Vec<&'static str>), Error> {
+fn metadata_of(path: &Path, members: &mut Opened) -> Result<(Metadata, Origin, Vec<&'static str>), Error> {
     let sidecar = sidecar_path(path);
     if sidecar.exists() {
         let origin = sidecar.display().to_string();
-        let text =
-            std::fs::read(&sidecar).map_err(|e| Error::Metadata { origin: origin.clone(), reason: e.to_string() })?;
+        let text = files::read_at_most(&sidecar, METADATA_BYTES)
+            .map_err(|e| Error::Metadata { origin: origin.clone(), reason: e.to_string() })?;
         let metadata = Metadata::from_json(&text, &origin)?;
         return Ok((metadata, Origin::Sidecar, missing(&text)));
     }
-    let suffix = format!("/extra/{MEMBER}");
-    let Some(name) = names(zip).into_iter().find(|n| n.ends_with(&suffix)) else {
+    let Some(text) = members.metadata()? else {
         return Ok((Metadata::default(), Origin::Defaults, ESSENTIAL.to_vec()));
     };
-    let mut text = Vec::new();
-    let member = zip.by_name(&name);
-    member.map_err(|e| unreadable(path, &e))?.read_to_end(&mut text).map_err(|e| unreadable(path, &e))?;
     let metadata = Metadata::from_json(&text, &path.display().to_string())?;
     Ok((metadata, Origin::Archive, missing(&text)))
 }

@@ -15,6 +15,12 @@ pub enum Error {
         "Expected {path} to be the file with the SHA-256 {expected}, found {found}. It was not loaded. Get the right file, or correct the model-sha256 property."
     )]
     OtherFile { path: String, expected: String, found: String },
+    #[error("Expected {what} in {path} to have at most {most} bytes, found more. {remedy}")]
+    TooLarge { what: String, path: String, most: u64, remedy: &'static str },
+    #[error(
+        "Expected {member} of {path} to fit the archive, found {found}. It is damaged, or made to do harm: export the model again, or do not use it."
+    )]
+    Damaged { member: String, path: String, found: String },
     #[error("The TorchScript archive {path} cannot be loaded: {reason}. {remedy}")]
     Load { path: String, reason: String, remedy: String },
     #[error("The metadata of {origin} cannot be used: {reason}. See the model contract in examples/README.md.")]

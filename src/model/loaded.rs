@@ -65,6 +65,8 @@ impl Loaded {
         let mut metadata = archive.metadata.clone();
         if let Some(window) = options.window {
             metadata.window = window;
+            let origin = format!("{} with window-size={window}", options.path.display());
+            metadata.check_size().map_err(|reason| Error::Metadata { origin, reason })?;
         }
         let device = options.device.open()?;
         let exact = !device.is_cuda() || tf32::forbid();

@@ -68,6 +68,13 @@ pub struct FeatureWindow {
     pub start: isize,
 }
 
+/// The most values of a window, as many as four gigabytes of floats. A window of 64 frames of 512 x 512 pixels has a
+/// twentieth.
+const LARGEST_WINDOW: usize = 1 << 30;
+
+/// The most frames that a feature step may see, or that two of them may lie apart.
+const LONGEST_SPAN: usize = 1 << 16;
+
 /// The model contract. Every field has a default, C3D's usual values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -197,10 +204,35 @@ impl Metadata {
         if !self.range.iter().all(|r| r.is_finite()) || self.range[0] >= self.range[1] {
             return Err(format!("expected a rising range such as [0, 1], found {:?}", self.range));
         }
-        if self.feature_window.is_some_and(|w| w.size == 0 || w.stride == 0) {
-            return Err("expected a feature_window of at least one frame with a stride of at least 1, found 0".into());
+        let (scale, bias) = self.scale_and_bias();
+        if !scale.iter().chain(&bias).all(|v| v.is_finite()) {
+            return Err(format!(
+                "expected mean, std and range of which gray levels become finite values, found {:?}, {:?} and {:?}",
+                self.mean, self.std, self.range
+            ));
         }
-        Ok(())
+        if let Some(FeatureWindow { size, stride, start }) = self.feature_window {
+            let span = 1..=LONGEST_SPAN;
+            if !span.contains(&size) || !span.contains(&stride) || start.unsigned_abs() > LONGEST_SPAN {
+                return Err(format!(
+                    "expected a feature_window of 1 to {LONGEST_SPAN} frames with a stride of as many, which starts no further away, found size {size}, stride {stride} and start {start}"
+                ));
+            }
+        }
+        self.check_size()
+    }
+
+    /// Whether a window fits into memory, whatever its number of frames was set to.
+    pub fn check_size(&self) -> Result<(), String> {
+        let [height, width] = self.crop;
+        let values = [3, self.window, height, width].into_iter().try_fold(1, usize::checked_mul);
+        match values {
+            Some(1..=LARGEST_WINDOW) => Ok(()),
+            _ => Err(format!(
+                "expected a window of at most {LARGEST_WINDOW} values, found {} frames of 3x{height}x{width}",
+                self.window
+            )),
+        }
     }
 }
 
@@ -217,6 +249,21 @@ mod tests {
         for text in ["[]", "[\"c3d\", 16]", "8", "null"] {
             let error = Metadata::from_json(text.as_bytes(), "a").expect_err(text);
             assert!(error.to_string().contains("expected an object"), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_window_can_be_made_of_are_refused() {
+        for (text, word) in [
+            ("{\"window\": 1024, \"resize\": 4096, \"crop\": [4096, 4096]}", "values"),
+            ("{\"std\": [1e-45, 1, 1]}", "finite"),
+            ("{\"range\": [-3e38, 3e38]}", "finite"),
+            ("{\"feature_window\": {\"size\": 0, \"stride\": 1, \"start\": 0}}", "feature_window"),
+            ("{\"feature_window\": {\"size\": 1, \"stride\": 9223372036854775807, \"start\": 0}}", "feature_window"),
+            ("{\"feature_window\": {\"size\": 1, \"stride\": 1, \"start\": -9223372036854775808}}", "feature_window"),
+        ] {
+            let error = Metadata::from_json(text.as_bytes(), "a").expect_err(text).to_string();
+            assert!(error.contains("expected") && error.contains(word), "{error}");
         }
     }
 }

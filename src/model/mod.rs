@@ -16,6 +16,12 @@
 //! A TorchScript file is a program: loading it runs code that can read and write files. Load only files that are
 //! trusted.
 //!
+//! An archive is looked into before libtorch gets it. Tensors that do not lie within their storages are refused, and names
+//! that are there twice. So are code and values nested too deeply, and sizes beyond all models. `tests/hostile` tries what
+//! mutations do. What the code itself does when it runs is not checked. It can loop, fill the memory and end the process.
+//! By `torch.from_file` it writes into any file that its user may write.
+//! For files of others set `model-sha256`, or run the pipeline as a user of its own with bounds on time and memory.
+//!
 //! A model may have `encode_frames` and `classify_features` besides, which encode frame by frame ([`frames`]). Whether they
 //! are `forward` together is found out when the model is loaded.
 //!
@@ -49,8 +55,11 @@ pub mod kind;
 mod lens;
 pub mod libtorch;
 mod loaded;
+pub mod members;
 pub mod metadata;
 mod module;
+mod nesting;
+mod pickle;
 pub mod precision;
 mod probe;
 mod refusal;

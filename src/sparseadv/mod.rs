@@ -16,7 +16,7 @@ mod pads;
 mod panics;
 mod pursue;
 mod queries;
-pub(crate) mod settings;
+pub mod settings;
 mod state;
 mod stats;
 mod timing;

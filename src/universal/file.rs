@@ -3,7 +3,6 @@
 //! The file of a universal perturbation: safetensors, with one tensor and a header in JSON.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -41,15 +40,7 @@ impl Universal {
     /// The same, with the SHA-256 of what was read, in hexadecimal.
     pub fn load_hashed(path: &Path) -> Result<(Self, String), Error> {
         let io = |reason| Error::Io { path: path.display().to_string(), done: "read", reason };
-        // Before it is opened: to open a pipe that nobody writes to waits for ever.
-        if !std::fs::metadata(path).map_err(io)?.is_file() {
-            return Err(unusable(path, "is no file".into()));
-        }
-        let mut bytes = Vec::new();
-        std::fs::File::open(path).map_err(io)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(io)?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(unusable(path, format!("has more than {LARGEST} bytes")));
-        }
+        let bytes = files::read_at_most(path, LARGEST).map_err(io)?;
         let universal = Self::from_bytes(&bytes).map_err(|found| unusable(path, found))?;
         Ok((universal, format!("{:x}", Sha256::digest(&bytes))))
     }
@@ -86,7 +77,8 @@ impl Universal {
         files::write_whole(path, &bytes).map_err(io)
     }
 
-    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+    /// A file's bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let header = serde_json::to_string(&self.header).map_err(|e| e.to_string())?;
         let (dtype, data): (_, Vec<u8>) = match &self.values {
             Values::Added(values) => (Dtype::I8, values.iter().map(|v| *v as u8).collect()),

@@ -19,6 +19,9 @@ const MOVES: &str = "moves";
 /// The names of the tensors.
 const NAMES: [&str; 3] = ["values", "mean", "variance"];
 
+/// The most bytes beside the tensors. The settings are a line.
+const NOTES: u64 = 1 << 20;
+
 /// Why a state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -58,7 +61,10 @@ impl Learner {
         if !path.exists() {
             return Ok(0);
         }
-        let bytes = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
+        let shape = self.values_shape();
+        let values = shape.iter().product::<i64>() as u64;
+        let most = NAMES.len() as u64 * 4 * values + NOTES;
+        let bytes = files::read_at_most(path, most).map_err(|e| failed(e.to_string()))?;
         let (_, notes) = SafeTensors::read_metadata(&bytes).map_err(|e| failed(e.to_string()))?;
         let note = |key: &str| notes.metadata().as_ref().and_then(|notes| notes.get(key).cloned());
         if note(SETTINGS).as_deref() != Some(settings) {
@@ -67,7 +73,6 @@ impl Learner {
         let steps = note(STEPS).and_then(|text| text.parse().ok()).ok_or_else(|| failed("it has no steps".into()))?;
         let moves = note(MOVES).and_then(|text| text.parse().ok()).ok_or_else(|| failed("it has no moves".into()))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| failed(e.to_string()))?;
-        let shape = self.values_shape();
         let mut tensors = Vec::new();
         for name in NAMES {
             let data = file.tensor(name).map_err(|e| failed(e.to_string()))?.data().to_vec();

@@ -82,11 +82,11 @@ fn archives_of_something_else() {
             ("tiny/code/__torch__.py", b"def forward("),
         ]);
         let optimized = zip(&[
-            ("tiny/constants.pkl", b"rubbish"),
+            ("tiny/constants.pkl", b"\x80\x02)."),
             ("tiny/code/__torch__.py", b"w = ops.prim.ConstantMKLDNNTensor()"),
         ]);
         refused(&file(Some(&optimized)), &[], &["cannot be loaded", "optimize_for_inference", "without it"]);
-        refused(&file(Some(&hollow)), &[], &["cannot be loaded", "export it again"]);
+        refused(&file(Some(&hollow)), &[], &["constants.pkl", "to fit the archive", "export the model again"]);
     });
 }
 
