@@ -278,6 +278,35 @@ fn through_a_codec() {
     });
 }
 
+/// Judged again by the model that it was learned on, a perturbation comes to what its file says. The file says its aim.
+#[test]
+fn judged_again() {
+    guarded(120, || {
+        let data = data();
+        let bin = "videoconvert ! video/x-raw,format=I420 ! jpegenc quality=60 ! jpegdec ! videoconvert";
+        let paths = ["two.safetensors", "of-one.safetensors"].map(|name| data.path(name));
+        for (path, aim) in paths.iter().zip([&["--focus", "1", "--margin", "0.5"][..], &["--only-label", "0"]]) {
+            let output = data.learn(path, &[&["--bound", "60", "--steps", "20", "--survive", bin], aim].concat());
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+        }
+        let json = data.path("judged.jsonl");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
+        command.arg("judge").arg(data.path("set")).args(&paths).args(["--model", data.model.location()]);
+        command.args(["--test-groups", "c,d", "--survive", bin]).arg("--json").arg(&json).env("OMP_NUM_THREADS", "1");
+        let output = command.output().expect("gst-sparseadv");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let lines = fs::read_to_string(&json).expect("a record");
+        assert_eq!(lines.lines().count(), paths.len());
+        for (path, line) in paths.iter().zip(lines.lines()) {
+            let judged: Value = serde_json::from_str(line).expect("a line");
+            let learned = Universal::load(path).expect("a perturbation").header.learned;
+            for field in ["held_out", "held_out_behind"] {
+                assert_eq!(judged[field], learned[field], "{field}");
+            }
+        }
+    });
+}
+
 /// A sentence that says what to do, and nothing is written.
 #[test]
 fn what_cannot_be_learned_is_refused() {

@@ -137,7 +137,7 @@ mod tests {
     fn zeros(members: &[(&str, u64)]) -> Members<Cursor<Vec<u8>>> {
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
         for (name, length) in members {
-            zip.start_file(*name, Default::default()).expect("a member");
+            zip.start_file(*name, zip::write::FileOptions::default()).expect("a member");
             std::io::copy(&mut std::io::repeat(0).take(*length), &mut zip).expect("zeros");
         }
         zip.flush().expect("a zip");

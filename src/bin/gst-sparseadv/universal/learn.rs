@@ -133,6 +133,26 @@ impl Arguments {
         })
     }
 
+    /// Refuses numbers that mean nothing.
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!((1.0..=127.0).contains(&self.bound), "Expected a bound of 1 to 127 gray levels, found {}.", self.bound);
+        ensure!(self.steps > 0 && self.batch > 0, "Expected steps and a batch of at least one.");
+        ensure!(self.margin.is_finite(), "Expected a finite margin, found {}.", self.margin);
+        ensure!((0.0..=100.0).contains(&self.focus), "Expected a focus of 0 to 100, found {}.", self.focus);
+        Ok(())
+    }
+
+    fn config(&self, kind: Kind, aim: Aim) -> Config {
+        let usual = Config::new(kind, aim, self.bound);
+        Config {
+            seed: self.seed,
+            thickness: self.thickness.unwrap_or(usual.thickness),
+            roughness: self.roughness.unwrap_or(usual.roughness),
+            margin: self.margin,
+            ..usual
+        }
+    }
+
     /// The file that says where learning stands.
     fn state(&self) -> PathBuf {
         let mut name = self.output.clone().into_os_string();
@@ -168,14 +188,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     interrupt::watch()?;
-    ensure!(
-        (1.0..=127.0).contains(&arguments.bound),
-        "Expected a bound of 1 to 127 gray levels, found {}.",
-        arguments.bound
-    );
-    ensure!(arguments.steps > 0 && arguments.batch > 0, "Expected steps and a batch of at least one.");
-    ensure!(arguments.margin.is_finite(), "Expected a finite margin, found {}.", arguments.margin);
-    ensure!((0.0..=100.0).contains(&arguments.focus), "Expected a focus of 0 to 100, found {}.", arguments.focus);
+    arguments.check()?;
     let set = dataset::open(&arguments.data, &arguments.dataset.options())?;
     errln!("note: {}", set.sides);
     let model = Model::load(&Options {
@@ -201,14 +214,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     let mut train = Clips::new(side(false), &metadata);
     let mut test = Clips::new(spread(&side(true), arguments.held_out), &metadata);
     ensure!(train.len() > 0, "Expected training clips, found none: {}.", set.sides);
-    let usual = Config::new(kind, aim, arguments.bound);
-    let config = Config {
-        seed: arguments.seed,
-        thickness: arguments.thickness.unwrap_or(usual.thickness),
-        roughness: arguments.roughness.unwrap_or(usual.roughness),
-        margin: arguments.margin,
-        ..usual
-    };
+    let config = arguments.config(kind, aim);
     let mut learner = Learner::new(config, metadata.window, metadata.crop)?;
     let state = arguments.state();
     let settings = arguments.settings(&header, &train);
