@@ -74,8 +74,8 @@ impl<R: Read + Seek> Members<R> {
 
     /// An error where a name is there twice, or a pickle says what the archive has not.
     pub fn check(&mut self) -> Result<(), Error> {
-        let names = self.names(".pkl");
-        let damaged = |member: String, found: String| Error::Damaged { member, path: self.path.clone(), found };
+        let path = self.path.clone();
+        let damaged = |member: String, found: String| Error::Damaged { member, path: path.clone(), found };
         if self.zip.file_names().count() < self.zip.len() {
             return Err(damaged("the directory".into(), "a name that is there twice".into()));
         }
@@ -85,18 +85,14 @@ impl<R: Read + Seek> Members<R> {
                 lengths.insert(member.name().to_owned(), member.size());
             }
         }
-        for pickle in &names {
+        for pickle in &self.names(".pkl") {
             // What cannot be read is libtorch's to refuse.
             let Ok(Some(bytes)) = self.read(pickle, CODE_BYTES) else {
                 continue;
             };
             let folder = pickle.trim_end_matches(".pkl");
             let length = |key: &str| lengths.get(&format!("{folder}/{key}")).copied();
-            pickle::check(&bytes, &length).map_err(|found| Error::Damaged {
-                member: pickle.clone(),
-                path: self.path.clone(),
-                found,
-            })?;
+            pickle::check(&bytes, &length).map_err(|found| damaged(pickle.clone(), found))?;
         }
         Ok(())
     }

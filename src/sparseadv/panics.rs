@@ -56,18 +56,6 @@ fn panicking(model: &ModelFile, way: &[(&str, &str)], on_error: &str, nth: u32) 
     rig
 }
 
-fn complaints(rig: &Rig) -> [Vec<String>; 2] {
-    let mut found = [Vec::new(), Vec::new()];
-    for message in rig.messages() {
-        match message.view() {
-            gst::MessageView::Error(error) => found[0].push(error.error().message().to_string()),
-            gst::MessageView::Warning(warning) => found[1].push(warning.error().message().to_string()),
-            _ => {}
-        }
-    }
-    found
-}
-
 /// The same element attacks the next stream, with the model loaded anew.
 fn works_again(rig: &Rig) {
     assert!(rig.element.set_state(gst::State::Ready).is_ok());
@@ -78,7 +66,7 @@ fn works_again(rig: &Rig) {
     rig.finish();
     assert_eq!(rig.buffers().len(), 8);
     assert!(rig.stats().get::<u64>("windows").unwrap() >= 2);
-    assert_eq!(complaints(rig), [[""; 0]; 2]);
+    assert_eq!(rig.complaints(), [[""; 0]; 2]);
 }
 
 #[test]
@@ -94,7 +82,7 @@ fn frames_pass_and_it_is_counted_where_that_is_wanted() {
                 rig.finish();
                 let headers = |frames: &[gst::Buffer]| frames.iter().map(|b| header(b)).collect::<Vec<_>>();
                 assert_eq!(headers(&rig.buffers()), headers(&given), "{way:?} {nth}");
-                let [errors, warnings] = complaints(&rig);
+                let [errors, warnings] = rig.complaints();
                 assert_eq!((errors.len(), warnings.len()), (0, 1), "{way:?} {nth}: {warnings:?}");
                 assert!(warnings[0].contains("panicked") && warnings[0].contains("No window"), "{warnings:?}");
                 assert_eq!(rig.stats().get::<u64>("failures"), Ok(1), "{way:?} {nth}");
@@ -129,7 +117,7 @@ fn by_default_the_stream_ends_with_one_error() {
                     }
                 });
                 let _ = rig.event(gst::event::Eos::new());
-                let [errors, warnings] = complaints(&rig);
+                let [errors, warnings] = rig.complaints();
                 assert_eq!((errors.len(), warnings.len()), (1, 0), "{way:?} {nth}: {errors:?}");
                 assert!(errors[0].contains("panicked") && errors[0].contains("report it"), "{errors:?}");
                 if nth == passes {

@@ -233,11 +233,22 @@ impl Rig {
 
     /// The texts of the errors on the bus; takes all messages off it.
     pub fn errors(&self) -> Vec<String> {
-        let error = |m: gst::Message| match m.view() {
-            gst::MessageView::Error(e) => Some(e.error().message().to_string()),
-            _ => None,
-        };
-        self.messages().into_iter().filter_map(error).collect()
+        let [errors, _] = self.complaints();
+        errors
+    }
+
+    /// The texts of the errors and those of the warnings on the bus; takes all messages off it.
+    pub fn complaints(&self) -> [Vec<String>; 2] {
+        let mut found = [Vec::new(), Vec::new()];
+        for message in self.messages() {
+            match message.view() {
+                gst::MessageView::Error(error) => found[0].push(error.error().message().to_string()),
+                gst::MessageView::Warning(warning) => found[1].push(warning.error().message().to_string()),
+                _ => {}
+            }
+        }
+        println!("{found:?}");
+        found
     }
 
     /// The reports of the first `n` windows; they may come a moment after the windows' frames.

@@ -4,7 +4,7 @@
 
 use crate::common::models::{Good, good};
 use crate::common::rig::Rig;
-use crate::{Mode, all_came, complaints, count, dark, guarded, playing, tells, untouched};
+use crate::{Mode, all_came, count, dark, guarded, playing, tells, untouched};
 
 /// What a bin does wrong, and what is said of it.
 const BINS: [(&str, &[&str]); 8] = [
@@ -36,7 +36,7 @@ fn the_stream_ends_with_one_error_that_names_the_bin() {
             println!("{bin}");
             let (rig, given) = fed(bin, &[]);
             untouched(&rig, Mode::Window, &given, 0..given.len());
-            let [errors, warnings] = complaints(&rig);
+            let [errors, warnings] = rig.complaints();
             assert_eq!((errors.len(), warnings.len()), (1, 0), "{bin}");
             tells(&errors[0], &[&["survive property", "expected", bin], says].concat());
         }
@@ -50,7 +50,7 @@ fn windows_leave_clean_where_that_is_wanted() {
             println!("{bin}");
             let (rig, given) = fed(bin, &[("on-error", "passthrough")]);
             untouched(&rig, Mode::Window, &given, 0..11);
-            let [errors, warnings] = complaints(&rig);
+            let [errors, warnings] = rig.complaints();
             assert_eq!((errors.len(), warnings.len()), (0, 1), "{bin}");
             tells(&warnings[0], &[&["survive property", "expected", bin], says].concat());
             assert_eq!((count(&rig, "failures"), count(&rig, "windows")), (3, 3), "{bin}");
@@ -79,7 +79,7 @@ fn a_bin_that_stalls_is_given_up() {
         }
         all_came(&rig, &given);
         untouched(&rig, Mode::Window, &given, 0..3);
-        let [errors, warnings] = complaints(&rig);
+        let [errors, warnings] = rig.complaints();
         assert_eq!((errors.len(), warnings.len()), (0, 1));
         tells(&warnings[0], &["survive property", "valve drop=true", "0 of 3 frames came back within"]);
         assert_eq!((count(&rig, "failures"), count(&rig, "windows")), (1, 1));
@@ -102,7 +102,7 @@ fn a_bin_that_stalls_delays_no_live_stream() {
             rig.finish();
             all_came(&rig, &given);
             untouched(&rig, Mode::Window, &given, 0..12);
-            assert_eq!(complaints(&rig), [[""; 0]; 2], "{bin}");
+            assert_eq!(rig.complaints(), [[""; 0]; 2], "{bin}");
             assert_eq!((count(&rig, "overruns"), count(&rig, "failures")), (3, 0), "{bin}");
         }
     });

@@ -8,7 +8,7 @@ use gst::prelude::*;
 use crate::common::models::{Good, ModelFile, good};
 use crate::common::rig::{Out, Rig};
 use crate::common::wait_until;
-use crate::{MODES, Mode, complaints, dark, guarded, playing};
+use crate::{MODES, Mode, dark, guarded, playing};
 
 const ERRORS: [FlowError; 5] =
     [FlowError::Error, FlowError::NotLinked, FlowError::NotNegotiated, FlowError::Flushing, FlowError::CustomError];
@@ -52,7 +52,7 @@ fn upstream_hears_it_and_nothing_else_is_said() {
                         );
                     }
                     rig.stop();
-                    assert_eq!(complaints(&rig), [[""; 0]; 2], "{mode:?} {error:?} {nth}");
+                    assert_eq!(rig.complaints(), [[""; 0]; 2], "{mode:?} {error:?} {nth}");
                 }
             }
         }
@@ -73,13 +73,13 @@ fn an_answer_to_the_last_frame_is_posted() {
                     // Somebody stops the pipeline, and that is no error.
                     wait_until("all frames", || rig.buffers().len() == FRAMES - 1);
                     rig.stop();
-                    assert_eq!(complaints(&rig), [[""; 0]; 2], "{mode:?}");
+                    assert_eq!(rig.complaints(), [[""; 0]; 2], "{mode:?}");
                     continue;
                 }
                 let message = rig.bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &[gst::MessageType::Error]);
                 assert!(message.is_some(), "{mode:?} {error:?}: the pipeline would hang");
                 rig.stop();
-                assert_eq!(complaints(&rig)[0], [""; 0], "{mode:?} {error:?}: more than one");
+                assert_eq!(rig.complaints()[0], [""; 0], "{mode:?} {error:?}: more than one");
             }
         }
     });

@@ -4,7 +4,7 @@
 
 use crate::common::models::{Good, good};
 use crate::common::rig::Out;
-use crate::{MODES, Mode, all_came, complaints, count, dark, guarded, playing};
+use crate::{MODES, Mode, all_came, count, dark, guarded, playing};
 
 /// Two windows and a frame.
 const MOST: u64 = 9;
@@ -21,7 +21,7 @@ fn ends(mode: Mode, more: &[(&str, &str)], windows: impl Fn(u64) -> u64) {
         let ends =
             rig.out().iter().filter(|out| matches!(out, Out::Event(e) if e.type_() == gst::EventType::Eos)).count();
         assert_eq!(ends, 1);
-        assert_eq!(complaints(&rig), [[""; 0]; 2], "{mode:?} {more:?}");
+        assert_eq!(rig.complaints(), [[""; 0]; 2], "{mode:?} {more:?}");
         assert_eq!((count(&rig, "frames-in"), count(&rig, "frames-out")), (frames, frames));
         assert_eq!(count(&rig, "windows"), windows(frames), "{mode:?} {more:?}, {frames} frames");
     }

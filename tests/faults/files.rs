@@ -8,7 +8,7 @@ use gst::prelude::*;
 
 use crate::common::models::{Good, ModelFile, good};
 use crate::common::rig::Rig;
-use crate::{MODES, Mode, all_came, complaints, count, dark, guarded, idle, playing, tells};
+use crate::{MODES, Mode, all_came, count, dark, guarded, idle, playing, tells};
 
 /// What becomes of a file.
 #[derive(Clone, Copy, Debug)]
@@ -58,12 +58,12 @@ fn plays(rig: &Rig) {
     rig.finish();
     all_came(rig, &given);
     assert_eq!(count(rig, "windows"), 2);
-    assert_eq!(complaints(rig), [[""; 0]; 2]);
+    assert_eq!(rig.complaints(), [[""; 0]; 2]);
 }
 
 fn refused(rig: &Rig, path: &Path, says: &str) {
     assert!(!starts(rig), "{}", path.display());
-    let [errors, warnings] = complaints(rig);
+    let [errors, warnings] = rig.complaints();
     assert_eq!((errors.len(), warnings.len()), (1, 0));
     tells(&errors[0], &[path.to_str().expect("UTF-8"), says]);
 }
@@ -105,7 +105,7 @@ fn during_the_stream_nobody_reads_it() {
                 rig.finish();
                 all_came(&rig, &given);
                 assert_eq!(count(&rig, "windows"), 2);
-                assert_eq!(complaints(&rig), [[""; 0]; 2], "{mode:?} {change:?}");
+                assert_eq!(rig.complaints(), [[""; 0]; 2], "{mode:?} {change:?}");
                 // The next stream does.
                 assert!(rig.element.set_state(gst::State::Ready).is_ok());
                 let first = files(mode, &model).pop().expect("a file");

@@ -8,7 +8,7 @@ use gst::prelude::*;
 use crate::common::models::{Good, good};
 use crate::common::rig::Rig;
 use crate::common::wait_until;
-use crate::{MODES, Mode, complaints, count, dark, guarded, playing};
+use crate::{MODES, Mode, count, dark, guarded, playing};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Moment {
@@ -76,7 +76,7 @@ fn frames_flow_again_when_it_is_linked_again() {
                 let before = came.len() - again.len();
                 assert_eq!(pts(&came[before..]), pts(&again), "{mode:?} {moment:?}");
                 assert!(before <= n as usize && pts(&came).is_sorted());
-                assert_eq!(complaints(&rig), [[""; 0]; 2], "{mode:?} {moment:?}");
+                assert_eq!(rig.complaints(), [[""; 0]; 2], "{mode:?} {moment:?}");
             }
         }
     });
@@ -94,7 +94,7 @@ fn it_stops_while_nothing_is_linked() {
             rig.begin(&crate::rgb());
             heard(&rig, &mut 0);
             rig.stop();
-            assert_eq!(complaints(&rig), [[""; 0]; 2], "{mode:?}");
+            assert_eq!(rig.complaints(), [[""; 0]; 2], "{mode:?}");
         }
     });
 }

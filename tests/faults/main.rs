@@ -94,20 +94,6 @@ pub fn playing(mode: Mode, model: &ModelFile, more: &[(&str, &str)]) -> Rig {
     rig
 }
 
-/// The errors and the warnings on the bus, as texts.
-pub fn complaints(rig: &Rig) -> [Vec<String>; 2] {
-    let mut found = [Vec::new(), Vec::new()];
-    for message in rig.messages() {
-        match message.view() {
-            gst::MessageView::Error(error) => found[0].push(error.error().message().to_string()),
-            gst::MessageView::Warning(warning) => found[1].push(warning.error().message().to_string()),
-            _ => {}
-        }
-    }
-    println!("{found:?}");
-    found
-}
-
 /// A message says what was expected and what was found.
 pub fn tells(text: &str, words: &[&str]) {
     let lower = text.to_lowercase();

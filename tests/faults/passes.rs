@@ -6,7 +6,7 @@ use gst::prelude::*;
 
 use crate::broken::{FAULTS, Fault, failing};
 use crate::common::rig::Rig;
-use crate::{MODES, Mode, all_came, bright, complaints, count, dark, guarded, playing, tells, untouched};
+use crate::{MODES, Mode, all_came, bright, count, dark, guarded, playing, tells, untouched};
 
 const WINDOWS: usize = 6;
 const BAD: std::ops::Range<usize> = 2..4;
@@ -47,7 +47,7 @@ fn the_stream_ends_with_one_error_that_says_why() {
             rig.finish();
             all_came(&rig, &given);
             untouched(&rig, mode, &given, 8..given.len());
-            let [errors, warnings] = complaints(&rig);
+            let [errors, warnings] = rig.complaints();
             assert_eq!((errors.len(), warnings.len()), (1, 0), "{mode:?} {fault:?}");
             tells(&errors[0], fault.words());
             assert_eq!(rig.push(dark(99)), Err(gst::FlowError::Eos));
@@ -68,7 +68,7 @@ fn the_stream_goes_on_where_that_is_wanted() {
             rig.finish();
             all_came(&rig, &given);
             untouched(&rig, mode, &given, 8..16);
-            let [errors, warnings] = complaints(&rig);
+            let [errors, warnings] = rig.complaints();
             assert_eq!((errors.len(), warnings.len()), (0, 1), "{mode:?} {fault:?}");
             tells(&warnings[0], fault.words());
             let failures = count(&rig, "failures");
@@ -97,7 +97,7 @@ fn a_stream_that_went_on_is_stopped_where_the_property_is_changed() {
             let taken = given[12..].iter().take_while(|frame| rig.push((*frame).clone()).is_ok()).count();
             rig.finish();
             all_came(&rig, &given[..12 + taken]);
-            let [errors, warnings] = complaints(&rig);
+            let [errors, warnings] = rig.complaints();
             assert_eq!((errors.len(), warnings.len()), (1, 1), "{mode:?}");
         }
     });
@@ -121,7 +121,7 @@ fn what_cannot_be_learned_is_told_of_once() {
             });
             rig.finish();
             all_came(&rig, &given);
-            let found = complaints(&rig);
+            let found = rig.complaints();
             assert_eq!([found[0].len(), found[1].len()], expected);
             tells(&found.concat()[0], Fault::Slope.words());
             assert_eq!(count(&rig, "failures"), 1);
@@ -141,7 +141,7 @@ fn of_windows_attacked_together_those_that_fail_leave_clean() {
         untouched(&rig, Mode::Window, &given, 8..16);
         assert_eq!((count(&rig, "failures"), count(&rig, "windows")), (2, 6));
         assert_eq!(count(&rig, "fooled"), 4);
-        let [errors, warnings] = complaints(&rig);
+        let [errors, warnings] = rig.complaints();
         assert_eq!((errors.len(), warnings.len()), (0, 1));
     });
 }
@@ -158,7 +158,7 @@ fn a_pass_over_what_has_left_may_fail_too() {
                 let given: Vec<_> = (0..20).map(bright).take_while(|frame| rig.push(frame.clone()).is_ok()).collect();
                 rig.finish();
                 all_came(&rig, &given);
-                let found = complaints(&rig);
+                let found = rig.complaints();
                 assert_eq!([found[0].len(), found[1].len()], expected, "{nth}");
                 tells(&found.concat()[0], Fault::Raises.words());
                 assert!(count(&rig, "failures") >= 1);

@@ -15,7 +15,7 @@ use gstsparseadv::universal::learn::Aim;
 use serde_json::json;
 
 use super::clips::Clips;
-use super::verdict::judge;
+use super::verdict::{judge, judge_behind};
 use super::{codecs, spread};
 use crate::interrupt;
 use crate::out::{errln, outln};
@@ -78,12 +78,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         };
         let clean = judge(&mut models, &universal, &mut clips, aim, None)?;
         outln!("{}:\n{clean}", path.display());
-        let mut behind = Vec::new();
-        for bin in codecs(&arguments.survive) {
-            let verdict = judge(&mut models, &universal, &mut clips, aim, Some(bin))?;
-            outln!("behind {bin}:\n{verdict}");
-            behind.push((bin, verdict));
-        }
+        let behind = judge_behind(&mut models, &universal, &mut clips, aim, codecs(&arguments.survive))?;
+        behind.iter().for_each(|(bin, verdict)| outln!("behind {bin}:\n{verdict}"));
         if let Some(json) = &arguments.json {
             let line = json!({
                 "file": path, "perturbation_sha256": sha256, "learned": universal.header.learned,

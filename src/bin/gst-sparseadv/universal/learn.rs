@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::clips::Clips;
 use super::descent::{self, Plan};
-use super::verdict::{Verdict, judge};
+use super::verdict::{judge, judge_behind};
 use super::{codecs, spread};
 use crate::interrupt;
 use crate::out::{errln, outln};
@@ -233,10 +233,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     let state = plan.state;
     let universal = learner.finish(header.clone())?;
     let verdict = judge(&mut models, &universal, &mut test, aim, None)?;
-    let behind = codecs(&arguments.survive);
-    let behind: Vec<(&str, Verdict)> = behind
-        .map(|bin| Ok((bin, judge(&mut models, &universal, &mut test, aim, Some(bin))?)))
-        .collect::<anyhow::Result<_>>()?;
+    let behind = judge_behind(&mut models, &universal, &mut test, aim, codecs(&arguments.survive))?;
     header.learned.insert("bound".into(), json!(if kind.replaces() { 255.0 } else { arguments.bound }));
     header.learned.insert("aim".into(), json!(aim));
     header.learned.insert("data".into(), json!(arguments.data.file_name().map(|name| name.to_string_lossy())));

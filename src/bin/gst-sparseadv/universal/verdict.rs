@@ -89,6 +89,18 @@ pub fn judge(
     Ok(verdict)
 }
 
+/// The same behind each of these codecs.
+pub fn judge_behind<'a>(
+    models: &mut [Model],
+    universal: &Universal,
+    clips: &mut Clips,
+    aim: Aim,
+    bins: impl IntoIterator<Item = &'a str>,
+) -> anyhow::Result<Vec<(&'a str, Verdict)>> {
+    let behind = |bin| Ok((bin, judge(models, universal, clips, aim, Some(bin))?));
+    bins.into_iter().map(behind).collect()
+}
+
 /// What the model sees of a window of the perturbed clip.
 fn seen(
     clip: &Clip,
