@@ -91,6 +91,8 @@ fn events_out_of_band_do_not_wait() {
         let rig = Rig::new(&model, &[]);
         let info = rgb();
         rig.begin(&info);
+        // The three events of the beginning are in line: this one would overtake them as well.
+        rig.wait_for("the segment", |out| out.len() == 3);
         rig.feed([frame(&info, 0)]);
         let structure = gst::Structure::new_empty("test");
         assert!(rig.event(gst::event::CustomDownstreamOob::new(structure)));
