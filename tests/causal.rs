@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::frames::{bytes, frame, rgb, texture};
 use common::guarded;
-use common::live::{self, Disturb, Figures, slow_model};
+use common::live::slow_model;
 use common::models::{Good, ModelFile, SIDE, good};
 use common::oracle::{number, real, reports_in};
 use common::rig::Rig;
@@ -16,25 +16,26 @@ use gst::prelude::*;
 use gstsparseadv::model::Metadata;
 use gstsparseadv::universal::Universal;
 
-const RATE: u32 = 30;
-
-/// Frames that show one picture, and from frame `cut` on another.
-fn scenes(cut: u64) -> Disturb {
-    Box::new(move |n, _, buffer, _| {
-        let picture = texture(3 * SIDE * SIDE, if n < cut { 1 } else { 2 });
-        let times = (buffer.pts(), buffer.duration());
-        let mut shown = gst::Buffer::from_mut_slice(picture);
-        let shown_mut = shown.make_mut();
-        shown_mut.set_pts(times.0);
-        shown_mut.set_duration(times.1);
-        *buffer = shown;
-        true
-    })
-}
-
-fn causal(model: &ModelFile, frames: u32, cut: u64, more: &str) -> Figures {
-    let element = format!("sparseadv model={} mode=causal {more}", model.location());
-    live::run(frames, RATE, None, &element, scenes(cut))
+/// Frames that arrive one by one until so many windows of the last scene are fooled one after the other. Returns the
+/// reports of the scene.
+fn shown_until_fooled(rig: &Rig, seed: u64, first: u64) -> Vec<serde_json::Value> {
+    let mut messages = Vec::new();
+    for n in first..first + 6000 {
+        let mut shown = gst::Buffer::from_mut_slice(texture(3 * SIDE * SIDE, seed));
+        shown.make_mut().set_pts(frame(&rgb(), n).pts());
+        rig.feed([shown]);
+        // It leaves before the next one comes.
+        rig.wait_for_buffers(n as usize + 1);
+        std::thread::sleep(Duration::from_millis(10));
+        messages.extend(rig.messages());
+        let scene = reports_in(&messages).into_iter().filter(|report| number(report, "first_frame") >= first);
+        let scene: Vec<_> = scene.collect();
+        let fooled = |report: &serde_json::Value| report["clean_label"] != report["final_label"];
+        if scene.len() >= 5 && scene[scene.len() - 5..].iter().all(fooled) {
+            return scene;
+        }
+    }
+    panic!("nothing was learned of scene {seed}");
 }
 
 /// Bounded, at once, and again after the scene has changed.
@@ -42,38 +43,82 @@ fn causal(model: &ModelFile, frames: u32, cut: u64, more: &str) -> Figures {
 fn what_is_learned_of_a_scene_fools_the_rest_of_it() {
     guarded(120, || {
         let model = good(Good::default());
-        let figures = causal(&model, 180, 90, "epsilon=40");
-        assert_eq!((figures.came, figures.dropped), (figures.sent, 0));
-        assert_eq!(figures.promised, Duration::ZERO);
-        let reports = reports_in(&figures.messages);
-        let whole = |report: &&serde_json::Value| {
-            let first = number(report, "first_frame");
-            !(87..90).contains(&first)
-        };
-        let scene = |from: u64, to: u64| {
-            let within = reports.iter().filter(whole).filter(move |r| (from..to).contains(&number(r, "first_frame")));
-            within.map(|r| r["clean_label"] != r["final_label"]).collect::<Vec<_>>()
-        };
-        let (first, second) = (scene(0, 90), scene(90, 180));
-        assert!(first.len() > 10 && second.len() > 10, "{first:?} {second:?}");
-        for windows in [first, second] {
-            let rest = &windows[windows.len() / 2..];
-            let fooled = rest.iter().filter(|fooled| **fooled).count();
-            assert!(fooled * 4 >= rest.len() * 3, "{windows:?}");
+        let rig = Rig::live(&model, &[("mode", "causal"), ("epsilon", "40")], gst::ClockTime::ZERO);
+        rig.begin(&rgb());
+        let first = shown_until_fooled(&rig, 1, 0);
+        let came = rig.buffers().len() as u64;
+        let second = shown_until_fooled(&rig, 2, came);
+        for scene in [first, second] {
+            assert_eq!(scene[0]["clean_label"], scene[0]["final_label"], "fooled before anything was learned");
+            assert!(scene.iter().all(|report| real(report, "max_abs") <= 40.0));
         }
-        for report in &reports {
-            assert!(real(report, "max_abs") <= 40.0, "{report}");
-        }
+        rig.finish();
     });
 }
 
+/// The latency that the element adds.
+fn latency(rig: &Rig) -> Duration {
+    let mut query = gst::query::Latency::new();
+    assert!(rig.element.static_pad("src").expect("a pad").query(query.query_mut()));
+    query.result().1.into()
+}
+
+/// A pass takes fifty times as long as a frame is shown.
 #[test]
 fn a_slow_model_holds_no_frame_up() {
     guarded(120, || {
-        let figures = causal(&slow_model(Duration::from_millis(200)), 120, 1000, "");
-        assert_eq!((figures.came, figures.dropped), (figures.sent, 0));
-        assert_eq!(figures.promised, Duration::ZERO);
-        assert!(!reports_in(&figures.messages).is_empty());
+        let model = slow_model(Duration::from_millis(500));
+        let rig = Rig::live(&model, &[("mode", "causal")], gst::ClockTime::ZERO);
+        rig.begin(&rgb());
+        let mut messages = Vec::new();
+        let mut n = 0;
+        // Some pass ends, and many frames have come and left by then.
+        while reports_in(&messages).is_empty() {
+            rig.feed([frame(&rgb(), n)]);
+            n += 1;
+            rig.wait_for_buffers(n as usize);
+            std::thread::sleep(Duration::from_millis(10));
+            messages.extend(rig.messages());
+        }
+        assert!(n > 16, "{n} frames while a window was judged");
+        assert_eq!(latency(&rig), Duration::ZERO);
+        rig.finish();
+    });
+}
+
+/// What `mode=auto` chose, and the latency that it tells.
+fn chosen(model: &ModelFile, live: bool, more: &[(&str, &str)]) -> (String, Duration) {
+    let properties = [&[("mode", "auto")], more].concat();
+    let rig = Rig::build(Some(model), &properties, live.then_some(gst::ClockTime::ZERO));
+    rig.play();
+    rig.begin(&rgb());
+    rig.feed((0..8).map(|i| frame(&rgb(), i)));
+    let latency = latency(&rig);
+    let messages = rig.messages();
+    let of_mode =
+        |message: &gst::Message| message.structure().filter(|s| s.name() == "sparseadv-mode").map(|s| s.to_owned());
+    let said: Vec<gst::Structure> = messages.iter().filter_map(of_mode).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0].get::<bool>("live"), Ok(live));
+    let mode = said[0].get::<String>("mode").expect("a mode");
+    rig.finish();
+    assert_eq!(rig.buffers().len(), 8);
+    let reports = reports_in(&[messages, rig.messages()].concat());
+    assert!(reports.iter().all(|report| report["settings"]["mode"] == mode.as_str()), "{reports:?}");
+    (mode, latency)
+}
+
+#[test]
+fn the_mode_is_by_what_the_model_keeps_up_with() {
+    guarded(120, || {
+        let (fast, slow) = (good(Good::default()), slow_model(Duration::from_millis(100)));
+        assert_eq!(chosen(&slow, true, &[]), ("causal".into(), Duration::ZERO));
+        // It has time, or it has to go through a codec.
+        assert_eq!(chosen(&slow, false, &[("max-iterations", "1")]).0, "window");
+        assert_eq!(chosen(&slow, true, &[("survive", "identity"), ("max-iterations", "1")]).0, "window");
+        let (mode, latency) = chosen(&fast, true, &[]);
+        assert_eq!(mode, "window");
+        assert!(!latency.is_zero());
     });
 }
 
@@ -113,5 +158,17 @@ fn a_perturbation_of_other_views_is_refused() {
         let rig = Rig::build(None, &[("mode", "causal"), ("perturbation", &path)], None);
         assert!(rig.element.set_state(gst::State::Playing).is_err());
         assert!(rig.errors()[0].contains("model=FILE.pt"), "{:?}", rig.errors());
+    });
+}
+
+#[test]
+fn a_perturbation_leaves_nothing_to_choose() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let path = model.beside("seven.safetensors");
+        universal(SIDE).save(path.as_ref()).expect("a file");
+        let rig = Rig::idle(&model, &[("mode", "auto"), ("perturbation", &path)]);
+        assert!(rig.element.set_state(gst::State::Playing).is_err());
+        assert!(rig.errors()[0].contains("mode=causal"), "{:?}", rig.errors());
     });
 }

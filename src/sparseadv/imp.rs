@@ -147,6 +147,11 @@
  * while windows are fooled, and begins to learn anew where another scene begins. Windows are judged as those of a
  * universal perturbation are. The mode is for live streams: what a file gets depends on how fast it is read.
  *
+ * With `mode=auto` the model's speed decides. A forward pass is timed when the model is loaded. Where frames are live and
+ * an attack would take longer than from one window to the next, the mode is causal. Otherwise, and with `survive`, it is
+ * by windows. The choice is made with the first caps and holds until the element stops. The message `sparseadv-mode`
+ * says which it is, and so do `settings` in reports.
+ *
  * ## Warm start
  *
  * With `warm-start=true` a window first tries what the window before it got. In a steady scene that mostly holds, and

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use gst::subclass::prelude::*;
 
+use super::choice::Choice;
 use super::imp::{CAT, Loaded, SparseAdv};
 use super::settings::Settings;
 use super::state::{Plan, State};
@@ -31,6 +32,10 @@ impl SparseAdv {
         let read = settings.perturbation.as_deref().map(Universal::load_hashed).transpose();
         let (universal, perturbation_sha256) = read.map_err(|e| wrong(e.to_string()))?.unzip();
         let universal = universal.map(Arc::new);
+        let auto = settings.mode == Mode::Auto;
+        if auto && universal.is_some() {
+            return Err(wrong("Expected mode=window or mode=causal beside a perturbation, found mode=auto.".into()));
+        }
         let alone = settings.common.model.is_none() && settings.mode == Mode::Window;
         if let Some(universal) = universal.as_ref().filter(|_| alone) {
             return Ok(Some(self.prepare_alone(universal.clone(), &settings)));
@@ -75,7 +80,8 @@ impl SparseAdv {
             let frame_step = settings.common.windowing(&view).step;
             Universal::nothing(Metadata { frame_step, ..view }, loaded.model.sha256())
         };
-        let universal = universal.or_else(|| causal.then(nothing).map(Arc::new));
+        let begins_with = universal.clone().or_else(|| (causal || auto).then(nothing).map(Arc::new));
+        let universal = if auto { None } else { begins_with.clone() };
         let metadata = loaded.model.metadata();
         let config = settings.attack_config(metadata, loaded.model.classes()).map_err(wrong)?;
         if config.selection.needs_features() && loaded.model.feature_shape().is_none() {
@@ -97,15 +103,19 @@ impl SparseAdv {
         }
         let windowing = settings.common.windowing(metadata);
         let together = loaded.model.windows_a_pass();
-        loaded.pursuit = match &universal {
-            Some(universal) if causal => Some(pursue::begin(universal, &config, metadata, windowing).map_err(wrong)?),
+        loaded.pursuit = match &begins_with {
+            Some(universal) if causal || auto => {
+                Some(pursue::begin(universal, &config, metadata, windowing).map_err(wrong)?)
+            }
             _ => None,
         };
         let watched = universal.as_ref().map(|_| windowing);
         let windowing = if universal.is_some() { Windowing::FRAME_BY_FRAME } else { windowing };
         let provenance = Arc::new(provenance);
-        let plan = Plan { windowing, together, goal: config.goal, provenance, universal, watched };
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
+        let choice = begins_with.filter(|_| auto).map(|universal| Choice::of(&mut loaded.model, universal));
+        let choice = choice.transpose().map_err(|e| wrong(e.to_string()))?;
+        let plan = Plan { windowing, together, goal: config.goal, provenance, universal, watched, choice };
         Ok(Some(plan))
     }
 

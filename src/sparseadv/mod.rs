@@ -6,6 +6,7 @@
 use glib::prelude::*;
 
 mod attack;
+mod choice;
 mod downstream;
 mod failing;
 mod imp;

@@ -156,11 +156,12 @@ impl SparseAdv {
         if self.state().knows(&info) {
             return Some(true);
         }
-        let universal = self.state().universal();
-        let stream = Arc::new(match universal {
-            Some(universal) => Stream::perturbed(info, &metadata, &universal),
-            None => Stream::new(info, &metadata),
-        });
+        let mut stream = Stream::new(info, &metadata);
+        self.choose(&stream);
+        if let Some(universal) = self.state().universal() {
+            stream = Stream::perturbed(stream.info, &metadata, &universal);
+        }
+        let stream = Arc::new(stream);
         self.state().set_incoming(stream);
         self.ask_whether_live();
         self.tell_latency();

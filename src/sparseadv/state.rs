@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::choice::Choice;
 use super::downstream::Downstream;
 use super::settings::Settings;
 use super::stats::Stats;
@@ -58,6 +59,8 @@ pub(super) struct Plan {
     pub universal: Option<Arc<Universal>>,
     /// The windows that are judged then.
     pub watched: Option<Windowing>,
+    /// Where the mode is still to be chosen.
+    pub choice: Option<Choice>,
 }
 
 impl Default for Plan {
@@ -70,6 +73,7 @@ impl Default for Plan {
             provenance: Arc::default(),
             universal: None,
             watched: None,
+            choice: None,
         }
     }
 }
@@ -111,8 +115,10 @@ pub(super) struct Seen {
     pub running_time: Option<gst::ClockTime>,
 }
 
-/// Windows that wait to be judged at the most.
-const WATCHED: usize = 4;
+/// Those of frames that pass perturbed. Four wait to be judged at the most.
+fn watch_windows(windowing: Windowing) -> Watch<Seen> {
+    Watch::new(windowing, 4)
+}
 
 impl State {
     /// Before the element starts, and after it has stopped.
@@ -122,7 +128,7 @@ impl State {
 
     pub fn started(plan: Plan, settings: &Settings) -> Self {
         let context = if settings.survive().is_some() { survive::CONTEXT } else { 0 };
-        let watch = plan.watched.map(|windowing| Watch::new(windowing, WATCHED));
+        let watch = plan.watched.map(watch_windows);
         let mut state = Self {
             schedule: Schedule::new(plan.windowing, settings.common.tail, context),
             downstream: Downstream::default(),
@@ -186,6 +192,25 @@ impl State {
     /// From now on frames get this.
     pub fn set_universal(&mut self, universal: Arc<Universal>) {
         self.plan.universal = Some(universal);
+    }
+
+    pub fn has_choice(&self) -> bool {
+        self.plan.choice.is_some()
+    }
+
+    /// What the mode is chosen by, once, and the windows that an attack is of.
+    pub fn take_choice(&mut self) -> Option<(Choice, Windowing)> {
+        Some((self.plan.choice.take()?, self.plan.windowing))
+    }
+
+    /// From now on no frame waits. None has come yet.
+    pub fn go_causal(&mut self, universal: Arc<Universal>, settings: &Settings) {
+        self.watch = Some(watch_windows(self.plan.windowing));
+        self.plan.watched = Some(self.plan.windowing);
+        self.plan.windowing = Windowing::FRAME_BY_FRAME;
+        self.plan.universal = Some(universal);
+        self.schedule.set_windowing(self.plan.windowing, settings.common.tail);
+        self.apply(settings);
     }
 
     /// Whether the stream is to wait until windows that left are judged: all of them at its end.

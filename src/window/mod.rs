@@ -25,6 +25,12 @@ pub enum Mode {
     /// No frame waits.
     #[enum_value(name = "Frames leave at once with what was found on frames before them", nick = "causal")]
     Causal,
+    /// One of both, by what the model can keep up with.
+    #[enum_value(
+        name = "Causal where the stream is live and the model too slow for it, otherwise window",
+        nick = "auto"
+    )]
+    Auto,
 }
 
 /// What becomes of frames at the end of a stream that fill no window.

@@ -82,6 +82,12 @@ impl<F: Clone, E, R, S: Clone> Schedule<F, E, R, S> {
         self.cursor.windowing()
     }
 
+    /// Sets the windows of a stream that has no frame yet.
+    pub fn set_windowing(&mut self, windowing: Windowing, tail: Tail) {
+        debug_assert_eq!((self.frames, self.head), (0, 0));
+        self.cursor = Cursor::new(windowing, tail);
+    }
+
     /// Sets the times of a live stream; absent for one that is not live, where nothing is ever due.
     pub fn set_pace(&mut self, pace: Option<Pace>) {
         self.pace = pace;

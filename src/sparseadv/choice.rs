@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `mode=auto`: window by window or causal, by the first caps of a stream, which say how fast frames come.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use serde::Serialize;
+
+use super::imp::{CAT, SparseAdv};
+use crate::element::message;
+use crate::element::stream::Stream;
+use crate::model::{Error, Model};
+use crate::universal::Universal;
+
+/// What the attack of a window costs in forward passes: some twelve calls, half of them backwards, which take twice as
+/// long. It is what a walk takes on the models of `examples/results`; others may need more.
+const FORWARDS: u32 = 18;
+
+/// What a choice is made by.
+#[derive(Clone)]
+pub(super) struct Choice {
+    /// What causal mode begins with.
+    pub universal: Arc<Universal>,
+    /// How long a forward pass takes.
+    pub forward: Duration,
+}
+
+/// What is said of a choice, in nanoseconds.
+#[derive(Serialize)]
+struct Chosen {
+    mode: &'static str,
+    live: bool,
+    /// What an attack is reckoned to take.
+    attack: u64,
+    /// From one window to the next.
+    window: u64,
+}
+
+impl Choice {
+    pub fn of(model: &mut Model, universal: Arc<Universal>) -> Result<Self, Error> {
+        let [height, width] = model.metadata().crop;
+        let gray = vec![127.0; model.metadata().window * 3 * height * width];
+        let mut pass = || -> Result<Duration, Error> {
+            let began = Instant::now();
+            model.classify(&gray)?;
+            Ok(began.elapsed())
+        };
+        // The first pass warms up.
+        pass()?;
+        Ok(Self { universal, forward: pass()?.min(pass()?) })
+    }
+
+    /// What an attack is reckoned to take.
+    pub fn attack(&self) -> Duration {
+        self.forward.saturating_mul(FORWARDS)
+    }
+}
+
+impl SparseAdv {
+    /// Chooses the mode for a stream that begins, where that is asked for and open still, and says which.
+    pub(super) fn choose(&self, stream: &Stream) {
+        if !self.state().has_choice() {
+            return;
+        }
+        self.ask_whether_live();
+        let settings = self.settings();
+        let mut state = self.state();
+        let live = state.latency.is_live();
+        let Some((choice, windowing)) = state.take_choice() else { return };
+        let strides = u32::try_from(windowing.stride).unwrap_or(u32::MAX);
+        let window = Duration::from(stream.frame_duration).saturating_mul(strides);
+        // Only windows that are attacked one by one go through codecs.
+        let causal = live && settings.survive().is_none() && choice.attack() > window;
+        if causal {
+            state.go_causal(choice.universal.clone(), &settings);
+        }
+        let mode = if causal { "causal" } else { "window" };
+        state.provenance_mut().settings.insert("mode".into(), mode.into());
+        drop(state);
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let chosen = Chosen { mode, live, attack: nanoseconds(choice.attack()), window: nanoseconds(window) };
+        gst::info!(CAT, imp = self, "Chosen: {}", message::json(&chosen));
+        let structure = message::of_totals("sparseadv-mode", &chosen);
+        let message = gst::message::Element::builder(structure).src(&*self.obj()).build();
+        let _ = self.obj().post_message(message);
+    }
+}
