@@ -16,7 +16,7 @@ const BLANKS: usize = 200;
 const OPERATORS: usize = 1000;
 
 /// An error says where the code is too deep.
-pub(super) fn check(code: &str) -> Result<(), String> {
+pub fn check(code: &str) -> Result<(), String> {
     let (mut open, mut tuples) = (Vec::new(), 0);
     let (mut quote, mut escaped) = (None, false);
     for (number, line) in code.lines().enumerate() {

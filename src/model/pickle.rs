@@ -32,7 +32,7 @@ enum What {
 }
 
 /// Checks a pickle whose storages have these lengths in bytes. An error says what was found.
-pub(super) fn check(bytes: &[u8], length: &dyn Fn(&str) -> Option<u64>) -> Result<(), String> {
+pub fn check(bytes: &[u8], length: &dyn Fn(&str) -> Option<u64>) -> Result<(), String> {
     let mut machine = Machine { rest: bytes, stack: Vec::new(), marks: Vec::new(), memo: Vec::new(), length };
     while machine.step()? {}
     Ok(())

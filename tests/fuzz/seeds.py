@@ -46,6 +46,9 @@ def models():
         with zipfile.ZipFile(path) as whole:
             members = {i.filename.split("/", 1)[1]: whole.read(i) for i in whole.infolist() if i.file_size < 4096}
         members = {name: content for name, content in members.items() if not name.startswith("constants/")}
+        for name, content in members.items():
+            if name.endswith((".pkl", ".py")):
+                write("program", f"{path.stem}-{name.replace('/', '-')}", b"\x04" + content)
         metadata = members["extra/sparseadv.json"]
         write("archive", path.stem, without_weights(path.stem, members))
         write("archive", f"{path.stem}-bare", without_weights("m", {"constants.pkl": b"", "extra/sparseadv.json": b"{}"}))

@@ -35,13 +35,17 @@ impl Worker {
         Self { folder: folder.to_owned(), running: None }
     }
 
+    /// What comes of a file by itself: libtorch keeps memory of every program that it has compiled, so that one may end a
+    /// child for those before it.
     pub fn load(&mut self, path: &Path) -> End {
+        let is_fresh = self.running.is_none();
         let running = self.running.get_or_insert_with(|| Running::begin(&self.folder));
         let end = running.load(path);
-        if end.is_of_note() {
-            self.end();
+        if !end.is_of_note() {
+            return end;
         }
-        end
+        self.end();
+        if is_fresh { end } else { self.load(path) }
     }
 
     fn end(&mut self) {

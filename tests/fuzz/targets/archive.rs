@@ -14,6 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(mut members) = Members::open("model.pt".as_ref(), Cursor::new(bytes)) else {
         return;
     };
+    let _ = members.check();
     if let Ok(Some(text)) = members.metadata() {
         assert!(text.len() as u64 <= METADATA_BYTES);
         let _ = Metadata::from_json(&text, "model.pt");

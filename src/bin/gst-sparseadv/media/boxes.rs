@@ -36,7 +36,8 @@ pub fn iso(file: &mut File, length: u64) -> io::Result<Structure> {
 /// Kind, beginning of the body and end of the box at a place; the end may lie behind that of the file.
 fn iso_box(file: &mut File, at: u64, length: u64) -> io::Result<Option<([u8; 4], u64, u64)>> {
     let mut head = [0; 16];
-    if at + 8 > length {
+    // A box may say that it ends at the end of all numbers.
+    if at.saturating_add(8) > length {
         return Ok(None);
     }
     file.seek(SeekFrom::Start(at))?;
@@ -153,4 +154,19 @@ fn number(file: &mut File, at: u64, length: u64, strip: bool) -> io::Result<Opti
     }
     let value = bytes[..count].iter().fold(0, |n, b| n << 8 | u64::from(*b));
     Ok(Some((value, count as u64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_box_may_be_as_long_as_a_number_can_say() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"\0\0\0\x01free\xff\xff\xff\xff\xff\xff\xff\xff").expect("a box");
+        let structure = iso(&mut file, 16).expect("a structure");
+        assert!(structure.fault.is_some_and(|fault| fault.contains("moov")));
+    }
 }
