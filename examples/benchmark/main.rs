@@ -16,8 +16,10 @@
 //!     cargo run --release --example benchmark -- MODEL.pt [CLIP or DATASET] [--device cuda] [--precision bf16]
 //!     cargo run --release --example benchmark -- --tran [--device cuda] [--precision bf16]
 //!     cargo run --release --example benchmark -- --scale SCALE.svg
+//!     cargo run --release --example benchmark -- --passing FILE.safetensors..
 
 mod frames;
+mod passing;
 mod random;
 mod scale;
 mod timed;
@@ -62,7 +64,7 @@ const KEYFRAMES: usize = 4;
 
 #[derive(clap::Parser)]
 struct Arguments {
-    #[arg(required_unless_present_any = ["scale", "tran"], default_value = "")]
+    #[arg(required_unless_present_any = ["scale", "tran", "passing"], default_value = "")]
     model: String,
     /// A clip to attack, or a data set to convert
     source: Option<String>,
@@ -80,6 +82,9 @@ struct Arguments {
     /// Draw what the cost grows with, instead
     #[arg(long, value_name = "FILE.svg")]
     scale: Option<PathBuf>,
+    /// What universal perturbations cost, instead
+    #[arg(long, value_name = "FILE.safetensors", num_args = 1.., conflicts_with = "model")]
+    passing: Vec<PathBuf>,
 }
 
 impl Arguments {
@@ -101,6 +106,9 @@ fn main() -> anyhow::Result<()> {
     tch::jit::f_set_graph_executor_optimize(false)?;
     if let Some(file) = &arguments.scale {
         return scale::measure(file, arguments.json.as_deref().map(Path::new));
+    }
+    if !arguments.passing.is_empty() {
+        return passing::measure(&arguments.passing, arguments.json.as_deref().map(Path::new));
     }
     let folder = tempfile::tempdir()?;
     if arguments.tran {

@@ -75,6 +75,34 @@ SECTIONS = {
         "adv-lib's DDN, FMN and ALMA perturb all frames, in L2 or L1, and `sparseadv` walks along the boundary in keyframes. All are judged after "
         "rounding to 8 bits. The picture shows what each reaches by how much it asks the model.",
     ),
+    "universal": (
+        "Universal perturbations",
+        "`gst-sparseadv learn` fits one perturbation to the clips of six actors, and `judge` puts it into the clips of three others. "
+        "The middle window of each clip is classified at every phase, in the 8-bit frames that would be pushed. `changed` is the mean over all "
+        "phases, of windows whose label is another than before, or is the target; `least` is the worst phase. `kept` counts windows of other "
+        "labels that were to keep theirs. `behind x264` is the same behind `x264enc pass=qual quantizer=23`. `learned behind` says whether half "
+        "of the windows went through that codec while learning.",
+    ),
+    "causal": (
+        "Live, from the beginning of a scene",
+        "Windows fooled by how many seconds ago a scene began, over all offsets. Two clips are shown in turns. The frame rate stands for "
+        "the speed of the model: attacks have as long as a window is shown. `ahead` is the latency that the element adds.",
+    ),
+    "warm": (
+        "Warm start",
+        "Clips are attacked window by window, cold and with `warm-start=true`. Calls are forwards and backwards for a window.",
+    ),
+    "steady": (
+        "Whether the promised latency is kept",
+        "Live streams of thirty frames a second, whose windows of four frames last 133 ms. A pass of the slow models takes five and fifty "
+        "times as long. The sink drops what comes more than 20 ms late. `late` counts frames that came late at all, after those of the first "
+        "window. `latest` is when the latest one came, negative where all were early. `jitter` is the standard deviation of when the sink showed "
+        "frames, `apart` that of the time from one to the next.",
+    ),
+    "passing": (
+        "What a universal perturbation costs",
+        "Frames in I420 of 1920x1080 on one thread, from memory and into nothing, through `identity` and through `sparseadv` with a file.",
+    ),
     "profile": (
         "Where the time goes",
         "perf samples the threads that attack a clip window by window. Samples are sorted by what the code does. Below, the model's arithmetic stands "
@@ -170,7 +198,8 @@ class Record:
     def add(self, cells: list[Any], lines: list[dict[str, Any]]) -> None:
         """A row, and the element's report lines that it stands on; none for another program's row."""
         for line in lines:
-            self.found["models"][Path(line["model"]).name] = line["model_sha256"]
+            if "model" in line:
+                self.found["models"][Path(line["model"]).name] = line["model_sha256"]
             self.found["versions"] = {name: line[name] for name in ("libtorch", "gstreamer")}
         plugins = sorted({line["plugin"] for line in lines})
         self.found["rows"].append({"plugins": plugins, "cells": cells})
@@ -185,10 +214,34 @@ class Record:
             self.path.write_text(dump(self.found))
 
 
+def take_judged(file: Path, name: str) -> Path:
+    """The record of what `gst-sparseadv judge --json` wrote, which takes that file's place."""
+    head = ["judged by", "file", "kind", "bound", "aim", "learned behind", "steps", "windows", "changed", "least", "kept", "behind x264", "least", "kept"]
+    record = Record(file.with_name(f"{name}.json"), head, [])
+    record.found["command"] = f"examples/results/measure.sh MODELS WEIZMANN {name}"
+
+    def share(values: list[float]) -> str:
+        return f"{100 * sum(values) / len(values):.1f} %"
+
+    def shares(found: dict[str, Any]) -> list[str]:
+        return [share(found["reached"]), share([min(found["reached"])]), share(found["kept"]) if found["others"] else "-"]
+
+    for line in [json.loads(text) for text in file.read_text().splitlines()]:
+        learned, found, behind = line["learned"], line["held_out"], line["held_out_behind"]
+        kind = line["kind"] if isinstance(line["kind"], str) else " ".join(next(iter(line["kind"].items()), "")[:1])
+        aim = learned["aim"] if isinstance(learned["aim"], str) else " ".join(map(str, next(iter(learned["aim"].items()))))
+        setting = [f"{learned['bound']:g}", aim, "x264" if learned["survive"] else "-", f"{learned['steps']} of {learned['batch']}"]
+        cells = [Path(line["model"]).stem, Path(line["file"]).stem, kind, *setting, found["windows"], *shares(found), *shares(behind[0][1])]
+        plugins = {line["versions"]["plugin"], learned["versions"]["plugin"]}
+        record.add(cells, [{**line, **line["versions"], "plugin": plugin} for plugin in plugins])
+    file.unlink()
+    return file.with_name(f"{name}.json")
+
+
 def take(folder: Path, name: str) -> Path:
     """The record of a folder that `gst-sparseadv reproduce` wrote. To be made on the machine that measured, with its number of threads."""
     if folder.is_file():
-        return take_ratios(folder, name)
+        return take_judged(folder, name) if name == "universal" else take_lines(folder, name)
     lines = [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines()]
     runs = [line for line in lines if line["kind"] == "run"]
     if not runs:
@@ -201,13 +254,24 @@ def take(folder: Path, name: str) -> Path:
     return path
 
 
-def take_ratios(file: Path, name: str) -> Path:
-    """The record of what `cargo run --release --example benchmark` wrote, which takes that file's place."""
-    head = ["model", "on", "gradients", "measured", "seconds", "beside", "seconds", "ratio"]
+# The columns of what an example wrote behind the model's name; those of `causal` depend on how long scenes are.
+RATIOS = ["on", "gradients", "measured", "seconds", "beside", "seconds", "ratio"]
+COLUMNS = {
+    "steady": ["stream", "element", "promised, ms", "sent", "arrived", "dropped", "late", "latest, ms", "jitter, ms", "apart, ms"],
+    "passing": ["perturbation", "frames", "ms a frame", "identity, ms a frame", "frames a second"],
+}
+
+
+def take_lines(file: Path, name: str) -> Path:
+    """The record of what an example wrote with --json, which takes that file's place."""
+    lines = [json.loads(text) for text in file.read_text().splitlines()]
+    seconds = [f"{n} s" for n in range(len(lines[0]["cells"]) - 3)]
+    columns = {**COLUMNS, "causal": ["frames a second", "mode", "ahead, ms", *seconds]}.get(name, RATIOS)
+    head = ["model", *columns] if "model" in lines[0] else columns
     record = Record(file.with_name(f"{name}.json"), head, [])
     record.found["command"] = f"examples/results/measure.sh MODELS WEIZMANN {name}"
-    for line in [json.loads(text) for text in file.read_text().splitlines()]:
-        record.add([Path(line["model"]).stem, *line["cells"]], [line])
+    for line in lines:
+        record.add([*([Path(line["model"]).stem] if "model" in line else []), *line["cells"]], [line])
     file.unlink()
     return file.with_name(f"{name}.json")
 

@@ -5,7 +5,7 @@
 #     examples/results/measure.sh MODELS WEIZMANN [SECTION...]
 #
 # MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants search codec lead phase
-# resizers judge peers norm profile speed scale against, all of them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and
+# resizers judge peers norm universal warm causal steady passing profile speed scale against, all of them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and
 # tool (default: target/release), PYTHON a Python with torch, av, numpy, and for its sections ART, adv-lib, matplotlib, pillow, opencv and
 # torchvision (default: .venv/bin/python). What WORK names is a folder that keeps attacked clips, so that a section can be called again.
 set -euo pipefail
@@ -132,6 +132,52 @@ norm() { # attacks of minimum norm, and the curve of both sides
     "$python" examples/python/curve.py $out/norm.c3d.json $out/norm.lrcn.json --out $out/curve.svg
 }
 
+learned() { # MODEL NAME ARGUMENTS...; a file in $universals, kept where it is there already
+    local model=$1 file=$universals/$1-$2.safetensors
+    shift 2
+    [ -e "$file" ] || "$plugins/gst-sparseadv" learn WEIZMANN "$file" --model MODELS/weizmann-"$model".pt --test-groups moshe,shahar,lyova \
+        --held-out 1 "$@"
+}
+
+universal() { # some hours on two cores; what the settings were picked by stands in examples/README.md
+    local model universals=${WORK:-$links}
+    local x264="x264enc pass=qual quantizer=23 ! h264parse ! avdec_h264 ! videoconvert"
+    rm -f $out/universal.jsonl
+    for model in c3d lrcn; do
+        learned_all $model
+        "$plugins/gst-sparseadv" judge WEIZMANN "$universals"/$model-*.safetensors --model MODELS/weizmann-$model.pt \
+            --test-groups moshe,shahar,lyova --survive "$x264" --json $out/universal.jsonl
+    done
+    "$python" examples/python/results.py $out --take universal.jsonl --name universal
+}
+
+warm() {
+    local model
+    for model in c3d lrcn; do
+        "$python" examples/python/warm.py --model MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova \
+            --record $out/warm.$model.json --plugins "$plugins"
+    done
+}
+
+causal() { # on a machine that does nothing else
+    local model data=examples/data
+    for model in c3d lrcn; do
+        "$plugins/examples/causal" $data/figures-$model.pt $data/figures-walk.mp4 $data/figures-jack.mp4 \
+            --learned $data/figures-$model.safetensors --json $out/causal.jsonl
+    done
+    "$python" examples/python/results.py $out --take causal.jsonl --name causal
+}
+
+steady() { # likewise
+    "$plugins/examples/latency" --json $out/steady.jsonl
+    "$python" examples/python/results.py $out --take steady.jsonl --name steady
+}
+
+passing() { # likewise, on one core
+    taskset --cpu-list 0 "$plugins/examples/benchmark" --json $out/passing.jsonl --passing examples/data/figures-*.safetensors
+    "$python" examples/python/results.py $out --take passing.jsonl --name passing
+}
+
 speed() { # on a machine that does nothing else
     for model in examples/data/figures-c3d examples/data/figures-lrcn MODELS/weizmann-c3d MODELS/weizmann-lrcn; do
         "$plugins/examples/benchmark" $model.pt examples/data/figures-walk.mp4 --json $out/speed.jsonl
@@ -165,7 +211,7 @@ gpu() { # on a machine with an NVIDIA GPU; no part of all sections
     "$python" examples/python/results.py $out --take gpu.jsonl --name gpu
 }
 
-for section in "${@:-paper variants search codec lead phase resizers judge peers norm profile speed scale against}"; do
+for section in "${@:-paper variants search codec lead phase resizers judge peers norm universal warm causal steady passing profile speed scale against}"; do
     for one in $section; do
         echo "$(date +%T) $one"
         $one

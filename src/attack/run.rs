@@ -10,7 +10,7 @@ use super::outcome::{Outcome, Perturbation, Progress, Size};
 use super::search::{self, Found, Problem};
 use super::select::{Clean, Keyframes};
 use super::target::Features;
-use super::{Config, Error, Goal};
+use super::{Config, Error, Goal, Search};
 
 /// What an attack begins with.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub enum Start<'a> {
     /// stay as they are.
     Carried(&'a Perturbation),
     /// That of another window, which is tried before anything else: if it fools this one too, it is the result. If it does
-    /// not, the attack begins with nothing.
+    /// not, a walk goes on from there. If that gets nowhere, the attack begins with nothing.
     Tried(&'a Perturbation),
 }
 
@@ -28,6 +28,11 @@ impl<'a> From<&'a Perturbation> for Start<'a> {
         Self::Carried(carried)
     }
 }
+
+/// Steps of a walk that begins with what another window got, at the most, and its patience. Whatever more it could save,
+/// the walk of the window after it can.
+const STEPS: u32 = 8;
+const PATIENCE: u32 = 1;
 
 /// Attacks a window. `canceled` is asked once an iteration.
 pub fn run<'a>(
@@ -79,8 +84,10 @@ pub fn run<'a>(
         *frame < shape.real && bounded
     });
     if !tried.is_empty() && fits {
-        // A look at it and no step: whatever the goal and the readings ask of a success, they ask of this one.
-        let config = Config { max_iterations: 0, ..config.clone() };
+        // Where a look at it is not enough, a walk goes on from there: the boundary of the next window is near.
+        let steps = if config.search == Search::Walk { config.max_iterations.min(STEPS) } else { 0 };
+        let patience = PATIENCE.min(config.patience);
+        let config = Config { max_iterations: steps, patience, ..config.clone() };
         let problem = Problem {
             target: &mut target,
             config: &config,

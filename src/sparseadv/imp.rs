@@ -155,8 +155,9 @@
  * ## Warm start
  *
  * With `warm-start=true` a window first tries what the window before it got. In a steady scene that mostly holds, and
- * costs two or three calls of the model. Where it does not hold, and where another scene begins, the attack begins anew.
- * Windows are attacked one by one then.
+ * costs three calls of the model. Where it does not hold, a `walk` goes on from there for a few steps. That takes fewer
+ * calls than a walk from the clean window, and ends with a larger perturbation. Where that fails too, and where another
+ * scene begins, the attack begins anew. Windows are attacked one by one then.
  *
  * ## Errors
  *

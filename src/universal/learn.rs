@@ -193,6 +193,13 @@ impl Learner {
     }
 }
 
+/// A window with the values in it, as the model has answered.
+struct Asked {
+    delta: Delta,
+    loss: f64,
+    by_logits: Tensor,
+}
+
 impl Current {
     /// Of its frames, that which each of `frames` of a window gets at a phase.
     fn places(&self, frames: usize, phase: usize) -> Result<Tensor, TchError> {
@@ -215,27 +222,37 @@ impl Current {
         Ok(Delta { frames: (0..shape.real).collect(), values })
     }
 
-    /// The loss of a window whose clean label is `label`, at a phase, and its gradient by the values. Nothing where the aim
-    /// asks nothing of such a window. One forward and one backward pass.
-    pub fn gradient(
-        &self,
-        target: &mut dyn Differentiate,
-        label: usize,
-        phase: usize,
-    ) -> Result<Option<(f64, Tensor)>, Error> {
+    /// The loss of a window whose clean label is `label`, at a phase. Nothing where the aim asks nothing of such a window. One
+    /// forward pass.
+    pub fn loss(&self, target: &mut dyn Differentiate, label: usize, phase: usize) -> Result<Option<f64>, Error> {
+        let asked = self.ask(target, label, phase)?;
+        Ok(asked.map(|asked| asked.loss))
+    }
+
+    fn ask(&self, target: &mut dyn Differentiate, label: usize, phase: usize) -> Result<Option<Asked>, Error> {
         if self.config.aim == Aim::Target(label) {
             return Ok(None);
         }
         let delta = self.delta(target, phase)?;
         let _ = target.observe(&delta)?;
         let logits = target.logits(&delta, 0)?;
-        let logits_found = torch::download(&logits)?;
-        if !logits_found.iter().all(|logit| logit.is_finite()) {
-            let found = format!("{logits_found:?}");
-            return Err(Error::NotFinite { classes: logits_found.len(), found });
+        let found = torch::download(&logits)?;
+        if !found.iter().all(|logit| logit.is_finite()) {
+            return Err(Error::NotFinite { classes: found.len(), found: format!("{found:?}") });
         }
-        let (loss, by_logits) = loss(self.config.aim, &logits_found, label, self.config.margin);
+        let (loss, by_logits) = loss(self.config.aim, &found, label, self.config.margin);
         let by_logits = torch::upload(&by_logits, &logits.size(), target.device())?;
+        Ok(Some(Asked { delta, loss, by_logits }))
+    }
+
+    /// The same, and its gradient by the values. One forward and one backward pass.
+    pub fn gradient(
+        &self,
+        target: &mut dyn Differentiate,
+        label: usize,
+        phase: usize,
+    ) -> Result<Option<(f64, Tensor)>, Error> {
+        let Some(Asked { delta, loss, by_logits }) = self.ask(target, label, phase)? else { return Ok(None) };
         let all: Vec<usize> = (0..target.shape().frames).collect();
         let by_view = target.backward(&by_logits, &all)?;
         let by_delta = target.pull(&delta, 0, &by_view)?.f_to_device(self.values.device())?;

@@ -20,8 +20,11 @@ pub struct Figures {
     pub came: usize,
     /// Of these the sink dropped as later than 20 ms.
     pub dropped: u64,
-    /// Of the frame that arrived latest, how long after it was due; negative where all were early.
+    /// How many milliseconds after it was due each frame arrived; negative where it was early. Of these, the latest.
+    pub arrived: Vec<f64>,
     pub latest: f64,
+    /// The same of when the sink showed frames.
+    pub shown: Vec<f64>,
     /// The latency that the element told last.
     pub promised: Duration,
     pub messages: Vec<gst::Message>,
@@ -37,7 +40,7 @@ pub fn run(frames: u32, rate: u32, caps: Option<&str>, element: &str, disturb: D
     let text = format!(
         "videotestsrc is-live=true num-buffers={frames} pattern=ball \
          ! video/x-raw,format=RGB,width=16,height=16,framerate={rate}/1 {caps} ! identity name=before ! {element} name=attack \
-         ! fakesink name=end sync=true qos=false max-lateness=20000000"
+         ! fakesink name=end sync=true qos=false max-lateness=20000000 signal-handoffs=true"
     );
     let pipeline = gst::parse::launch(&text).expect("a pipeline").downcast::<gst::Pipeline>().expect("a pipeline");
     let by_name = |name| pipeline.by_name(name).expect("an element");
@@ -54,15 +57,27 @@ pub fn run(frames: u32, rate: u32, caps: Option<&str>, element: &str, disturb: D
         gst::PadProbeReturn::Ok
     });
     let sink = end.static_pad("sink").expect("a pad");
-    let late = Arc::new(Mutex::new(Vec::new()));
-    let (noted, clocked) = (late.clone(), pipeline.clone());
-    sink.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+    // Nanoseconds after a frame is due by its time stamp alone.
+    let clocked = pipeline.downgrade();
+    let after = move |pad: &gst::Pad, buffer: Option<&gst::Buffer>| {
         let segment = pad.sticky_event::<gst::event::Segment>(0).expect("a segment");
         let segment = segment.segment().downcast_ref::<ClockTime>().expect("a segment in time");
-        let due = segment.to_running_time(info.buffer().and_then(|b| b.pts())).expect("a running time");
-        let now = clocked.current_running_time().expect("a running time");
-        noted.lock().expect("a list").push(now.nseconds() as f64 - due.nseconds() as f64);
+        let due = segment.to_running_time(buffer.and_then(|b| b.pts())).expect("a running time");
+        let now = clocked.upgrade().and_then(|pipeline| pipeline.current_running_time()).expect("a running time");
+        now.nseconds() as f64 - due.nseconds() as f64
+    };
+    let (arrived, shown) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+    let (noted, of_arrived) = (arrived.clone(), after.clone());
+    sink.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        noted.lock().expect("a list").push(of_arrived(pad, info.buffer()));
         gst::PadProbeReturn::Ok
+    });
+    let noted = shown.clone();
+    end.connect("handoff", false, move |values| {
+        let buffer = values[1].get::<gst::Buffer>().expect("a buffer");
+        let pad = values[2].get::<gst::Pad>().expect("a pad");
+        noted.lock().expect("a list").push(after(&pad, Some(&buffer)));
+        None
     });
     let bus = pipeline.bus().expect("a bus");
     assert!(pipeline.set_state(gst::State::Playing).is_ok());
@@ -89,9 +104,14 @@ pub fn run(frames: u32, rate: u32, caps: Option<&str>, element: &str, disturb: D
     let waited = end.downcast_ref::<gst_base::BaseSink>().expect("a sink").latency();
     let dropped = end.property::<gst::Structure>("stats").get::<u64>("dropped").expect("a count");
     assert!(pipeline.set_state(gst::State::Null).is_ok());
-    let late = late.lock().expect("a list");
-    let latest = (late.iter().copied().fold(f64::NEG_INFINITY, f64::max) - waited.nseconds() as f64) / 1e6;
-    Figures { sent: sent.load(Ordering::SeqCst) as usize, came: late.len(), dropped, latest, promised, messages }
+    let due = |times: &Mutex<Vec<f64>>| {
+        let times = times.lock().expect("a list");
+        times.iter().map(|time| (time - waited.nseconds() as f64) / 1e6).collect::<Vec<f64>>()
+    };
+    let (arrived, shown) = (due(&arrived), due(&shown));
+    let latest = arrived.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (sent, came) = (sent.load(Ordering::SeqCst) as usize, arrived.len());
+    Figures { sent, came, dropped, arrived, latest, shown, promised, messages }
 }
 
 /// The good model, one forward pass of which takes about this long.

@@ -169,7 +169,8 @@ impl Step for Walk {
         }
         let (lack, margin, reading) = (trial.lack().into(), trial.margin(), trial.look.reading);
         let here = Here { lack, gradient: &gradient, values: &values, linear, margin, reading };
-        let state = self.state.get_or_insert_with(|| State::new(&here, trial.readings.transports()));
+        let clean = -f64::from(trial.problem.criterion.margin(trial.problem.clean_logits));
+        let state = self.state.get_or_insert_with(|| State::new(&here, clean, trial.readings.transports()));
         state.recall(trial, &here, config.minimized_norm())?;
         state.learn(&here, config.minimized_norm())?;
         let next = match &state.best {
@@ -182,8 +183,8 @@ impl Step for Walk {
 }
 
 impl State {
-    fn new(here: &Here, behind: bool) -> Self {
-        let unit = here.lack.max(0.5);
+    fn new(here: &Here, clean: f64, behind: bool) -> Self {
+        let unit = here.lack.max(clean).max(0.5);
         let (radius, bias) = if behind { (RADIUS_BEHIND, FIRST_BIAS_BEHIND) } else { (RADIUS, FIRST_BIAS) };
         let bias = bias * unit;
         Self { unit, radius, bias, mix: MIX, expected: f64::from(here.margin) + bias, best: None, losses: 0 }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use gstsparseadv::dataset::Options;
 
+// Of its own name: commands that take these have arguments of their own.
 #[derive(clap::Args)]
+#[group(id = "dataset")]
 pub struct Arguments {
     /// Which of the set's three splits
     #[arg(long, default_value_t = 1)]

@@ -2,9 +2,9 @@
 
 //! The clips that a perturbation is learned from, and those that it is judged on.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gstsparseadv::dataset;
 use gstsparseadv::element::stream::Stream;
@@ -24,9 +24,20 @@ pub struct Clip {
     pub stream: Arc<Stream>,
     pub frames: Vec<gst::Buffer>,
     windowing: Windowing,
+    /// What the model says of windows that were asked about, by their first frames.
+    labels: Mutex<BTreeMap<usize, usize>>,
 }
 
 impl Clip {
+    /// The label of the window that begins with this frame. A model says the same every time, so it is asked once.
+    pub fn label(&self, first: usize, ask: impl FnOnce() -> anyhow::Result<usize>) -> anyhow::Result<usize> {
+        let labels = || self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = labels().get(&first).copied();
+        let label = known.map_or_else(ask, Ok)?;
+        labels().insert(first, label);
+        Ok(label)
+    }
+
     pub fn windowing(&self) -> Windowing {
         self.windowing
     }
@@ -150,5 +161,10 @@ fn read(path: &Path, metadata: &Metadata) -> anyhow::Result<Option<Clip>> {
     let windowing = Windowing::new(metadata.window, metadata.frame_step, None);
     let read = decode::read(path, "")?;
     let long = read.frames.len() >= windowing.span;
-    Ok(long.then(|| Clip { stream: Arc::new(Stream::new(read.info, metadata)), frames: read.frames, windowing }))
+    Ok(long.then(|| Clip {
+        stream: Arc::new(Stream::new(read.info, metadata)),
+        frames: read.frames,
+        windowing,
+        labels: Mutex::default(),
+    }))
 }

@@ -26,6 +26,10 @@ use crate::interrupt;
 /// How often it is kept where learning stands.
 const KEEP: Duration = Duration::from_secs(10);
 
+/// A window of less loss than this asks for next to nothing, and no backward pass is made for it: it is changed by odds of
+/// more than two hundred to one.
+const FLAT: f64 = 1.0 / 256.0;
+
 /// What the steps are.
 pub struct Plan<'a> {
     pub steps: u32,
@@ -100,25 +104,37 @@ impl Plan<'_> {
         let drawn = self.draw(clips, step)?;
         // What frames before a window leave as, in a stream that goes through a codec.
         let now = if self.bins.is_empty() { None } else { Some(learner.finish(self.header.clone())?) };
-        let mut all = Vec::new();
+        // In the order that they were drawn in, whichever is ready first: the same sum every time.
+        let mut losses: Vec<Option<f64>> = Vec::new();
         for some in drawn.chunks(models.len()) {
             interrupt::check()?;
-            let items = some.iter().zip(codecs.iter_mut()).map(|(drawn, codecs)| (drawn, codecs, learner.current()));
+            let items = some.iter().map(|drawn| (drawn, learner.current()));
+            let found = together(models.iter_mut(), items, |model, (drawn, current)| drawn.loss(model, &current));
+            losses.extend(found.into_iter().collect::<anyhow::Result<Vec<_>>>()?);
+        }
+        let steep = losses.iter().enumerate().filter(|(_, loss)| loss.is_some_and(|loss| loss >= FLAT));
+        let steep: Vec<usize> = steep.map(|(n, _)| n).collect();
+        let mut gradients = Vec::new();
+        for some in steep.chunks(models.len()) {
+            interrupt::check()?;
+            let items = some.iter().zip(codecs.iter_mut()).map(|(n, codecs)| (&drawn[*n], codecs, learner.current()));
             let found = together(models.iter_mut(), items, |model, (drawn, codecs, current)| {
                 drawn.gradient(model, codecs, &current, now.as_ref())
             });
-            for found in found {
-                all.extend(found?);
+            for (n, found) in some.iter().zip(found) {
+                let Some((loss, gradient)) = found? else { continue };
+                losses[*n] = Some(loss);
+                gradients.push((loss, gradient));
             }
         }
-        let losses = all.iter().map(|(loss, _)| loss).sum();
-        let largest = all.iter().map(|(loss, _)| *loss).fold(f64::NEG_INFINITY, f64::max);
-        let counts: Vec<f64> = all.iter().map(|(loss, _)| (self.focus * (loss - largest)).exp()).collect();
-        let whole = counts.iter().sum::<f64>() / all.len() as f64;
-        // In the order that they were drawn in, whichever was ready first: the same sum every time.
-        let weighed = all.into_iter().zip(counts).map(|((_, gradient), count)| gradient.f_mul_scalar(count / whole));
+        // Of windows behind a codec of which nothing is asked, nothing is known.
+        let losses: Vec<f64> = losses.into_iter().flatten().filter(|loss| loss.is_finite()).collect();
+        let largest = losses.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let count = |loss: f64| (self.focus * (loss - largest)).exp();
+        let whole = losses.iter().copied().map(count).sum::<f64>() / losses.len() as f64;
+        let weighed = gradients.into_iter().map(|(loss, gradient)| gradient.f_mul_scalar(count(loss) / whole));
         let sum = weighed.reduce(|sum, gradient| sum?.f_add(&gradient?)).transpose()?;
-        Ok((sum, losses))
+        Ok((sum, losses.iter().sum()))
     }
 
     /// Each step draws its own, so that a run that goes on draws the same.
@@ -147,6 +163,27 @@ impl Plan<'_> {
 }
 
 impl Drawn<'_> {
+    /// The loss, infinite where only a codec could tell it: it is not asked twice. Nothing where nothing is asked of the
+    /// window.
+    fn loss(&self, model: &mut Model, current: &Current) -> anyhow::Result<Option<f64>> {
+        let Self { clip, first, phase, through } = self;
+        if through.is_some() {
+            return Ok(Some(f64::INFINITY));
+        }
+        let samples = clip.samples(*first);
+        let mut target = WindowTarget::new(model, &clip.stream.view, &samples)?;
+        let label = self.label(&mut target, samples.len())?;
+        Ok(current.loss(&mut target, label, *phase)?)
+    }
+
+    /// The model's label of the clean window.
+    fn label(&self, target: &mut WindowTarget, frames: usize) -> anyhow::Result<usize> {
+        self.clip.label(self.first, || {
+            let real: Vec<usize> = (0..frames).collect();
+            Ok(argmax(&torch::download(&target.logits_of(&real)?)?))
+        })
+    }
+
     /// The loss and its gradient, behind a codec where it goes through one. `now` is what the frames around it get.
     fn gradient(
         &self,
@@ -174,8 +211,7 @@ impl Drawn<'_> {
         });
         let survival: Vec<Survival> = survival.collect();
         let mut target = WindowTarget::new(model, &clip.stream.view, &samples)?;
-        let real: Vec<usize> = (0..samples.len()).collect();
-        let label = argmax(&torch::download(&target.logits_of(&real)?)?);
+        let label = self.label(&mut target, samples.len())?;
         target.behind(survival.iter().map(|s| s as &dyn Transport), None);
         Ok(current.gradient(&mut target, label, *phase)?)
     }
