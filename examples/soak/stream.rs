@@ -80,10 +80,11 @@ impl Stream {
 fn properties(rng: &mut ChaCha8Rng, models: &Models) -> String {
     let model = format!("model={}", models.embedded.display());
     let noise = format!("perturbation={}", models.noise().display());
-    let mut parts = match rng.random_range(0..6) {
+    let mut parts = match rng.random_range(0..7) {
         0 => vec![noise],
         1 => vec![noise, model],
         2 => vec![model, "mode=causal".into()],
+        3 => vec![model, "mode=auto".into()],
         _ => vec![model],
     };
     let mut maybe = |share: f64, text: String, rng: &mut ChaCha8Rng| {
