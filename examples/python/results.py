@@ -77,7 +77,9 @@ SECTIONS = {
     ),
     "universal": (
         "Universal perturbations",
-        "`gst-sparseadv learn` fits one perturbation to the clips of six actors, and `judge` puts it into the clips of three others. "
+        "`gst-sparseadv learn` fits one perturbation to the clips of six actors, and `judge` puts it into the clips of three others. RGB are the "
+        "clips in RGB at the size that the models resize to, which all files are learned on. WEIZMANN are the clips as they are, of 180x144 in 4:2:0: "
+        "the resizer and shared chroma take part of a perturbation away. "
         "The middle window of each clip is classified at every phase, in the 8-bit frames that would be pushed. `changed` is the mean over all "
         "phases, of windows whose label is another than before, or is the target; `least` is the worst phase. `kept` counts windows of other "
         "labels that were to keep theirs. `behind x264` is the same behind `x264enc pass=qual quantizer=23`. `learned behind` says whether half "
@@ -216,9 +218,9 @@ class Record:
 
 def take_judged(file: Path, name: str) -> Path:
     """The record of what `gst-sparseadv judge --json` wrote, which takes that file's place."""
-    head = ["judged by", "file", "kind", "bound", "aim", "learned behind", "steps", "windows", "changed", "least", "kept", "behind x264", "least", "kept"]
+    head = ["clips", "judged by", "file", "kind", "bound", "aim", "learned behind", "steps", "windows", "changed", "least", "kept", "behind x264", "least", "kept"]
     record = Record(file.with_name(f"{name}.json"), head, [])
-    record.found["command"] = f"examples/results/measure.sh MODELS WEIZMANN {name}"
+    record.found["command"] = "examples/results/measure.sh MODELS WEIZMANN universal"
 
     def share(values: list[float]) -> str:
         return f"{100 * sum(values) / len(values):.1f} %"
@@ -231,7 +233,7 @@ def take_judged(file: Path, name: str) -> Path:
         kind = line["kind"] if isinstance(line["kind"], str) else " ".join(next(iter(line["kind"].items()), "")[:1])
         aim = learned["aim"] if isinstance(learned["aim"], str) else " ".join(map(str, next(iter(learned["aim"].items()))))
         setting = [f"{learned['bound']:g}", aim, "x264" if learned["survive"] else "-", f"{learned['steps']} of {learned['batch']}"]
-        cells = [Path(line["model"]).stem, Path(line["file"]).stem, kind, *setting, found["windows"], *shares(found), *shares(behind[0][1])]
+        cells = [name.partition(".")[2], Path(line["model"]).stem, Path(line["file"]).stem, kind, *setting, found["windows"], *shares(found), *shares(behind[0][1])]
         plugins = {line["versions"]["plugin"], learned["versions"]["plugin"]}
         record.add(cells, [{**line, **line["versions"], "plugin": plugin} for plugin in plugins])
     file.unlink()
@@ -241,7 +243,7 @@ def take_judged(file: Path, name: str) -> Path:
 def take(folder: Path, name: str) -> Path:
     """The record of a folder that `gst-sparseadv reproduce` wrote. To be made on the machine that measured, with its number of threads."""
     if folder.is_file():
-        return take_judged(folder, name) if name == "universal" else take_lines(folder, name)
+        return take_judged(folder, name) if name.startswith("universal.") else take_lines(folder, name)
     lines = [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines()]
     runs = [line for line in lines if line["kind"] == "run"]
     if not runs:
@@ -327,7 +329,8 @@ def section(name: str, records: list[tuple[Path, dict[str, Any]]]) -> str:
     for say in ("libtorch {versions[libtorch]}, {versions[gstreamer]}.", "{machine}, threads of the model: {threads}.", "{date}."):
         made += dict.fromkeys(say.format(**record) for _, record in records)
     sums = sorted({f"- `{model}`: SHA-256 `{digest}`" for _, record in records for model, digest in record["models"].items()})
-    commands = "\n".join(f"    {line}" for _, record in records for line in record["command"].splitlines())
+    lines = dict.fromkeys(line for _, record in records for line in record["command"].splitlines())
+    commands = "\n".join(f"    {line}" for line in lines)
     alt, drawing = PICTURES.get(name, ("", ""))
     picture = f"![{alt}]({drawing})" if drawing and (records[0][0].parent / drawing).exists() else ""
     parts = [f"## {title}", wrap(measured), picture, commands, wrap(" ".join(made)), "\n".join(sums), *bodies, "\n".join(findings)]

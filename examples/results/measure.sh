@@ -135,20 +135,51 @@ norm() { # attacks of minimum norm, and the curve of both sides
 learned() { # MODEL NAME ARGUMENTS...; a file in $universals, kept where it is there already
     local model=$1 file=$universals/$1-$2.safetensors
     shift 2
-    [ -e "$file" ] || "$plugins/gst-sparseadv" learn WEIZMANN "$file" --model MODELS/weizmann-"$model".pt --test-groups moshe,shahar,lyova \
-        --held-out 1 "$@"
+    [ -e "$file" ] || "$plugins/gst-sparseadv" learn RGB "$file" --model MODELS/weizmann-"$model".pt --test-groups moshe,shahar,lyova "$@"
 }
 
-universal() { # some hours on two cores; what the settings were picked by stands in examples/README.md
-    local model universals=${WORK:-$links}
-    local x264="x264enc pass=qual quantizer=23 ! h264parse ! avdec_h264 ! videoconvert"
-    rm -f $out/universal.jsonl
-    for model in c3d lrcn; do
-        learned_all $model
-        "$plugins/gst-sparseadv" judge WEIZMANN "$universals"/$model-*.safetensors --model MODELS/weizmann-$model.pt \
-            --test-groups moshe,shahar,lyova --survive "$x264" --json $out/universal.jsonl
+rgb() { # the clips in RGB at the size that the models resize to, without loss
+    local clip file
+    for clip in WEIZMANN/*/*; do
+        file=$universals/RGB/${clip#WEIZMANN/}
+        [ -e "${file%.*}.mkv" ] && continue
+        mkdir -p "${file%/*}"
+        gst-launch-1.0 -q filesrc location="$clip" ! decodebin ! videoconvert ! videoscale \
+            ! video/x-raw,format=RGB,width=171,height=128,pixel-aspect-ratio=1/1 ! videoconvert ! video/x-raw,format=BGRx ! avenc_ffv1 \
+            ! matroskamux ! filesink location="${file%.*}.mkv"
     done
-    "$python" examples/python/results.py $out --take universal.jsonl --name universal
+    ln -sfn "$universals/RGB" "$links/RGB"
+}
+
+universal() { # an hour and a half on two cores
+    local model data universals=${WORK:-$links/universals}
+    local x264="videoconvert ! x264enc pass=qual quantizer=23 ! h264parse ! avdec_h264 ! videoconvert"
+    mkdir -p "$universals"
+    rgb
+    learned c3d frame-10 --kind frame --bound 10 --steps 150 --batch 16
+    learned c3d frame-6 --kind frame --bound 6 --steps 150 --batch 16
+    learned c3d circular-10 --bound 10 --steps 150 --batch 16
+    learned c3d circular-6 --bound 6 --steps 150 --batch 16
+    learned c3d circular-10-x264 --bound 10 --steps 120 --batch 12 --survive "$x264"
+    learned c3d border-3 --kind border --margin 3 --steps 150 --batch 16
+    learned c3d border-3-x264 --kind border --margin 3 --steps 120 --batch 12 --survive "$x264"
+    learned c3d only-walk --bound 10 --steps 120 --batch 16 --only-label walk
+    learned lrcn frame-10 --kind frame --bound 10 --steps 250 --batch 24
+    learned lrcn frame-6 --kind frame --bound 6 --steps 250 --batch 24
+    learned lrcn circular-10 --bound 10 --steps 350 --batch 24 --focus 2
+    learned lrcn circular-6 --bound 6 --steps 250 --batch 24
+    learned lrcn circular-10-x264 --bound 10 --steps 200 --batch 12 --survive "$x264"
+    learned lrcn border-3 --kind border --steps 120 --batch 16
+    learned lrcn border-3-x264 --kind border --steps 120 --batch 12 --survive "$x264"
+    learned lrcn only-walk --bound 10 --steps 200 --batch 16 --only-label walk
+    for data in RGB WEIZMANN; do
+        rm -f $out/universal.jsonl
+        for model in c3d lrcn; do
+            "$plugins/gst-sparseadv" judge $data "$universals"/$model-*.safetensors --model MODELS/weizmann-$model.pt \
+                --test-groups moshe,shahar,lyova --survive "$x264" --json $out/universal.jsonl
+        done
+        "$python" examples/python/results.py $out --take universal.jsonl --name universal.$data
+    done
 }
 
 warm() {

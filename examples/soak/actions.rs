@@ -2,7 +2,7 @@
 
 //! What is done to a pipeline while it runs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use gst::prelude::*;
@@ -77,8 +77,13 @@ pub fn mistreat(
                 let source = element("source")?.static_pad("src").context("a pad")?;
                 let _ = source.push_event(gst::event::FlushStart::new());
                 std::thread::sleep(Duration::from_millis(rng.random_range(0..20)));
+                // Its task pauses at the next frame. What it pushed after the flush would have no segment.
+                let asked = Instant::now();
+                while source.task_state() == gst::TaskState::Started && asked.elapsed() < Duration::from_secs(5) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 let _ = source.push_event(gst::event::FlushStop::new(true));
-                // Its task has paused, and goes on at a seek alone.
+                // It goes on at a seek alone.
                 seek(pipeline, rng, 1.0, gst::SeekFlags::FLUSH);
             }
             _ => {}

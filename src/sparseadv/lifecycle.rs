@@ -43,34 +43,7 @@ impl SparseAdv {
         let options = settings.common.model_options().map_err(wrong)?;
         let options = model::Options { precision: settings.precision, ..options };
         let mut loaded = lock(&self.loaded);
-        if loaded.as_ref().is_none_or(|l| l.options != options || !l.model.is_of_the_files(&options)) {
-            *loaded = None;
-            let started = Instant::now();
-            let model = load_model(&options)?;
-            gst::info!(
-                CAT,
-                imp = self,
-                "Loaded {} on {:?} in {:?}, gradients in bfloat16: {}, metadata from {:?}: {:?}",
-                options.path.display(),
-                model.device(),
-                started.elapsed(),
-                model.reduces(),
-                model.metadata_origin(),
-                model.metadata()
-            );
-            for warning in model.warnings().into_iter().chain(settings.without_effect()) {
-                gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
-            }
-            *loaded = Some(Loaded {
-                model,
-                others: Vec::new(),
-                options,
-                codecs: Codecs::default(),
-                pursuit: None,
-                published: None,
-                last: None,
-            });
-        }
+        self.load(&mut loaded, options, &settings)?;
         let Some(loaded) = loaded.as_mut() else {
             return Ok(None);
         };
@@ -117,6 +90,45 @@ impl SparseAdv {
         let choice = choice.transpose().map_err(|e| wrong(e.to_string()))?;
         let plan = Plan { windowing, together, goal: config.goal, provenance, universal, watched, choice };
         Ok(Some(plan))
+    }
+
+    /// Loads the model, unless it is there already as these options have it.
+    fn load(
+        &self,
+        loaded: &mut Option<Loaded>,
+        options: model::Options,
+        settings: &Settings,
+    ) -> Result<(), gst::ErrorMessage> {
+        if loaded.as_ref().is_some_and(|l| l.options == options && l.model.is_of_the_files(&options)) {
+            return Ok(());
+        }
+        *loaded = None;
+        let started = Instant::now();
+        let model = load_model(&options)?;
+        gst::info!(
+            CAT,
+            imp = self,
+            "Loaded {} on {:?} in {:?}, gradients in bfloat16: {}, metadata from {:?}: {:?}",
+            options.path.display(),
+            model.device(),
+            started.elapsed(),
+            model.reduces(),
+            model.metadata_origin(),
+            model.metadata()
+        );
+        for warning in model.warnings().into_iter().chain(settings.without_effect()) {
+            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
+        }
+        *loaded = Some(Loaded {
+            model,
+            others: Vec::new(),
+            options,
+            codecs: Codecs::default(),
+            pursuit: None,
+            published: None,
+            last: None,
+        });
+        Ok(())
     }
 
     /// What holds for a stream of frames that get a universal perturbation and are judged by no model.
