@@ -104,7 +104,8 @@ fn property(attack: &gst::Element, rng: &mut ChaCha8Rng) {
     match rng.random_range(0..5) {
         0 => attack.set_property("enabled", rng.random_bool(0.5)),
         1 => attack.set_property("max-iterations", rng.random_range(0..6)),
-        2 => attack.set_property("epsilon", rng.random_range(0.0f32..20.0)),
+        // A bound of less than a level is refused.
+        2 => attack.set_property("epsilon", rng.random_range(0..20u8) as f32),
         3 => attack.set_property("warm-start", rng.random_bool(0.5)),
         _ => attack.set_property("confidence", rng.random_range(0.0f32..2.0)),
     }
@@ -113,10 +114,14 @@ fn property(attack: &gst::Element, rng: &mut ChaCha8Rng) {
 fn set(pipeline: &gst::Pipeline, state: gst::State) -> anyhow::Result<()> {
     match pipeline.set_state(state) {
         Ok(_) => Ok(()),
-        Err(_) => bail!(
-            "it does not go to {state:?}: {:?}",
-            pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]))
-        ),
+        Err(_) => {
+            let message = pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
+            let text = message.as_ref().and_then(|message| match message.view() {
+                gst::MessageView::Error(error) => Some(error.error().to_string()),
+                _ => None,
+            });
+            bail!("it does not go to {state:?}: {text:?}")
+        }
     }
 }
 
