@@ -42,8 +42,12 @@ pub fn mistreat(
             "segment" => seek(pipeline, rng, 1.0, gst::SeekFlags::FLUSH | gst::SeekFlags::SEGMENT),
             "step" => {
                 let amount = gst::format::Buffers::from_u64(rng.random_range(1..20));
-                let step = gst::event::Step::new(amount, 1.0, true, false);
-                let _ = element("sink")?.send_event(step);
+                let sink = element("sink")?;
+                let pad = sink.static_pad("sink").context("a pad")?;
+                // A sink asserts that there is a segment, which is on its way after a seek.
+                if pad.sticky_event::<gst::event::Segment>(0).is_some() {
+                    let _ = sink.send_event(gst::event::Step::new(amount, 1.0, true, false));
+                }
             }
             "pause" => {
                 set(pipeline, gst::State::Paused)?;
