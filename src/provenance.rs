@@ -63,10 +63,14 @@ impl Provenance {
         }
     }
 
-    /// Takes over what a property has changed. What was found when the model was loaded stays.
+    /// Takes over what a property has changed. What was found when the model was loaded stays, and so does a mode that was
+    /// chosen.
     pub fn change(&mut self, mut settings: BTreeMap<String, String>) {
         if let Some(precision) = self.settings.remove("precision") {
             settings.entry("precision".into()).or_insert(precision);
+        }
+        if let Some(mode) = self.settings.remove("mode").filter(|_| settings.get("mode").is_some_and(|m| m == "auto")) {
+            settings.insert("mode".into(), mode);
         }
         self.settings = settings;
     }

@@ -101,9 +101,13 @@ fn chosen(model: &ModelFile, live: bool, more: &[(&str, &str)]) -> (String, Dura
     assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!(said[0].get::<bool>("live"), Ok(live));
     let mode = said[0].get::<String>("mode").expect("a mode");
+    // What is chosen is no property's to change.
+    rig.element.set_property("patience", 3i32);
+    rig.feed((8..16).map(|i| frame(&rgb(), i)));
     rig.finish();
-    assert_eq!(rig.buffers().len(), 8);
+    assert_eq!(rig.buffers().len(), 16);
     let reports = reports_in(&[messages, rig.messages()].concat());
+    assert!(!reports.is_empty());
     assert!(reports.iter().all(|report| report["settings"]["mode"] == mode.as_str()), "{reports:?}");
     (mode, latency)
 }

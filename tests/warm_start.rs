@@ -24,9 +24,13 @@ fn scenes() -> Vec<gst::Buffer> {
 }
 
 fn attacked(model: &ModelFile, more: &[(&str, &str)]) -> (Vec<Value>, Vec<Vec<u8>>) {
+    attacked_on(model, more, scenes())
+}
+
+fn attacked_on(model: &ModelFile, more: &[(&str, &str)], frames: Vec<gst::Buffer>) -> (Vec<Value>, Vec<Vec<u8>>) {
     let rig = Rig::new(model, more);
     rig.begin(&rgb());
-    rig.feed(scenes());
+    rig.feed(frames);
     rig.finish();
     (reports(&rig), rig.buffers().iter().map(|buffer| bytes(buffer)).collect())
 }
@@ -59,5 +63,35 @@ fn a_steady_scene_costs_a_fraction_and_a_cut_begins_anew() {
             assert_eq!(number(report, "final_label"), label as u64, "window {window}");
             assert_eq!(report["weights"].as_array().map(Vec::len), Some(left.len().min(WINDOW)));
         }
+    });
+}
+
+/// A picture that turns into another one: what a window got is too little for the next.
+fn drift() -> Vec<gst::Buffer> {
+    let picture = |n: u64| {
+        let both = texture(3 * SIDE * SIDE, 1).into_iter().zip(texture(3 * SIDE * SIDE, 2));
+        let mixed = both.map(|(from, to)| ((u64::from(from) * (23 - n) + u64::from(to) * n) / 23) as u8);
+        stamped(gst::Buffer::from_mut_slice(mixed.collect::<Vec<u8>>()), n)
+    };
+    (0..24).map(picture).collect()
+}
+
+#[test]
+fn where_nothing_can_be_taken_over_the_attack_is_that_of_a_cold_start() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let properties = [("search", "two-stage"), ("batch-windows", "1"), ("max-iterations", "30")];
+        let (cold, _) = attacked_on(&model, &properties, drift());
+        let (warm, _) = attacked_on(&model, &[&properties[..], &[("warm-start", "true")]].concat(), drift());
+        let mut anew = 0;
+        for (window, (warm, cold)) in warm.iter().zip(&cold).enumerate() {
+            if number(warm, "iterations") > 0 {
+                anew += usize::from(number(warm, "queries") > number(cold, "queries"));
+                for field in ["weights", "keyframes", "iterations", "map"] {
+                    assert_eq!(warm[field], cold[field], "window {window}, {field}");
+                }
+            }
+        }
+        assert!(anew > 0, "every window took over what the last one got");
     });
 }

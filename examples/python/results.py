@@ -82,8 +82,8 @@ SECTIONS = {
         "the resizer and shared chroma take part of a perturbation away. "
         "The middle window of each clip is classified at every phase, in the 8-bit frames that would be pushed. `changed` is the mean over all "
         "phases, of windows whose label is another than before, or is the target; `least` is the worst phase. `kept` counts windows of other "
-        "labels that were to keep theirs. `behind x264` is the same behind `x264enc pass=qual quantizer=23`. `learned behind` says whether half "
-        "of the windows went through that codec while learning.",
+        "labels that were to keep theirs. Of files with x264 in `learned behind`, half of the windows went through `x264enc pass=qual "
+        "quantizer=23` while learning, and `behind x264` is the verdict behind it.",
     ),
     "causal": (
         "Live, from the beginning of a scene",
@@ -218,7 +218,7 @@ class Record:
 
 def take_judged(file: Path, name: str) -> Path:
     """The record of what `gst-sparseadv judge --json` wrote, which takes that file's place."""
-    head = ["clips", "judged by", "file", "kind", "bound", "aim", "learned behind", "steps", "windows", "changed", "least", "kept", "behind x264", "least", "kept"]
+    head = ["clips", "judged by", "file", "kind", "bound", "aim", "learned behind", "loss", "steps", "windows", "changed", "least", "kept", "behind x264", "least"]
     record = Record(file.with_name(f"{name}.json"), head, [])
     record.found["command"] = "examples/results/measure.sh MODELS WEIZMANN universal"
 
@@ -229,11 +229,15 @@ def take_judged(file: Path, name: str) -> Path:
         return [share(found["reached"]), share([min(found["reached"])]), share(found["kept"]) if found["others"] else "-"]
 
     for line in [json.loads(text) for text in file.read_text().splitlines()]:
-        learned, found, behind = line["learned"], line["held_out"], line["held_out_behind"]
+        learned, found = line["learned"], line["held_out"]
+        # What was learned behind a codec was judged there as well, on the clips that it was learned on.
+        of_learn = learned["held_out_behind"] if name == "universal.RGB" else []
+        behind = shares(of_learn[0][1])[:2] if of_learn else ["-", "-"]
         kind = line["kind"] if isinstance(line["kind"], str) else " ".join(next(iter(line["kind"].items()), "")[:1])
         aim = learned["aim"] if isinstance(learned["aim"], str) else " ".join(map(str, next(iter(learned["aim"].items()))))
-        setting = [f"{learned['bound']:g}", aim, "x264" if learned["survive"] else "-", f"{learned['steps']} of {learned['batch']}"]
-        cells = [name.partition(".")[2], Path(line["model"]).stem, Path(line["file"]).stem, kind, *setting, found["windows"], *shares(found), *shares(behind[0][1])]
+        weights = ", ".join(f"{name} {learned[name]:g}" for name in ("margin", "focus") if learned[name])
+        setting = [f"{learned['bound']:g}", aim, "x264" if learned["survive"] else "-", weights or "-", f"{learned['steps']} of {learned['batch']}"]
+        cells = [name.partition(".")[2], Path(line["model"]).stem, Path(line["file"]).stem, kind, *setting, found["windows"], *shares(found), *behind]
         plugins = {line["versions"]["plugin"], learned["versions"]["plugin"]}
         record.add(cells, [{**line, **line["versions"], "plugin": plugin} for plugin in plugins])
     file.unlink()

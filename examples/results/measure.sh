@@ -12,6 +12,7 @@ set -euo pipefail
 
 models=$(realpath "$1") weizmann=$(realpath "$2") root=$(realpath "$(dirname "$0")/../..")
 shift 2
+[ -z "${WORK:-}" ] || WORK=$(realpath -m "$WORK")
 plugins=$(realpath "${SPARSEADV_PLUGINS:-$root/target/release}") python=${PYTHON:-$root/.venv/bin/python}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} GST_PLUGIN_PATH=$plugins PYTHONDONTWRITEBYTECODE=1
 
@@ -146,7 +147,8 @@ rgb() { # the clips in RGB at the size that the models resize to, without loss
         mkdir -p "${file%/*}"
         gst-launch-1.0 -q filesrc location="$clip" ! decodebin ! videoconvert ! videoscale \
             ! video/x-raw,format=RGB,width=171,height=128,pixel-aspect-ratio=1/1 ! videoconvert ! video/x-raw,format=BGRx ! avenc_ffv1 \
-            ! matroskamux ! filesink location="${file%.*}.mkv"
+            ! matroskamux ! filesink location="$universals/part"
+        mv "$universals/part" "${file%.*}.mkv"
     done
     ln -sfn "$universals/RGB" "$links/RGB"
 }
@@ -176,7 +178,7 @@ universal() { # an hour and a half on two cores
         rm -f $out/universal.jsonl
         for model in c3d lrcn; do
             "$plugins/gst-sparseadv" judge $data "$universals"/$model-*.safetensors --model MODELS/weizmann-$model.pt \
-                --test-groups moshe,shahar,lyova --survive "$x264" --json $out/universal.jsonl
+                --test-groups moshe,shahar,lyova --json $out/universal.jsonl
         done
         "$python" examples/python/results.py $out --take universal.jsonl --name universal.$data
     done
@@ -192,6 +194,7 @@ warm() {
 
 causal() { # on a machine that does nothing else
     local model data=examples/data
+    rm -f $out/causal.jsonl
     for model in c3d lrcn; do
         "$plugins/examples/causal" $data/figures-$model.pt $data/figures-walk.mp4 $data/figures-jack.mp4 \
             --learned $data/figures-$model.safetensors --json $out/causal.jsonl
@@ -200,11 +203,13 @@ causal() { # on a machine that does nothing else
 }
 
 steady() { # likewise
+    rm -f $out/steady.jsonl
     "$plugins/examples/latency" --json $out/steady.jsonl
     "$python" examples/python/results.py $out --take steady.jsonl --name steady
 }
 
 passing() { # likewise, on one core
+    rm -f $out/passing.jsonl
     taskset --cpu-list 0 "$plugins/examples/benchmark" --json $out/passing.jsonl --passing examples/data/figures-*.safetensors
     "$python" examples/python/results.py $out --take passing.jsonl --name passing
 }

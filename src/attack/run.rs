@@ -29,8 +29,7 @@ impl<'a> From<&'a Perturbation> for Start<'a> {
     }
 }
 
-/// Steps of a walk that begins with what another window got, at the most, and its patience. Whatever more it could save,
-/// the walk of the window after it can.
+/// Steps of a walk that begins with what another window got, at the most, and its patience: what it is for is few calls.
 const STEPS: u32 = 8;
 const PATIENCE: u32 = 1;
 
@@ -83,11 +82,9 @@ pub fn run<'a>(
         let bounded = config.epsilon <= 0.0 || delta.iter().all(|v| v.abs() <= config.epsilon);
         *frame < shape.real && bounded
     });
+    let mut spent = 0;
     if !tried.is_empty() && fits {
-        // Where a look at it is not enough, a walk goes on from there: the boundary of the next window is near.
-        let steps = if config.search == Search::Walk { config.max_iterations.min(STEPS) } else { 0 };
-        let patience = PATIENCE.min(config.patience);
-        let config = Config { max_iterations: steps, patience, ..config.clone() };
+        let config = warm(config);
         let problem = Problem {
             target: &mut target,
             config: &config,
@@ -100,29 +97,45 @@ pub fn run<'a>(
         let frames = tried.iter().map(|(frame, _)| *frame).collect();
         let found =
             search::search(problem, Keyframes::of(frames, shape.real).into(), &mut outcome.keyframes, progress)?;
-        if found.best.is_some() {
-            outcome.take(found);
-            outcome.calls = target.calls();
-            outcome.duration = began.elapsed();
+        if found.best.is_some() || found.out_of_time {
+            outcome.take(found, &target, began);
             return Ok(outcome);
         }
+        spent = found.iterations;
         outcome.keyframes = Keyframes::default();
+        // Keyframes are chosen by the pass of the clean window, which is not the last one any more.
+        target.logits_of(&(0..shape.real).collect::<Vec<_>>())?;
     }
+    let config = Config { max_iterations: config.max_iterations.saturating_sub(spent), ..config.clone() };
+    let mut progress = |news: Progress| match news {
+        Progress::Made(calls, iterations) => progress(Progress::Made(calls, spent + iterations)),
+        news => progress(news),
+    };
+    let config = &config;
     let mut clean = Clean { target: &mut target, logits: &logits, criterion, config, canceled, deadline };
     let selected = config.selection.select(&mut clean)?;
     let problem =
         Problem { target: &mut target, config, criterion, clean_logits: &logits, start: carried, deadline, canceled };
-    let found = search::search(problem, selected, &mut outcome.keyframes, progress)?;
-    outcome.take(found);
-    outcome.calls = target.calls();
-    outcome.zero_gradient = target.zero_gradient();
-    outcome.duration = began.elapsed();
+    let mut found = search::search(problem, selected, &mut outcome.keyframes, &mut progress)?;
+    found.iterations += spent;
+    found.iterations_first_success = found.iterations_first_success.map(|first| first + spent);
+    outcome.take(found, &target, began);
     Ok(outcome)
+}
+
+/// What a walk is asked that begins with what another window got. Where a look at that is not enough, it goes on from
+/// there: the boundary of the next window is near.
+fn warm(config: &Config) -> Config {
+    let steps = if config.search == Search::Walk { config.max_iterations.min(STEPS) } else { 0 };
+    Config { max_iterations: steps, patience: PATIENCE.min(config.patience), ..config.clone() }
 }
 
 impl Outcome {
     /// Takes over what a search has found.
-    fn take(&mut self, found: Found) {
+    fn take(&mut self, found: Found, target: &Counted, began: Instant) {
+        self.calls = target.calls();
+        self.zero_gradient = target.zero_gradient();
+        self.duration = began.elapsed();
         self.iterations = found.iterations;
         self.out_of_time = found.out_of_time;
         let Some(best) = found.best else { return };

@@ -147,17 +147,19 @@
  * while windows are fooled, and begins to learn anew where another scene begins. Windows are judged as those of a
  * universal perturbation are. The mode is for live streams: what a file gets depends on how fast it is read.
  *
- * With `mode=auto` the model's speed decides. A forward pass is timed when the model is loaded. Where frames are live and
- * an attack would take longer than from one window to the next, the mode is causal. Otherwise, and with `survive`, it is
- * by windows. The choice is made with the first caps and holds until the element stops. The message `sparseadv-mode`
- * says which it is, and so do `settings` in reports.
+ * With `mode=auto` the model's speed decides. A forward pass is timed once, before the stream begins. An attack is
+ * reckoned to take as long as ten iterations of a walk, or forty of another search. Where frames are live and that is
+ * longer than from one window to the next, the mode is causal. Otherwise, and with `survive`, it is by windows. The
+ * choice is made with the first caps and holds until the element stops. The message `sparseadv-mode` says which it is,
+ * and so do `settings` in reports.
  *
  * ## Warm start
  *
  * With `warm-start=true` a window first tries what the window before it got. In a steady scene that mostly holds, and
- * costs three calls of the model. Where it does not hold, a `walk` goes on from there for a few steps. That takes fewer
- * calls than a walk from the clean window, and ends with a larger perturbation. Where that fails too, and where another
- * scene begins, the attack begins anew. Windows are attacked one by one then.
+ * costs two forward passes, or three and a backward where chroma is subsampled. Where it does not hold, a `walk` goes on
+ * from there for a few steps. That takes fewer calls than a walk from the clean window. The perturbation is larger, and
+ * stays so as long as it holds. Where the walk fails too, and where another scene begins, the attack begins anew.
+ * Windows are attacked one by one then.
  *
  * ## Errors
  *
@@ -238,7 +240,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -271,6 +273,8 @@ pub(super) struct Loaded {
     /// The same for windows that are attacked together with the first.
     pub others: Vec<Model>,
     pub options: model::Options,
+    /// How long a forward pass takes, once that was asked.
+    pub forward: Option<Duration>,
     pub codecs: Codecs,
     /// What is learned on the stream in causal mode.
     pub pursuit: Option<Pursuit<Window>>,

@@ -86,7 +86,7 @@ impl SparseAdv {
         let windowing = if universal.is_some() { Windowing::FRAME_BY_FRAME } else { windowing };
         let provenance = Arc::new(provenance);
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
-        let choice = begins_with.filter(|_| auto).map(|universal| Choice::of(&mut loaded.model, universal));
+        let choice = begins_with.filter(|_| auto).map(|universal| Choice::of(loaded, &config, universal));
         let choice = choice.transpose().map_err(|e| wrong(e.to_string()))?;
         let plan = Plan { windowing, together, goal: config.goal, provenance, universal, watched, choice };
         Ok(Some(plan))
@@ -123,6 +123,7 @@ impl SparseAdv {
             model,
             others: Vec::new(),
             options,
+            forward: None,
             codecs: Codecs::default(),
             pursuit: None,
             published: None,

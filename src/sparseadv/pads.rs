@@ -14,6 +14,7 @@ use crate::element::lock;
 use crate::element::pads::{begins, ends_window, input_uri, running_time};
 use crate::element::planes;
 use crate::element::stream::Stream;
+use crate::universal::Universal;
 use crate::window::schedule::{Item, Output};
 
 /// There is nothing to do, for so long at the most.
@@ -156,10 +157,15 @@ impl SparseAdv {
         if self.state().knows(&info) {
             return Some(true);
         }
-        let mut stream = Stream::new(info, &metadata);
-        self.choose(&stream);
-        if let Some(universal) = self.state().universal() {
-            stream = Stream::perturbed(stream.info, &metadata, &universal);
+        let of = |universal: Option<Arc<Universal>>, info| match universal {
+            Some(universal) => Stream::perturbed(info, &metadata, &universal),
+            None => Stream::new(info, &metadata),
+        };
+        let universal = self.state().universal();
+        let mut stream = of(universal, info);
+        if self.choose(&stream) {
+            let universal = self.state().universal();
+            stream = of(universal, stream.info);
         }
         let stream = Arc::new(stream);
         self.state().set_incoming(stream);

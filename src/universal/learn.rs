@@ -133,6 +133,11 @@ impl Learner {
         }
     }
 
+    /// That of windows that ask for nothing.
+    pub fn no_gradient(&self) -> Result<Tensor, TchError> {
+        self.values.f_zeros_like()
+    }
+
     /// Takes a step down the mean gradient of windows. `share` of the usual size.
     pub fn step(&mut self, gradient: &Tensor, share: f32) -> Result<(), TchError> {
         let gradient = gradient.f_add(&self.by_size()?)?;

@@ -133,7 +133,9 @@ impl Plan<'_> {
         let count = |loss: f64| (self.focus * (loss - largest)).exp();
         let whole = losses.iter().copied().map(count).sum::<f64>() / losses.len() as f64;
         let weighed = gradients.into_iter().map(|(loss, gradient)| gradient.f_mul_scalar(count(loss) / whole));
-        let sum = weighed.reduce(|sum, gradient| sum?.f_add(&gradient?)).transpose()?;
+        // Where nothing more is to change, what the values weigh by themselves still counts.
+        let rest = (!losses.is_empty()).then(|| learner.no_gradient());
+        let sum = weighed.chain(rest).reduce(|sum, gradient| sum?.f_add(&gradient?)).transpose()?;
         Ok((sum, losses.iter().sum()))
     }
 
