@@ -187,7 +187,7 @@ universal() { # an hour and a half on two cores
 warm() {
     local model
     for model in c3d lrcn; do
-        "$python" examples/python/warm.py --model MODELS/weizmann-$model.pt --data WEIZMANN --groups moshe,lyova \
+        "$python" examples/python/warm.py --model examples/data/figures-$model.pt --data examples/data --groups figures \
             --record $out/warm.$model.json --plugins "$plugins"
     done
 }
