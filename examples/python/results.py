@@ -79,7 +79,7 @@ SECTIONS = {
         "Universal perturbations",
         "`gst-sparseadv learn` fits one perturbation to the clips of six actors, and `judge` puts it into the clips of three others. RGB are the "
         "clips in RGB at the size that the models resize to, which all files are learned on. WEIZMANN are the clips as they are, of 180x144 in 4:2:0: "
-        "the resizer and shared chroma take part of a perturbation away. "
+        "the resizer and shared chroma take most of such a perturbation away, so learn on clips of the size and format that it is for. "
         "The middle window of each clip is classified at every phase, in the 8-bit frames that would be pushed. `changed` is the mean over all "
         "phases, of windows whose label is another than before, or is the target; `least` is the worst phase. `kept` counts windows of other "
         "labels that were to keep theirs. Of files with x264 in `learned behind`, half of the windows went through `x264enc pass=qual "
