@@ -181,7 +181,7 @@ fn a_class_that_the_model_lacks_has_no_ground_truth() {
 fn a_manifest_that_no_conversion_made_stays() {
     guarded(300, || {
         let data = data();
-        let tree = data.dir.path().join("taken");
+        let tree = data.dir.path().join("not-ours");
         fs::create_dir_all(&tree).expect("a folder");
         for name in ["manifest-clips.csv", "manifest.jsonl", "timings.csv"] {
             fs::write(tree.join(name), "mine").expect("a file");
