@@ -82,8 +82,10 @@ pub fn run(frames: u32, rate: u32, caps: Option<&str>, element: &str, disturb: D
     let bus = pipeline.bus().expect("a bus");
     assert!(pipeline.set_state(gst::State::Playing).is_ok());
     let mut messages = Vec::new();
+    // It may have nothing to say until it is over.
+    let patience = ClockTime::from_seconds(u64::from(frames / rate) + 60);
     loop {
-        let message = bus.timed_pop(ClockTime::from_seconds(60)).expect("an end");
+        let message = bus.timed_pop(patience).expect("an end");
         match message.view() {
             gst::MessageView::Eos(_) => break,
             gst::MessageView::Error(e) => panic!("{} {:?}", e.error(), e.debug()),
