@@ -15,10 +15,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use common::live::{Disturb, disturbances, run, slow_model};
-use common::models::{Good, ModelFile, SIDE, good};
-use gstsparseadv::model::Metadata;
+use common::models::{Good, ModelFile, good};
 use gstsparseadv::provenance::Versions;
-use gstsparseadv::universal::{Universal, Values};
 
 /// Frames of the model's window, and of the stream at thirty a second.
 const WINDOW: u32 = 4;
@@ -67,17 +65,6 @@ fn cases(seconds: u32) -> Vec<Case> {
     cases
 }
 
-/// A file that adds some levels to every frame.
-fn learned(model: &ModelFile) -> String {
-    let metadata = format!(r#"{{"window": {WINDOW}, "resize": [{SIDE}, {SIDE}], "crop": [{SIDE}, {SIDE}]}}"#);
-    let view = Metadata::from_json(metadata.as_bytes(), "the example").expect("metadata");
-    let mut universal = Universal::nothing(view, "none");
-    universal.values = Values::Added(vec![7; 3 * SIDE * SIDE]);
-    let path = model.beside("seven.safetensors");
-    universal.save(path.as_ref()).expect("a file");
-    path
-}
-
 fn main() {
     let arguments = Arguments::parse();
     common::init();
@@ -91,7 +78,7 @@ fn main() {
         ("5 times too slow", element(&slow, "")),
         ("50 times too slow", element(&slower, "")),
         ("causal, 5 times too slow", element(&slow, "mode=causal")),
-        ("a learned file", format!("sparseadv perturbation={}", learned(&fast))),
+        ("a learned file", format!("sparseadv perturbation={}", fast.adding(7))),
     ];
     println!(
         "| stream | element | promised, ms | sent | arrived | dropped | late | latest, ms | jitter, ms | apart, ms |"

@@ -13,8 +13,6 @@ use common::models::{Good, ModelFile, SIDE, good};
 use common::oracle::{number, real, reports_in};
 use common::rig::Rig;
 use gst::prelude::*;
-use gstsparseadv::model::Metadata;
-use gstsparseadv::universal::Universal;
 
 /// Frames that arrive one by one until so many windows of the last scene are fooled one after the other. Returns the
 /// reports of the scene.
@@ -126,20 +124,11 @@ fn the_mode_is_by_what_the_model_keeps_up_with() {
     });
 }
 
-fn universal(side: usize) -> Universal {
-    let metadata = format!(r#"{{"window": 4, "resize": [{side}, {side}], "crop": [{side}, {side}]}}"#);
-    let view = Metadata::from_json(metadata.as_bytes(), "the test").expect("metadata");
-    let mut universal = Universal::nothing(view, "none");
-    universal.values = gstsparseadv::universal::Values::Added(vec![7; 3 * side * side]);
-    universal
-}
-
 #[test]
 fn it_begins_with_what_was_learned_before() {
     guarded(60, || {
         let model = good(Good::default());
-        let path = model.beside("seven.safetensors");
-        universal(SIDE).save(path.as_ref()).expect("a file");
+        let path = model.adding(7);
         let rig = Rig::live(&model, &[("mode", "causal"), ("perturbation", &path)], gst::ClockTime::ZERO);
         rig.begin(&rgb());
         rig.feed([frame(&rgb(), 0)]);
@@ -154,8 +143,7 @@ fn it_begins_with_what_was_learned_before() {
 fn a_perturbation_of_other_views_is_refused() {
     guarded(60, || {
         let model = good(Good::default());
-        let path = model.beside("other.safetensors");
-        universal(SIDE + 1).save(path.as_ref()).expect("a file");
+        let path = model.adding_to_views(7, SIDE + 1);
         let rig = Rig::idle(&model, &[("mode", "causal"), ("perturbation", &path)]);
         assert!(rig.element.set_state(gst::State::Playing).is_err());
         assert!(rig.errors()[0].contains("mode=window"), "{:?}", rig.errors());
@@ -169,8 +157,7 @@ fn a_perturbation_of_other_views_is_refused() {
 fn a_perturbation_leaves_nothing_to_choose() {
     guarded(60, || {
         let model = good(Good::default());
-        let path = model.beside("seven.safetensors");
-        universal(SIDE).save(path.as_ref()).expect("a file");
+        let path = model.adding(7);
         let rig = Rig::idle(&model, &[("mode", "auto"), ("perturbation", &path)]);
         assert!(rig.element.set_state(gst::State::Playing).is_err());
         assert!(rig.errors()[0].contains("mode=causal"), "{:?}", rig.errors());

@@ -10,11 +10,9 @@ use gst::ClockTime;
 use gst::prelude::*;
 use gst_video::VideoFrameExt;
 
-use common::models::{Good, ModelFile, SIDE, good};
+use common::models::{Good, good};
 use common::oracle::{number, reports_in};
 use common::{guarded, wait_until};
-use gstsparseadv::model::Metadata;
-use gstsparseadv::universal::{Universal, Values};
 
 const RAW: &str = "video/x-raw,format=I420,width=64,height=48,framerate=25/1";
 const FRAME: ClockTime = ClockTime::from_mseconds(40);
@@ -133,22 +131,11 @@ fn apart(a: &[u8], b: &[u8]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
 }
 
-/// A file of a perturbation that makes every frame brighter by so many levels.
-fn brighter(model: &ModelFile, by: i8) -> String {
-    let path = model.beside("brighter.safetensors");
-    let metadata = format!(r#"{{"window": 4, "resize": [{SIDE}, {SIDE}], "crop": [{SIDE}, {SIDE}]}}"#);
-    let view = Metadata::from_json(metadata.as_bytes(), "the test").expect("metadata");
-    let mut universal = Universal::nothing(view, "none");
-    universal.values = Values::Added(vec![by; 3 * SIDE * SIDE]);
-    universal.save(path.as_ref()).expect("a file");
-    path
-}
-
 #[test]
 fn a_perturbation_reaches_the_receiver_and_delays_nothing() {
     guarded(60, || {
         let model = good(Good::default());
-        let element = format!("sparseadv perturbation={}", brighter(&model, 20));
+        let element = format!("sparseadv perturbation={}", model.adding(20));
         let came = sent(&element, "identity");
         assert_eq!(came.latency, ClockTime::ZERO);
         assert_eq!(came.clean.len(), came.left.len(), "{}", came.stats);
@@ -198,7 +185,7 @@ fn a_window_reaches_the_receiver_after_its_latency() {
 fn a_receiver_that_goes_is_no_error() {
     guarded(60, || {
         let model = good(Good::default());
-        let path = brighter(&model, 20);
+        let path = model.adding(20);
         let receiver = started(&format!("{DECODER} ! fakesink sync=false"));
         let attacker = started(&format!(
             "{DECODER} ! sparseadv name=attack perturbation={path} ! queue ! {ENCODER} port={}",

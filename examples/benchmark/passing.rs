@@ -12,15 +12,14 @@ use gstsparseadv::universal::Universal;
 use crate::timed;
 
 const FRAMES: u32 = 300;
-/// Frames that come once and again: to paint each would cost more than what is measured.
-const PAINTED: u32 = 1;
 
 pub fn measure(files: &[PathBuf], json: Option<&Path>) -> anyhow::Result<()> {
     for file in files {
         let (universal, _) = Universal::load_hashed(file)?;
         let run = |element: &str| -> anyhow::Result<f64> {
+            // One frame again and again: to paint each would cost more than what is measured.
             let (wall, _) = timed::pipeline(&format!(
-                "videotestsrc num-buffers={PAINTED} ! video/x-raw,format=I420,width=1920,height=1080,framerate=30/1 \
+                "videotestsrc num-buffers=1 ! video/x-raw,format=I420,width=1920,height=1080,framerate=30/1 \
                  ! imagefreeze num-buffers={FRAMES} ! {element} ! fakesink sync=false"
             ))?;
             Ok(wall)

@@ -10,10 +10,8 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use crate::element::lock;
-use crate::model::Metadata;
-use crate::universal::{Universal, Values};
 use common::frames::{bytes, frame, rgb};
-use common::models::{Good, ModelFile, SIDE, good};
+use common::models::{Good, ModelFile, good};
 use common::oracle::header;
 use common::rig::Rig;
 
@@ -21,15 +19,6 @@ const FRAMES: u64 = 22;
 
 /// A mode by its properties, and the passes up to the last that its stream has for sure.
 type Way<'a> = (Vec<(&'a str, &'a str)>, u32);
-
-fn learned(model: &ModelFile) -> String {
-    let path = model.beside("added.safetensors");
-    let view = format!(r#"{{"window": 4, "resize": [{SIDE}, {SIDE}], "crop": [{SIDE}, {SIDE}]}}"#);
-    let mut universal = Universal::nothing(Metadata::from_json(view.as_bytes(), "the test").unwrap(), "none");
-    universal.values = Values::Added(vec![7; 3 * SIDE * SIDE]);
-    universal.save(path.as_ref()).unwrap();
-    path
-}
 
 fn ways(learned: &str) -> [Way<'_>; 6] {
     [
@@ -73,7 +62,7 @@ fn works_again(rig: &Rig) {
 fn frames_pass_and_it_is_counted_where_that_is_wanted() {
     common::guarded(120, || {
         let model = good(Good::default());
-        let file = learned(&model);
+        let file = model.adding(7);
         for (way, passes) in ways(&file) {
             for nth in 1..=passes {
                 let rig = panicking(&model, &way, "passthrough", nth);
@@ -101,7 +90,7 @@ fn frames_pass_and_it_is_counted_where_that_is_wanted() {
 fn by_default_the_stream_ends_with_one_error() {
     common::guarded(120, || {
         let model = good(Good::default());
-        let file = learned(&model);
+        let file = model.adding(7);
         for (way, passes) in ways(&file) {
             for nth in 1..=passes {
                 let rig = panicking(&model, &way, "stop", nth);

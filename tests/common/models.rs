@@ -218,6 +218,23 @@ impl ModelFile {
         self.path.to_str().expect("a path in UTF-8")
     }
 
+    /// A file of a perturbation that adds so many levels to every value of this model's views.
+    pub fn adding(&self, by: i8) -> String {
+        self.adding_to_views(by, SIDE)
+    }
+
+    /// The same for views of another side.
+    pub fn adding_to_views(&self, by: i8, side: usize) -> String {
+        use gstsparseadv::universal::{Universal, Values};
+
+        let path = self.beside("added.safetensors");
+        let metadata = format!(r#"{{"window": 4, "resize": [{side}, {side}], "crop": [{side}, {side}]}}"#);
+        let view = gstsparseadv::model::Metadata::from_json(metadata.as_bytes(), "the test").expect("metadata");
+        let values = Values::Added(vec![by; 3 * side * side]);
+        Universal { values, ..Universal::nothing(view, "none") }.save(path.as_ref()).expect("a file");
+        path
+    }
+
     /// A path in the model's temporary directory.
     pub fn beside(&self, name: &str) -> String {
         let path: &Path = self.dir.path();

@@ -17,11 +17,9 @@ mod passes;
 use std::sync::{Mutex, Once, PoisonError};
 
 use common::frames::{bytes, frame, rgb};
-use common::models::{ModelFile, SIDE};
+use common::models::ModelFile;
 use common::oracle::header;
 use common::rig::Rig;
-use gstsparseadv::model::Metadata;
-use gstsparseadv::universal::{Universal, Values};
 
 /// What frames get, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,20 +62,9 @@ fn properties(mode: Mode, model: &ModelFile) -> Vec<(&'static str, String)> {
     match mode {
         Mode::Window => {}
         Mode::Causal => set.push(("mode", "causal".into())),
-        Mode::Learned => set.push(("perturbation", learned(model))),
+        Mode::Learned => set.push(("perturbation", model.adding(ADDED as i8))),
     }
     set
-}
-
-/// A file of a perturbation that adds the same to every value.
-pub fn learned(model: &ModelFile) -> String {
-    let path = model.beside("added.safetensors");
-    let metadata = format!(r#"{{"window": 4, "resize": [{SIDE}, {SIDE}], "crop": [{SIDE}, {SIDE}]}}"#);
-    let view = Metadata::from_json(metadata.as_bytes(), "the test").expect("metadata");
-    let mut universal = Universal::nothing(view, "none");
-    universal.values = Values::Added(vec![ADDED as i8; 3 * SIDE * SIDE]);
-    universal.save(path.as_ref()).expect("a file");
-    path
 }
 
 /// The element in a mode, not started yet.
