@@ -18,12 +18,70 @@ pub struct Calls {
     pub queries: u32,
     /// Windows sent through a codec; no call of the model.
     pub codec_runs: u32,
+    /// What the queries were for; they add up.
+    #[serde(flatten)]
+    pub purposes: Purposes,
+}
+
+/// What a query is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// The window as it came.
+    #[default]
+    Clean,
+    /// Which frames, or which part of them, are perturbed.
+    Selection,
+    /// Something to begin with: another window's perturbation, another clip.
+    Start,
+    Search,
+    /// Whether a success holds in all readings.
+    Confirmation,
+}
+
+/// Queries by what they were for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Purposes {
+    pub queries_clean: u32,
+    pub queries_selection: u32,
+    pub queries_start: u32,
+    pub queries_search: u32,
+    pub queries_confirmation: u32,
+}
+
+impl Purposes {
+    pub fn of(&mut self, purpose: Purpose) -> &mut u32 {
+        match purpose {
+            Purpose::Clean => &mut self.queries_clean,
+            Purpose::Selection => &mut self.queries_selection,
+            Purpose::Start => &mut self.queries_start,
+            Purpose::Search => &mut self.queries_search,
+            Purpose::Confirmation => &mut self.queries_confirmation,
+        }
+    }
+}
+
+impl Calls {
+    /// Adds so many forward passes; negative where some were counted that are not made.
+    pub fn note_forwards(&mut self, forwards: i32, purpose: Purpose) {
+        self.forwards = self.forwards.saturating_add_signed(forwards);
+        self.note_queries(forwards, purpose);
+    }
+
+    fn note_queries(&mut self, queries: i32, purpose: Purpose) {
+        self.queries = self.queries.saturating_add_signed(queries);
+        let of = self.purposes.of(purpose);
+        *of = of.saturating_add_signed(queries);
+    }
 }
 
 /// A target whose calls are counted and whose answers are checked. Logits come to the host here.
 pub struct Counted<'a> {
     inner: &'a mut dyn Features,
     calls: Calls,
+    purpose: Purpose,
+    /// Queries at the most.
+    most: Option<u32>,
     /// The last forward already had its backward.
     spent: bool,
     /// Whether any gradient that was asked for was not zero, once one was.
@@ -31,12 +89,28 @@ pub struct Counted<'a> {
 }
 
 impl<'a> Counted<'a> {
-    pub fn new(inner: &'a mut dyn Features) -> Self {
-        Self { inner, calls: Calls::default(), spent: false, gradient: None }
+    /// With so many queries at the most.
+    pub fn new(inner: &'a mut dyn Features, most: Option<u32>) -> Self {
+        Self { inner, calls: Calls::default(), purpose: Purpose::Clean, most, spent: false, gradient: None }
     }
 
     pub fn calls(&self) -> Calls {
         self.calls
+    }
+
+    /// Queries that are left.
+    pub fn left(&self) -> u32 {
+        self.most.map_or(u32::MAX, |most| most.saturating_sub(self.calls.queries))
+    }
+
+    /// Whether a query is left to be made.
+    fn check_left(&self) -> Result<(), Error> {
+        if self.left() == 0 { Err(Error::Spent) } else { Ok(()) }
+    }
+
+    /// Says what the next queries are for. Returns what the last ones were.
+    pub fn turn_to(&mut self, purpose: Purpose) -> Purpose {
+        std::mem::replace(&mut self.purpose, purpose)
     }
 
     /// Gradients were asked for, and every one was zero: nothing can come of the attack, whatever the model is.
@@ -77,29 +151,31 @@ impl<'a> Counted<'a> {
     fn count_beyond(&mut self) {
         let Beyond { forwards, backwards, codec_runs } = self.inner.beyond();
         let calls = &mut self.calls;
-        calls.forwards = calls.forwards.saturating_add_signed(forwards);
-        calls.queries = calls.queries.saturating_add_signed(forwards);
+        calls.note_forwards(forwards, self.purpose);
         calls.backwards = calls.backwards.saturating_add_signed(backwards);
         calls.codec_runs = calls.codec_runs.saturating_add(codec_runs);
     }
 
     pub fn logits_of(&mut self, frames: &[usize]) -> Result<Vec<f32>, Error> {
+        self.check_left()?;
         let logits = self.inner.logits_of(frames)?;
         self.passed(&logits)
     }
 
     pub fn logits(&mut self, delta: &Delta, reading: usize) -> Result<Vec<f32>, Error> {
+        self.check_left()?;
         if self.inner.readings().get(reading) == Some(&Reading::Transport) {
             self.calls.codec_runs += 1;
         }
         let logits = self.inner.logits(delta, reading)?;
+        let logits = self.passed(&logits);
+        // It may say that this pass was made before.
         self.count_beyond();
-        self.passed(&logits)
+        logits
     }
 
     fn passed(&mut self, logits: &Tensor) -> Result<Vec<f32>, Error> {
-        self.calls.forwards += 1;
-        self.calls.queries += 1;
+        self.calls.note_forwards(1, self.purpose);
         self.spent = false;
         let logits = torch::download(logits)?;
         let classes = self.shape().classes;
@@ -110,6 +186,7 @@ impl<'a> Counted<'a> {
     }
 
     pub fn backward(&mut self, grad_logits: &[f32], frames: &[usize]) -> Result<Tensor, Error> {
+        self.check_backward()?;
         self.count_backward();
         let gradient = self.inner.backward(&self.row(grad_logits)?, frames)?;
         self.count_beyond();
@@ -122,6 +199,7 @@ impl<'a> Counted<'a> {
     }
 
     pub fn feature_gradient(&mut self, grad_logits: &[f32]) -> Result<Option<FeatureGradient>, Error> {
+        self.check_backward()?;
         let gradient = self.inner.feature_gradient(&self.row(grad_logits)?)?;
         if let Some(gradient) = &gradient {
             self.count_backward();
@@ -134,9 +212,14 @@ impl<'a> Counted<'a> {
         Ok(torch::upload(values, &[1, values.len() as i64], self.device())?)
     }
 
+    /// A further backward pass is a query of its own.
+    fn check_backward(&self) -> Result<(), Error> {
+        if self.spent { self.check_left() } else { Ok(()) }
+    }
+
     fn count_backward(&mut self) {
         self.calls.backwards += 1;
-        self.calls.queries += u32::from(self.spent);
+        self.calls.note_queries(i32::from(self.spent), self.purpose);
         self.spent = true;
     }
 

@@ -103,6 +103,8 @@ pub struct Config {
     pub seed: u64,
     /// Wall time after which the best so far is the result.
     pub time_budget: Option<Duration>,
+    /// Queries after which it is.
+    pub max_queries: Option<u32>,
 }
 
 impl Config {
@@ -132,6 +134,7 @@ impl Config {
             confidence: search.default_confidence(),
             seed: 0,
             time_budget: None,
+            max_queries: None,
         }
     }
 

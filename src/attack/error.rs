@@ -23,6 +23,9 @@ pub enum Error {
     LabelOutOfRange { classes: usize, found: usize },
     #[error("The attack failed in libtorch: {0}.")]
     Torch(String),
+    /// All queries that were allowed have been made; not a failure.
+    #[error("The queries that max-queries allows are spent.")]
+    Spent,
     /// Asked to stop; not a failure.
     #[error("The attack was canceled")]
     Canceled,

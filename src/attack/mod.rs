@@ -92,7 +92,7 @@ pub mod select;
 pub mod support;
 pub mod target;
 
-pub use calls::Calls;
+pub use calls::{Calls, Purpose, Purposes};
 pub use config::{Config, Search};
 pub use criterion::{Goal, Loss};
 pub use error::Error;

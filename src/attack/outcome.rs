@@ -35,6 +35,8 @@ pub struct Outcome {
     pub size: Size,
     /// The time budget ended the attack.
     pub out_of_time: bool,
+    /// The bound on queries ended it.
+    pub out_of_queries: bool,
     /// Every gradient that the attack took was zero: that it found nothing is no robustness.
     pub zero_gradient: bool,
     pub duration: Duration,

@@ -5,7 +5,7 @@
 use tch::Tensor;
 
 use super::Error;
-use super::calls::Counted;
+use super::calls::{Counted, Purpose};
 use super::criterion::Criterion;
 use super::target::{Delta, Reading, ViewGradient};
 
@@ -52,6 +52,16 @@ impl Readings {
 
     pub fn transports(&self) -> bool {
         self.transports
+    }
+
+    /// Queries that one look takes.
+    pub fn always_looked_at(&self) -> u32 {
+        self.always.len() as u32
+    }
+
+    /// Queries that a success may take to be confirmed.
+    pub fn confirming(&self) -> u32 {
+        self.confirm.len() as u32
     }
 
     /// Whether nothing more has to be asked about a success of the first look.
@@ -132,7 +142,10 @@ impl Readings {
         let first = criterion.margin(logits);
         let mut last = None;
         for reading in &self.confirm {
-            let look = Look { logits: target.logits(delta, *reading)?, reading: *reading, gradient: None };
+            let before = target.turn_to(Purpose::Confirmation);
+            let logits_there = target.logits(delta, *reading)?;
+            target.turn_to(before);
+            let look = Look { logits: logits_there, reading: *reading, gradient: None };
             self.found = self.found.max(first - criterion.margin(&look.logits));
             self.gap = self.gap.max(self.found);
             let holds = criterion.holds(&look.logits, 0.0);
@@ -156,9 +169,11 @@ impl Readings {
     /// the model's view, as [`Counted::change`] needs it.
     pub fn expect(&mut self, target: &mut Counted, delta: &Delta, by_view: &ViewGradient) -> Result<(), Error> {
         self.gap = self.found;
+        let before = target.turn_to(Purpose::Confirmation);
         for reading in &self.confirm {
             self.gap = self.gap.max(target.change(delta, *reading, by_view)? as f32);
         }
+        target.turn_to(before);
         Ok(())
     }
 

@@ -4,12 +4,12 @@
 
 use std::time::Instant;
 
-use super::calls::Counted;
+use super::calls::{Counted, Purpose};
 use super::criterion::{Criterion, argmax, softmax};
 use super::outcome::{Outcome, Perturbation, Progress, Size};
 use super::search::{self, Found, Problem};
 use super::select::{Clean, Keyframes};
-use super::target::Features;
+use super::target::{Features, Shape};
 use super::{Config, Error, Goal, Search};
 
 /// What an attack begins with.
@@ -42,22 +42,16 @@ pub fn run<'a>(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, Error> {
     let began = Instant::now();
-    let mut target = Counted::new(target);
+    let mut target = Counted::new(target, config.max_queries);
     let shape = target.shape();
-    let classes = shape.classes;
-    let labels = [config.goal.label(), config.goal.target()];
-    if let Some(found) = labels.into_iter().flatten().find(|l| *l >= classes) {
-        return Err(Error::LabelOutOfRange { classes, found });
-    }
+    check_labels(config, shape.classes)?;
     if canceled() {
         return Err(Error::Canceled);
     }
     let logits = target.logits_of(&(0..shape.real).collect::<Vec<_>>())?;
-    let clean_label = argmax(&logits);
-    let mut outcome = clean_outcome(clean_label, logits.clone());
-    progress(Progress::CleanLabel(clean_label, outcome.clean_probability));
+    let (mut outcome, criterion) = opening(config, &logits);
+    progress(Progress::CleanLabel(outcome.clean_label, outcome.clean_probability));
     progress(Progress::Made(target.calls(), 0));
-    outcome.already_fooled = config.goal.already_fooled(clean_label);
     outcome.calls = target.calls();
     outcome.duration = began.elapsed();
     if outcome.already_fooled || config.max_iterations == 0 {
@@ -66,25 +60,17 @@ pub fn run<'a>(
     if canceled() {
         return Err(Error::Canceled);
     }
-    let label = match config.goal {
-        Goal::Untargeted { label: Some(label) } => label,
-        _ => clean_label,
-    };
-    let criterion = Criterion { goal: config.goal, label, confidence: config.confidence };
     let deadline = config.time_budget.map(|budget| began + budget);
     let nothing = Perturbation::new();
     let (carried, tried) = match start.into() {
         Start::Carried(carried) => (carried, &nothing),
         Start::Tried(tried) => (&nothing, tried),
     };
-    // A shorter window may not have its frames, and the bound may have changed.
-    let fits = tried.iter().all(|(frame, delta)| {
-        let bounded = config.epsilon <= 0.0 || delta.iter().all(|v| v.abs() <= config.epsilon);
-        *frame < shape.real && bounded
-    });
     let mut spent = 0;
-    if !tried.is_empty() && fits {
+    if !tried.is_empty() && fits(tried, config, shape) {
         let config = warm(config);
+        target.turn_to(Purpose::Start);
+        let frames = Keyframes::of(tried.iter().map(|(frame, _)| *frame).collect(), shape.real);
         let problem = Problem {
             target: &mut target,
             config: &config,
@@ -94,33 +80,61 @@ pub fn run<'a>(
             deadline,
             canceled,
         };
-        let frames = tried.iter().map(|(frame, _)| *frame).collect();
-        let found =
-            search::search(problem, Keyframes::of(frames, shape.real).into(), &mut outcome.keyframes, progress)?;
-        if found.best.is_some() || found.out_of_time {
+        let found = within_bounds(search::search(problem, frames.into(), &mut outcome.keyframes, progress))?;
+        if found.best.is_some() || found.out_of_time || found.out_of_queries {
             outcome.take(found, &target, began);
             return Ok(outcome);
         }
         spent = found.iterations;
         outcome.keyframes = Keyframes::default();
-        // Keyframes are chosen by the pass of the clean window, which is not the last one any more.
-        target.logits_of(&(0..shape.real).collect::<Vec<_>>())?;
     }
     let config = Config { max_iterations: config.max_iterations.saturating_sub(spent), ..config.clone() };
     let mut progress = |news: Progress| match news {
         Progress::Made(calls, iterations) => progress(Progress::Made(calls, spent + iterations)),
         news => progress(news),
     };
-    let config = &config;
-    let mut clean = Clean { target: &mut target, logits: &logits, criterion, config, canceled, deadline };
-    let selected = config.selection.select(&mut clean)?;
-    let problem =
-        Problem { target: &mut target, config, criterion, clean_logits: &logits, start: carried, deadline, canceled };
-    let mut found = search::search(problem, selected, &mut outcome.keyframes, &mut progress)?;
+    let found = (|| {
+        target.turn_to(Purpose::Selection);
+        if spent > 0 {
+            // Keyframes are chosen by the pass of the clean window, which is not the last one any more.
+            target.logits_of(&(0..shape.real).collect::<Vec<_>>())?;
+        }
+        let mut clean = Clean { target: &mut target, logits: &logits, criterion, config: &config, canceled, deadline };
+        let selected = config.selection.select(&mut clean)?;
+        target.turn_to(Purpose::Search);
+        let problem = Problem {
+            target: &mut target,
+            config: &config,
+            criterion,
+            clean_logits: &logits,
+            start: carried,
+            deadline,
+            canceled,
+        };
+        search::search(problem, selected, &mut outcome.keyframes, &mut progress)
+    })();
+    let mut found = within_bounds(found)?;
     found.iterations += spent;
     found.iterations_first_success = found.iterations_first_success.map(|first| first + spent);
     outcome.take(found, &target, began);
     Ok(outcome)
+}
+
+/// Whether another window's perturbation can be tried: a shorter one may not have its frames, and the bound may have
+/// changed.
+fn fits(tried: &Perturbation, config: &Config, shape: Shape) -> bool {
+    tried.iter().all(|(frame, delta)| {
+        let bounded = config.epsilon <= 0.0 || delta.iter().all(|v| v.abs() <= config.epsilon);
+        *frame < shape.real && bounded
+    })
+}
+
+/// That the queries are spent is a result.
+fn within_bounds(found: Result<Found, Error>) -> Result<Found, Error> {
+    match found {
+        Err(Error::Spent) => Ok(Found { out_of_queries: true, ..Found::default() }),
+        found => found,
+    }
 }
 
 /// What a walk is asked that begins with what another window got. Where a look at that is not enough, it goes on from
@@ -138,6 +152,7 @@ impl Outcome {
         self.duration = began.elapsed();
         self.iterations = found.iterations;
         self.out_of_time = found.out_of_time;
+        self.out_of_queries = found.out_of_queries;
         let Some(best) = found.best else { return };
         self.success = true;
         self.final_label = argmax(&best.logits);
@@ -149,6 +164,27 @@ impl Outcome {
         self.perturbation = best.perturbation;
         self.perturbation.sort_by_key(|(k, _)| *k);
     }
+}
+
+/// Whether the labels of a goal are the model's.
+fn check_labels(config: &Config, classes: usize) -> Result<(), Error> {
+    let labels = [config.goal.label(), config.goal.target()];
+    match labels.into_iter().flatten().find(|label| *label >= classes) {
+        Some(found) => Err(Error::LabelOutOfRange { classes, found }),
+        None => Ok(()),
+    }
+}
+
+/// What is known of a window by the logits of its clean frames, and when an attack has succeeded.
+fn opening(config: &Config, logits: &[f32]) -> (Outcome, Criterion) {
+    let clean = argmax(logits);
+    let mut outcome = clean_outcome(clean, logits.to_vec());
+    outcome.already_fooled = config.goal.already_fooled(clean);
+    let label = match config.goal {
+        Goal::Untargeted { label: Some(label) } => label,
+        _ => clean,
+    };
+    (outcome, Criterion { goal: config.goal, label, confidence: config.confidence })
 }
 
 /// That of a window that nothing has been done to.
@@ -169,6 +205,7 @@ fn clean_outcome(label: usize, logits: Vec<f32>) -> Outcome {
         iterations: 0,
         size: Size::default(),
         out_of_time: false,
+        out_of_queries: false,
         zero_gradient: false,
         duration: std::time::Duration::ZERO,
         logits,

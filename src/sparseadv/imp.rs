@@ -196,7 +196,9 @@
  * * the verdict: `success` (absent for a window that no rate counts), `already_fooled`, `overrun`, and `zero_gradient`.
  *   The last marks a window whose gradient was zero throughout. That the attack failed on it is no robustness;
  * * the cost: `queries`, `forwards`, `backwards`, `codec_runs`, `iterations`, and the queries and iterations up to the
- *   first success. A query is a forward pass of the model, with or without its backward, or a further backward;
+ *   first success. A query is a forward pass of the model, with or without its backward, or a further backward.
+ *   `queries_clean`, `queries_selection`, `queries_start`, `queries_search` and `queries_confirmation` say what they were
+ *   for, and add up. With `max-queries` no window has more, and `out_of_queries` says that this ended its attack;
  * * the keyframes, the weights of all frames, and the sizes of the perturbation in gray levels. `map` is the mean over
  *   all frames as the model sees what was pushed. `map_keyframes` is over the keyframes, `map_float` before rendering;
  * * the provenance: model and its SHA-256, input, properties that are not at their defaults, versions, and the version
@@ -326,6 +328,9 @@ pub struct SparseAdv {
     #[property(name = "max-iterations", type = i32, minimum = -1, default = -1, mutable_playing,
         get = get!(max_iterations), set = set!(max_iterations), nick = "Maximum iterations",
         blurb = "Updates of a window's perturbation at the most (-1 = 500 untargeted, 1000 targeted)")]
+    #[property(name = "max-queries", type = u32, mutable_playing, default = 0,
+        get = get!(max_queries), set = set!(max_queries), nick = "Maximum queries",
+        blurb = "Queries of a window's attack at the most; the best result by then is the window's (0 = no limit)")]
     #[property(name = "patience", type = i32, minimum = -1, default = -1, mutable_playing,
         get = get!(patience), set = set!(patience), nick = "Patience",
         blurb = &format!("The attack of a fooled window ends after this many iterations without a smaller success (0 = \

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::imp::SparseAdv;
 use super::state::Seen;
-use crate::attack;
 use crate::attack::criterion::{argmax, softmax};
+use crate::attack::{self, Purpose};
 use crate::model::Model;
 use crate::video::view::Samples;
 use crate::window::report::WindowReport;
@@ -17,8 +17,8 @@ impl SparseAdv {
     /// Classifies a window as its frames came and as they left, and reports it. Returns whether it is fooled.
     pub(super) fn watch(&self, model: &mut Model, mut report: WindowReport, window: &Watched<Seen>) -> bool {
         let began = Instant::now();
-        report.calls.queries += 2;
-        report.calls.forwards += 2;
+        report.calls.note_forwards(1, Purpose::Clean);
+        report.calls.note_forwards(1, Purpose::Confirmation);
         if let Err(error) = classify(model, &mut report, &window.seen) {
             self.fail(&format!("Window {} is not classified. {error}", report.window));
         }

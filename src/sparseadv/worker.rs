@@ -12,7 +12,7 @@ use super::imp::{CAT, Loaded, SparseAdv};
 use super::settings::Settings;
 use super::state::{Decision, Frame, Seen, State};
 use crate::attack::criterion::{argmax, softmax};
-use crate::attack::{self, Outcome, Progress};
+use crate::attack::{self, Outcome, Progress, Purpose};
 use crate::element::bell::Bell;
 use crate::element::survive::Codecs;
 use crate::model::{Model, together};
@@ -273,8 +273,7 @@ impl SparseAdv {
         let Decision { mut report, stream, .. } = window;
         let samples: Vec<Samples> = samples.into_iter().map(Arc::unwrap_or_clone).collect();
         let complete = samples.len() == report.frames && !samples.is_empty();
-        report.calls.queries += 1;
-        report.calls.forwards += 1;
+        report.calls.note_forwards(1, Purpose::Confirmation);
         match judge(model, &stream, &samples) {
             Ok(logits) if complete => {
                 report.final_label = Some(argmax(&logits));

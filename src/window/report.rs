@@ -57,6 +57,8 @@ pub struct WindowReport {
     pub seconds: f64,
     /// The deadline passed before the attack was done.
     pub overrun: bool,
+    /// The bound on queries was reached before the attack was done.
+    pub out_of_queries: bool,
     /// Every gradient the model gave was zero: a window that was not fooled so tells nothing of robustness.
     pub zero_gradient: bool,
     #[serde(flatten)]
@@ -117,6 +119,7 @@ impl WindowReport {
         self.set_perturbation(&outcome.perturbation, outcome.size);
         self.seconds = outcome.duration.as_secs_f64();
         self.overrun = outcome.out_of_time;
+        self.out_of_queries = outcome.out_of_queries;
         self.zero_gradient = outcome.zero_gradient;
     }
 

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 
 use gstsparseadv::attack::criterion::{self, Loss, argmax, margin};
-use gstsparseadv::attack::{Config, Error, Goal};
+use gstsparseadv::attack::{Config, Error, Goal, Search};
 
 use super::toy::*;
 
@@ -241,4 +241,36 @@ fn by_the_margin_the_first_step_goes_for_the_nearest_class() {
     assert_eq!(*first, [1.0, 0.0, 0.0]);
     let ways = [[1.0, -1.0, 0.0], [1.0, 0.0, -1.0]];
     assert!(!later.is_empty() && later.iter().all(|c| ways.iter().any(|w| c == w)), "{later:?}");
+}
+
+/// A success that was found by then is the result, whatever the bound.
+#[test]
+fn no_window_has_more_queries_than_are_allowed() {
+    let second = scene().frames.iter().map(|v| v + 0.5).collect();
+    for search in [Search::Walk, Search::TwoStage, Search::WeightedSum] {
+        for selection in ["gradient", "heuristic", "all"] {
+            let mut fooled = 0;
+            for most in 1..60 {
+                let mut model = Linear::new(RISING, 2.0);
+                let scene = Exact { second: Some(Vec::clone(&second)), ..scene() };
+                let config =
+                    Config { max_queries: Some(most), selection: select(selection), ..Config::of(UNTARGETED, search) };
+                let outcome = attack(&scene, &mut model, &config);
+                let by = outcome.calls.purposes;
+                let queries = outcome.calls.queries;
+                assert!(queries <= most, "{search:?} {selection}: {queries} of {most}");
+                // A further backward pass on the same forward pass is a query too.
+                assert!(model.views().len() as u32 <= queries, "{search:?} {selection} {most}");
+                let sum = by.queries_clean + by.queries_selection + by.queries_start + by.queries_search;
+                assert_eq!(sum + by.queries_confirmation, queries, "{by:?}");
+                assert_eq!((by.queries_clean, by.queries_start), (1, 0));
+                assert_eq!(by.queries_selection > 0, selection == "heuristic" && most > 1);
+                assert!(!outcome.success || by.queries_confirmation > 0);
+                assert!(outcome.success || outcome.out_of_queries, "{search:?} {selection} {most}");
+                fooled += u32::from(outcome.success);
+            }
+            // Selection by removal takes seven queries, and a descent some ten steps.
+            assert!(fooled > 30, "{search:?} {selection}: {fooled}");
+        }
+    }
 }

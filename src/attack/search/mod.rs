@@ -42,6 +42,7 @@ pub(super) struct Found {
     pub iterations_first_success: Option<u32>,
     pub iterations: u32,
     pub out_of_time: bool,
+    pub out_of_queries: bool,
 }
 
 /// How the parameters move.
@@ -118,6 +119,8 @@ fn run<S: Step>(
     let mut since = Since::default();
     let mut rounds = 0;
     let mut longest = Duration::ZERO;
+    // Queries of an iteration: a look in each reading that is looked at always.
+    let mut dearest = trial.readings.always_looked_at();
     let mut confirming = Duration::ZERO;
     let mut began = Instant::now();
     loop {
@@ -166,6 +169,12 @@ fn run<S: Step>(
             found.settle(&mut trial, &mut successes, true)?;
             break;
         }
+        if trial.problem.target.left() < dearest.saturating_add(trial.readings.confirming()) {
+            found.out_of_queries = true;
+            found.settle(&mut trial, &mut successes, true)?;
+            break;
+        }
+        let spent = trial.problem.target.calls().queries;
         if (trial.problem.canceled)() {
             return Err(Error::Canceled);
         }
@@ -178,6 +187,7 @@ fn run<S: Step>(
         found.iterations += 1;
         let parameters = stepper.step(&mut trial, found.iterations)?;
         trial.set(parameters)?;
+        dearest = dearest.max(trial.problem.target.calls().queries - spent);
     }
     Ok(found)
 }
@@ -244,7 +254,7 @@ impl Found {
         let Some(best) = successes.last_mut() else {
             return Ok(false);
         };
-        if best.known || trial.confirm(best)? {
+        if best.known || trial.can_confirm() && trial.confirm(best)? {
             best.known = true;
             if let Some((best, before)) = successes.split_last() {
                 self.note_first_of(before, best, trial);
@@ -264,7 +274,7 @@ impl Found {
         let criterion = trial.problem.criterion;
         while let Some(mut success) = successes.pop() {
             let asked = last || trial.readings.may_hold(&success.logits, &criterion);
-            if success.known || asked && trial.confirm(&mut success)? {
+            if success.known || asked && trial.can_confirm() && trial.confirm(&mut success)? {
                 self.note_first_of(successes, &success, trial);
                 self.best = Some(success.best(trial.shape)?);
                 break;

@@ -177,6 +177,11 @@ impl<'a, 'b> Trial<'a, 'b> {
         Ok(Success { delta, observed, logits, size, l21, iteration, queries, known: self.readings.are_all_looked_at() })
     }
 
+    /// Whether there are queries left to confirm a success by.
+    pub fn can_confirm(&self) -> bool {
+        self.problem.target.left() >= self.readings.confirming()
+    }
+
     /// Whether a success holds in all readings. Where it does not, the attack goes on by what the model said there.
     pub fn confirm(&mut self, success: &mut Success) -> Result<bool, Error> {
         let Problem { target, criterion, .. } = &mut self.problem;
