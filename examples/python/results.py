@@ -82,8 +82,16 @@ SECTIONS = {
         "the resizer and shared chroma take most of such a perturbation away, so learn on clips of the size and format that it is for. "
         "The middle window of each clip is classified at every phase, in the 8-bit frames that would be pushed. `changed` is the mean over all "
         "phases, of windows whose label is another than before, or is the target; `least` is the worst phase. `kept` counts windows of other "
-        "labels that were to keep theirs. Of files with x264 in `learned behind`, half of the windows went through `x264enc pass=qual "
-        "quantizer=23` while learning, and `behind x264` is the verdict behind it.",
+        "labels that were to keep theirs.",
+    ),
+    "behind": (
+        "Universal perturbations behind a codec",
+        "The same, learned to outlive an encoder: half of the windows went through `x264enc pass=qual quantizer=23` while learning. `behind x264` "
+        "is the verdict behind it.",
+    ),
+    "dual": (
+        "Universal perturbations for one class",
+        "The same, with `--only-label walk`: windows that the model calls by this label are to change, and all others are to keep theirs.",
     ),
     "causal": (
         "Live, from the beginning of a scene",
@@ -216,11 +224,16 @@ class Record:
             self.path.write_text(dump(self.found))
 
 
+# Sections of what `judge` says.
+JUDGED = ("universal", "behind", "dual")
+
+
 def take_judged(file: Path, name: str) -> Path:
     """The record of what `gst-sparseadv judge --json` wrote, which takes that file's place."""
     head = ["clips", "judged by", "file", "kind", "bound", "aim", "learned behind", "loss", "steps", "windows", "changed", "least", "kept", "behind x264", "least"]
     record = Record(file.with_name(f"{name}.json"), head, [])
-    record.found["command"] = "examples/results/measure.sh MODELS WEIZMANN universal"
+    section, _, clips = name.partition(".")
+    record.found["command"] = f"examples/results/measure.sh MODELS WEIZMANN {section}"
 
     def share(values: list[float]) -> str:
         return f"{100 * sum(values) / len(values):.1f} %"
@@ -231,13 +244,13 @@ def take_judged(file: Path, name: str) -> Path:
     for line in [json.loads(text) for text in file.read_text().splitlines()]:
         learned, found = line["learned"], line["held_out"]
         # What was learned behind a codec was judged there as well, on the clips that it was learned on.
-        of_learn = learned["held_out_behind"] if name == "universal.RGB" else []
+        of_learn = learned["held_out_behind"] if clips == "RGB" else []
         behind = shares(of_learn[0][1])[:2] if of_learn else ["-", "-"]
         kind = line["kind"] if isinstance(line["kind"], str) else " ".join(next(iter(line["kind"].items()), "")[:1])
         aim = learned["aim"] if isinstance(learned["aim"], str) else " ".join(map(str, next(iter(learned["aim"].items()))))
         weights = ", ".join(f"{name} {learned[name]:g}" for name in ("margin", "focus") if learned[name])
         setting = [f"{learned['bound']:g}", aim, "x264" if learned["survive"] else "-", weights or "-", f"{learned['steps']} of {learned['batch']}"]
-        cells = [name.partition(".")[2], Path(line["model"]).stem, Path(line["file"]).stem, kind, *setting, found["windows"], *shares(found), *behind]
+        cells = [clips, Path(line["model"]).stem, Path(line["file"]).stem, kind, *setting, found["windows"], *shares(found), *behind]
         plugins = {line["versions"]["plugin"], learned["versions"]["plugin"]}
         record.add(cells, [{**line, **line["versions"], "plugin": plugin} for plugin in plugins])
     file.unlink()
@@ -247,7 +260,7 @@ def take_judged(file: Path, name: str) -> Path:
 def take(folder: Path, name: str) -> Path:
     """The record of a folder that `gst-sparseadv reproduce` wrote. To be made on the machine that measured, with its number of threads."""
     if folder.is_file():
-        return take_judged(folder, name) if name.startswith("universal.") else take_lines(folder, name)
+        return take_judged(folder, name) if name.partition(".")[0] in JUDGED else take_lines(folder, name)
     lines = [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines()]
     runs = [line for line in lines if line["kind"] == "run"]
     if not runs:

@@ -5,7 +5,7 @@
 #     examples/results/measure.sh MODELS WEIZMANN [SECTION...]
 #
 # MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants search codec lead phase
-# resizers judge peers norm universal warm causal steady passing profile speed scale against, all of them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and
+# resizers judge peers norm universal behind dual warm causal steady passing profile speed scale against, all of them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and
 # tool (default: target/release), PYTHON a Python with torch, av, numpy, and for its sections ART, adv-lib, matplotlib, pillow, opencv and
 # torchvision (default: .venv/bin/python). What WORK names is a folder that keeps attacked clips, so that a section can be called again.
 set -euo pipefail
@@ -153,35 +153,56 @@ rgb() { # the clips in RGB at the size that the models resize to, without loss
     ln -sfn "$universals/RGB" "$links/RGB"
 }
 
-universal() { # an hour and a half on two cores
-    local model data universals=${WORK:-$links/universals}
-    local x264="videoconvert ! x264enc pass=qual quantizer=23 ! h264parse ! avdec_h264 ! videoconvert"
+judged() { # SECTION DATA NAME...; what these files of both models do to the clips held out
+    local section=$1 data=$2 model names
+    shift 2
+    rm -f $out/"$section".jsonl
+    for model in c3d lrcn; do
+        names=("${@/#/$universals/$model-}")
+        "$plugins/gst-sparseadv" judge "$data" "${names[@]/%/.safetensors}" --model MODELS/weizmann-$model.pt \
+            --test-groups moshe,shahar,lyova --json $out/"$section".jsonl
+    done
+    "$python" examples/python/results.py $out --take "$section".jsonl --name "$section"."$data"
+}
+
+universal() { # an hour on two cores
+    local data universals=${WORK:-$links/universals}
     mkdir -p "$universals"
     rgb
     learned c3d frame-10 --kind frame --bound 10 --steps 150 --batch 16
     learned c3d frame-6 --kind frame --bound 6 --steps 150 --batch 16
     learned c3d circular-10 --bound 10 --steps 150 --batch 16
     learned c3d circular-6 --bound 6 --steps 150 --batch 16
-    learned c3d circular-10-x264 --bound 10 --steps 120 --batch 12 --survive "$x264"
     learned c3d border-3 --kind border --margin 3 --steps 150 --batch 16
-    learned c3d border-3-x264 --kind border --margin 3 --steps 120 --batch 12 --survive "$x264"
-    learned c3d only-walk --bound 10 --steps 120 --batch 16 --only-label walk
     learned lrcn frame-10 --kind frame --bound 10 --steps 250 --batch 24
     learned lrcn frame-6 --kind frame --bound 6 --steps 250 --batch 24
     learned lrcn circular-10 --bound 10 --steps 350 --batch 24 --focus 2
     learned lrcn circular-6 --bound 6 --steps 250 --batch 24
-    learned lrcn circular-10-x264 --bound 10 --steps 200 --batch 12 --survive "$x264"
     learned lrcn border-3 --kind border --steps 120 --batch 16
-    learned lrcn border-3-x264 --kind border --steps 120 --batch 12 --survive "$x264"
-    learned lrcn only-walk --bound 10 --steps 200 --batch 16 --only-label walk
     for data in RGB WEIZMANN; do
-        rm -f $out/universal.jsonl
-        for model in c3d lrcn; do
-            "$plugins/gst-sparseadv" judge $data "$universals"/$model-*.safetensors --model MODELS/weizmann-$model.pt \
-                --test-groups moshe,shahar,lyova --json $out/universal.jsonl
-        done
-        "$python" examples/python/results.py $out --take universal.jsonl --name universal.$data
+        judged universal $data frame-10 frame-6 circular-10 circular-6 border-3
     done
+}
+
+behind() { # half an hour on two cores
+    local universals=${WORK:-$links/universals}
+    local x264="videoconvert ! x264enc pass=qual quantizer=23 ! h264parse ! avdec_h264 ! videoconvert"
+    mkdir -p "$universals"
+    rgb
+    learned c3d circular-10-x264 --bound 10 --margin 3 --steps 120 --batch 12 --survive "$x264"
+    learned c3d border-3-x264 --kind border --margin 3 --steps 120 --batch 12 --survive "$x264"
+    learned lrcn circular-10-x264 --bound 10 --steps 200 --batch 12 --survive "$x264"
+    learned lrcn border-3-x264 --kind border --steps 120 --batch 12 --survive "$x264"
+    judged behind RGB circular-10-x264 border-3-x264
+}
+
+dual() { # a quarter of an hour on two cores
+    local universals=${WORK:-$links/universals}
+    mkdir -p "$universals"
+    rgb
+    learned c3d only-walk --bound 10 --steps 120 --batch 16 --only-label walk
+    learned lrcn only-walk --bound 10 --steps 160 --batch 16 --only-label walk
+    judged dual RGB only-walk
 }
 
 warm() {
@@ -247,7 +268,7 @@ gpu() { # on a machine with an NVIDIA GPU; no part of all sections
     "$python" examples/python/results.py $out --take gpu.jsonl --name gpu
 }
 
-for section in "${@:-paper variants search codec lead phase resizers judge peers norm universal warm causal steady passing profile speed scale against}"; do
+for section in "${@:-paper variants search codec lead phase resizers judge peers norm universal behind dual warm causal steady passing profile speed scale against}"; do
     for one in $section; do
         echo "$(date +%T) $one"
         $one

@@ -106,6 +106,12 @@ impl<'a> Clips<'a> {
         self.listed.len()
     }
 
+    /// The places of those that the set says to be of a class.
+    pub fn of_class(&self, class: &str, labels: &[String]) -> Vec<usize> {
+        let is = |clip: &dataset::Clip| labels.get(clip.label).is_some_and(|label| label == class);
+        (0..self.len()).filter(|place| is(self.listed[*place])).collect()
+    }
+
     /// What tells these clips from others.
     pub fn digest(&self) -> String {
         let names: Vec<&str> = self.listed.iter().map(|clip| clip.name.as_str()).collect();

@@ -38,6 +38,9 @@ pub struct Plan<'a> {
     /// A window counts by the exponential of its loss by so much.
     pub focus: f64,
     pub seed: u64,
+    /// The places of clips of the one class that is to change, where there is one: every other window is one of theirs, as in
+    /// the batches of C-DUP. Few would be drawn otherwise, and nothing would ask for a change.
+    pub changed: Vec<usize>,
     /// Bins that a window may go through.
     pub bins: Vec<&'a str>,
     pub header: &'a Header,
@@ -145,7 +148,8 @@ impl Plan<'_> {
         rng.set_stream(u64::from(step));
         let mut drawn = Vec::new();
         while drawn.len() < self.batch {
-            let place = rng.random_range(0..clips.len());
+            let of_class = if drawn.len().is_multiple_of(2) { self.changed.choose(&mut rng).copied() } else { None };
+            let place = of_class.unwrap_or_else(|| rng.random_range(0..clips.len()));
             let Some(clip) = clips.get(place)? else {
                 ensure!(
                     !clips.is_spent(),

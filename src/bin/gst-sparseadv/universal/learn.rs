@@ -228,7 +228,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     let mut models: Vec<Model> = (0..together).map(|_| model.share()).collect();
     let bins: Vec<&str> = codecs(&arguments.survive).collect();
     let Arguments { focus, steps, batch, seed, .. } = *arguments;
-    let plan = Plan { focus, steps, batch, seed, bins, header: &header, state, settings };
+    let changed = match aim {
+        Aim::Only(of) => train.of_class(&metadata.label_name(of), &set.labels),
+        Aim::Untargeted | Aim::Target(_) => Vec::new(),
+    };
+    let plan = Plan { changed, focus, steps, batch, seed, bins, header: &header, state, settings };
     descent::learn(&plan, &mut learner, &mut models, &mut train, taken)?;
     let state = plan.state;
     let universal = learner.finish(header.clone())?;
