@@ -5,7 +5,7 @@
 use tch::{Device, Tensor};
 
 use super::Error;
-use super::target::{Beyond, ByFrames, Delta, FeatureGradient, Features, Reading, Shape, ViewGradient};
+use super::target::{Beyond, ByFrames, Delta, FeatureGradient, Features, Query, Reading, Shape, ViewGradient};
 use crate::torch;
 
 /// Calls of the model so far. A query is one forward pass, with or without its backward, or a further backward by
@@ -116,6 +116,11 @@ impl<'a> Counted<'a> {
     /// Gradients were asked for, and every one was zero: nothing can come of the attack, whatever the model is.
     pub fn zero_gradient(&self) -> bool {
         self.gradient == Some(false)
+    }
+
+    /// What is known without a call.
+    pub fn known(&self) -> &dyn Query {
+        self.inner
     }
 
     pub fn shape(&self) -> Shape {

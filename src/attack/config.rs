@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::access::Access;
 use super::norm::Norm;
 use super::optimizer::Kind;
 use super::{Goal, Loss, Selection};
@@ -27,14 +28,44 @@ pub enum Search {
     /// value of 0.01 gray level.
     #[enum_value(name = "Both with constant weights, as SA's program (Wei et al., AAAI 2019)", nick = "weighted-sum")]
     WeightedSum,
+    /// By the sign of a coefficient a patch, which answers alone tell (Jiang et al., ACM MM 2019).
+    #[enum_value(name = "Black box: patches of a tentative direction, by answers alone (V-BAD)", nick = "v-bad")]
+    VBad,
+    /// For the signs of squares, by answers alone (Andriushchenko et al., ECCV 2020).
+    #[enum_value(name = "Black box: a random search for the signs of squares, by answers alone", nick = "squares")]
+    Squares,
 }
 
 impl Search {
+    /// As the property has it.
+    pub fn nick(self) -> &'static str {
+        match self {
+            Self::Walk => "walk",
+            Self::TwoStage => "two-stage",
+            Self::WeightedSum => "weighted-sum",
+            Self::VBad => "v-bad",
+            Self::Squares => "squares",
+        }
+    }
+
+    /// Whether it asks for answers alone.
+    pub fn is_black_box(self) -> bool {
+        matches!(self, Self::VBad | Self::Squares)
+    }
+
+    /// What it has to be told at the least.
+    pub fn needs(self) -> Access {
+        match self {
+            Self::Walk | Self::TwoStage | Self::WeightedSum => Access::Gradient,
+            Self::VBad | Self::Squares => Access::Scores,
+        }
+    }
+
     /// Iterations without a smaller success that are enough.
     pub fn default_patience(self) -> u32 {
         match self {
             Self::Walk => 3,
-            Self::TwoStage | Self::WeightedSum => 10,
+            Self::TwoStage | Self::WeightedSum | Self::VBad | Self::Squares => 10,
         }
     }
 
@@ -43,7 +74,7 @@ impl Search {
     /// hundredth or less on the models that were measured.
     pub fn default_confidence(self) -> f32 {
         match self {
-            Self::Walk => 0.02,
+            Self::Walk | Self::VBad | Self::Squares => 0.02,
             Self::TwoStage | Self::WeightedSum => 0.5,
         }
     }
@@ -52,7 +83,7 @@ impl Search {
     /// Windows stay fooled behind an encoder of the whole file that are lost with half of this lead.
     pub fn surviving_confidence(self) -> f32 {
         match self {
-            Self::Walk => 1.0,
+            Self::Walk | Self::VBad | Self::Squares => 1.0,
             Self::TwoStage | Self::WeightedSum => 2.0,
         }
     }
@@ -61,7 +92,7 @@ impl Search {
     pub fn default_grow_after(self) -> u32 {
         match self {
             Self::Walk => 1,
-            Self::TwoStage | Self::WeightedSum => 5,
+            Self::TwoStage | Self::WeightedSum | Self::VBad | Self::Squares => 5,
         }
     }
 }
@@ -70,6 +101,8 @@ impl Search {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub goal: Goal,
+    /// What the attack may know of the model's answers.
+    pub access: Access,
     pub search: Search,
     /// What the walk makes small. The other searches make L2,1 small.
     pub norm: Norm,
@@ -105,6 +138,9 @@ pub struct Config {
     pub time_budget: Option<Duration>,
     /// Queries after which it is.
     pub max_queries: Option<u32>,
+    /// Queries for an estimate of a gradient, and the size of a probe in gray levels; where there is none, the search's own.
+    pub probes: Option<u32>,
+    pub probe: Option<f32>,
 }
 
 impl Config {
@@ -117,6 +153,7 @@ impl Config {
     pub fn of(goal: Goal, search: Search) -> Self {
         Self {
             goal,
+            access: Access::default(),
             search,
             norm: Norm::default(),
             loss: Loss::default(),
@@ -135,13 +172,20 @@ impl Config {
             seed: 0,
             time_budget: None,
             max_queries: None,
+            probes: None,
+            probe: None,
         }
+    }
+
+    /// Whether answers alone are asked for.
+    pub fn is_black_box(&self) -> bool {
+        self.search.is_black_box() || self.access < Access::Gradient
     }
 
     /// The class term whose gradient leads to the goal.
     pub fn class_term(&self) -> Loss {
         match self.search {
-            Search::Walk => Loss::Margin,
+            Search::Walk | Search::VBad | Search::Squares => Loss::Margin,
             Search::TwoStage | Search::WeightedSum => self.loss,
         }
     }
@@ -149,7 +193,7 @@ impl Config {
     /// What is made small.
     pub fn minimized_norm(&self) -> Norm {
         match self.search {
-            Search::Walk => self.norm,
+            Search::Walk | Search::VBad | Search::Squares => self.norm,
             Search::TwoStage | Search::WeightedSum => Norm::L21,
         }
     }

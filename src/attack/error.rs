@@ -19,6 +19,15 @@ pub enum Error {
     Transport(String),
     #[error("Expected keyframes within the window's {frames} frames, found {found}. Correct the keyframes property.")]
     KeyframeOutOfRange { frames: usize, found: usize },
+    #[error(
+        "Expected keyframes that can be chosen by answers alone, found {keyframes}, which needs the model's gradient. Set keyframes to all, \
+         ifd, fixed, random, heuristic or frame numbers, or access=gradient."
+    )]
+    NeedsGradient { keyframes: String },
+    #[error(
+        "Expected access=scores or logits for {what}, found access=label, which tells no probabilities. Set another one."
+    )]
+    NeedsScores { what: &'static str },
     #[error("Expected a label below the model's {classes} classes, found {found}.")]
     LabelOutOfRange { classes: usize, found: usize },
     #[error("The attack failed in libtorch: {0}.")]

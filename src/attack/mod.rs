@@ -76,7 +76,9 @@
 //!
 //! `search=weighted-sum` is what SA's program does.
 
+pub mod access;
 pub mod adam;
+pub mod blackbox;
 pub mod calls;
 pub mod config;
 pub mod criterion;
@@ -92,6 +94,7 @@ pub mod select;
 pub mod support;
 pub mod target;
 
+pub use access::Access;
 pub use calls::{Calls, Purpose, Purposes};
 pub use config::{Config, Search};
 pub use criterion::{Goal, Loss};

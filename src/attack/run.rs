@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use super::calls::{Counted, Purpose};
 use super::criterion::{Criterion, argmax, softmax};
-use super::outcome::{Outcome, Perturbation, Progress, Size};
+use super::outcome::{Best, Outcome, Perturbation, Progress, Size};
 use super::search::{self, Found, Problem};
 use super::select::{Clean, Keyframes};
 use super::target::{Features, Shape};
-use super::{Config, Error, Goal, Search};
+use super::{Config, Error, Goal, Search, blackbox};
 
 /// What an attack begins with.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,16 @@ pub enum Start<'a> {
     /// That of another window, which is tried before anything else: if it fools this one too, it is the result. If it does
     /// not, a walk goes on from there. If that gets nowhere, the attack begins with nothing.
     Tried(&'a Perturbation),
+}
+
+impl<'a> Start<'a> {
+    /// What frames carry, and what is tried.
+    fn parts(self, nothing: &'a Perturbation) -> (&'a Perturbation, &'a Perturbation) {
+        match self {
+            Self::Carried(carried) => (carried, nothing),
+            Self::Tried(tried) => (nothing, tried),
+        }
+    }
 }
 
 impl<'a> From<&'a Perturbation> for Start<'a> {
@@ -41,6 +51,11 @@ pub fn run<'a>(
     canceled: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, Error> {
+    let start = start.into();
+    if config.is_black_box() {
+        let (Start::Carried(start) | Start::Tried(start)) = start;
+        return blackbox::run(target, config, start, canceled, progress);
+    }
     let began = Instant::now();
     let mut target = Counted::new(target, config.max_queries);
     let shape = target.shape();
@@ -62,10 +77,7 @@ pub fn run<'a>(
     }
     let deadline = config.time_budget.map(|budget| began + budget);
     let nothing = Perturbation::new();
-    let (carried, tried) = match start.into() {
-        Start::Carried(carried) => (carried, &nothing),
-        Start::Tried(tried) => (&nothing, tried),
-    };
+    let (carried, tried) = start.parts(&nothing);
     let mut spent = 0;
     if !tried.is_empty() && fits(tried, config, shape) {
         let config = warm(config);
@@ -154,11 +166,16 @@ impl Outcome {
         self.out_of_time = found.out_of_time;
         self.out_of_queries = found.out_of_queries;
         let Some(best) = found.best else { return };
+        self.queries_first_success = found.queries_first_success;
+        self.iterations_first_success = found.iterations_first_success;
+        self.take_best(best);
+    }
+
+    /// Takes over a success.
+    pub(super) fn take_best(&mut self, best: Best) {
         self.success = true;
         self.final_label = argmax(&best.logits);
         self.final_probability = softmax(&best.logits)[self.final_label];
-        self.queries_first_success = found.queries_first_success;
-        self.iterations_first_success = found.iterations_first_success;
         self.size = best.size;
         self.logits = best.logits;
         self.perturbation = best.perturbation;
@@ -167,7 +184,7 @@ impl Outcome {
 }
 
 /// Whether the labels of a goal are the model's.
-fn check_labels(config: &Config, classes: usize) -> Result<(), Error> {
+pub(super) fn check_labels(config: &Config, classes: usize) -> Result<(), Error> {
     let labels = [config.goal.label(), config.goal.target()];
     match labels.into_iter().flatten().find(|label| *label >= classes) {
         Some(found) => Err(Error::LabelOutOfRange { classes, found }),
@@ -176,7 +193,7 @@ fn check_labels(config: &Config, classes: usize) -> Result<(), Error> {
 }
 
 /// What is known of a window by the logits of its clean frames, and when an attack has succeeded.
-fn opening(config: &Config, logits: &[f32]) -> (Outcome, Criterion) {
+pub(super) fn opening(config: &Config, logits: &[f32]) -> (Outcome, Criterion) {
     let clean = argmax(logits);
     let mut outcome = clean_outcome(clean, logits.to_vec());
     outcome.already_fooled = config.goal.already_fooled(clean);

@@ -97,6 +97,9 @@ impl AttackTask {
         };
         let transports: Vec<Survival> = made.iter().flat_map(|codecs| codecs.iter()).map(survival).collect();
         let mut target = WindowTarget::new(model, &stream.view, &self.samples(&stream.view)?)?;
+        if config.is_black_box() {
+            target.answer_only();
+        }
         match (&made, stream.second_view()) {
             (Some(_), second) => target.behind(transports.iter().map(|t| t as &dyn Transport), second),
             (None, Some(second)) => target.confirm_by(second, &self.samples(second)?)?,

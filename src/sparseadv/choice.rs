@@ -23,6 +23,8 @@ fn forwards(config: &attack::Config) -> u32 {
     let iterations = match config.search {
         Search::Walk => 10,
         Search::TwoStage | Search::WeightedSum => 40,
+        // As many passes as a hundred gradients by answers are.
+        Search::VBad | Search::Squares => 1600,
     };
     3 * iterations.min(config.max_iterations) + 2
 }

@@ -89,6 +89,28 @@
  * `learning-rate` and `optimizer` matter to the last two alone, `learning-rate-decay` and `loss` to `two-stage`.
  * `patience`, `grow-after` and `confidence` are by default what suits the search.
  *
+ * ## Black box
+ *
+ * `access` says what the attack may know of the model. Below `gradient` it is a black box, which answers questions:
+ *
+ * * `logits`: the logits of all classes. `scores`: the label and its probability. `label`: the label alone.
+ *
+ * What a level hides is not there for the attack: each level is a type of its own, and an attack is written for one. These
+ * searches need answers alone, and may be had with any access that suffices:
+ *
+ * * `squares` needs scores. It is a random search for the signs of squares (Andriushchenko et al., ECCV 2020). Its bound
+ *   grows until the window is fooled, unless `epsilon` sets it. Then frames are left clean, and the rest is scaled
+ *   down, as long as the window stays fooled. `stop-early` leaves that out.
+ * * `v-bad` needs scores. It is V-BAD (Jiang et al., ACM MM 2019) with a tentative direction that is drawn at random. Its
+ *   bound is 12.75 gray levels, unless `epsilon` sets it. It ends with the first success. `probes` is the number of
+ *   queries for one estimate of a gradient, `probe-size` how far from the perturbation they are. The paper's probes, of a
+ *   quarter of a gray level and less, round to nothing in 8 bits.
+ *
+ * Every view that the model is shown counts as a query, also where several go through it at once. So do those for the
+ * clean window, for keyframes, and for the readings that confirm a success. `max-queries` bounds them all. By default all
+ * frames are attacked. Keyframes by a gradient are refused; `heuristic` needs scores. With logits the wrong label has to
+ * lead by `confidence`; otherwise the label decides.
+ *
  * ## Precision
  *
  * `precision` is that of the passes that gradients come from. `bf16` is bfloat16, by libtorch's autocast. `auto`
@@ -253,7 +275,7 @@ use super::pursue::Window;
 use super::settings::{OnError, Settings};
 use super::state::State;
 use super::stats::Stats;
-use crate::attack::{Loss, Norm, Search, Selection, optimizer};
+use crate::attack::{Access, Loss, Norm, Search, Selection, optimizer};
 use crate::element::bell::Bell;
 use crate::element::format;
 use crate::element::lock;
@@ -356,6 +378,15 @@ pub struct SparseAdv {
         get = get!(attack.search), set = set!(attack.search), nick = "Search",
         blurb = "How the perturbation is searched for: along the decision boundary, or by descent as the paper and SA \
             do")]
+    #[property(name = "access", type = Access, default, mutable_ready,
+        get = get!(attack.access), set = set!(attack.access), nick = "Access",
+        blurb = "What the attack may know of the model: less than gradients is a black box, and what the level hides it cannot reach")]
+    #[property(name = "probes", type = u32, mutable_playing, default = 0, maximum = 100_000,
+        get = get!(probes), set = set!(probes), nick = "Probes",
+        blurb = "Queries of a black box for one estimate of a gradient (0 = the search's own)")]
+    #[property(name = "probe-size", type = f32, mutable_playing, default = 0.0, minimum = 0.0, maximum = 255.0,
+        get = get!(probe_size), set = set!(probe_size), nick = "Probe size",
+        blurb = "Size of such a probe in gray levels: what rounds to nothing in 8 bits tells nothing (0 = the search's own)")]
     #[property(name = "norm", type = Norm, default, mutable_playing, get = get!(attack.norm), set = set!(attack.norm),
         nick = "Norm", blurb = "What a walk makes small; descent makes l21 small")]
     #[property(name = "learning-rate", type = f32, default = Settings::default().attack.learning_rate, mutable_playing,

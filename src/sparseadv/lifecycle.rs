@@ -64,6 +64,13 @@ impl SparseAdv {
                 config.selection
             )));
         }
+        if config.is_black_box() && (causal || auto) {
+            return Err(wrong(
+                "Expected mode=window beside a black box, found another: what is learned on the way needs gradients. Set mode=window or \
+                 access=gradient with a search that uses it."
+                    .into(),
+            ));
+        }
         if let Some(survive) = settings.survive() {
             codec::check(survive).map_err(wrong)?;
         }

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::attack::{self, Goal, Search, Selection};
+use crate::attack::{self, Access, Goal, Search, Selection, select};
 use crate::element::model::find_label;
 use crate::element::settings::Common;
 use crate::model::{Metadata, Precision};
@@ -24,6 +24,9 @@ pub struct Settings {
     pub boundary: f64,
     pub max_iterations: i32,
     pub max_queries: u32,
+    /// 0 for the search's own.
+    pub probes: u32,
+    pub probe_size: f32,
     pub patience: i32,
     pub grow_after: i32,
     pub confidence: f32,
@@ -59,6 +62,8 @@ impl Default for Settings {
             boundary: 0.0,
             max_iterations: -1,
             max_queries: 0,
+            probes: 0,
+            probe_size: 0.0,
             patience: -1,
             grow_after: -1,
             confidence: -1.0,
@@ -87,7 +92,26 @@ impl Settings {
         let target = target.map(|text| find_label("target-label", text, metadata, classes)).transpose()?;
         let goal = Goal::new(label, target);
         let keyframes = self.keyframes.as_deref().map(str::parse).transpose();
-        let selection: Selection = keyframes.map_err(|e| format!("The keyframes property: {e}."))?.unwrap_or_default();
+        let keyframes: Option<Selection> = keyframes.map_err(|e| format!("The keyframes property: {e}."))?;
+        let (access, search) = (self.attack.access, self.attack.search);
+        if search.needs() > access {
+            return Err(format!(
+                "The search property: expected one that needs no more than access={}, found {}, which needs access={}.",
+                nick(access),
+                nick(search),
+                nick(search.needs())
+            ));
+        }
+        let asks = search.is_black_box();
+        let selection = keyframes.unwrap_or_else(|| if asks { select::All.into() } else { Selection::default() });
+        let told = if asks { access.min(Access::Logits) } else { access };
+        if selection.needs() > told {
+            return Err(format!(
+                "The keyframes property: expected frames that can be chosen with access={}, found {selection}, which needs access={}.",
+                nick(told),
+                nick(selection.needs())
+            ));
+        }
         check_frames(&selection, metadata.window)?;
         let defaults = attack::Config::of(goal, self.attack.search);
         // Samples are whole numbers: a fraction of one would be rounded up in some.
@@ -108,6 +132,8 @@ impl Settings {
             selection,
             boundary: if self.boundary > 0.0 { self.boundary } else { defaults.boundary },
             max_iterations: u32::try_from(self.max_iterations).unwrap_or(defaults.max_iterations),
+            probes: Some(self.probes).filter(|probes| *probes > 0),
+            probe: Some(self.probe_size).filter(|size| *size > 0.0),
             max_queries: Some(self.max_queries).filter(|most| *most > 0),
             patience: u32::try_from(self.patience).unwrap_or(defaults.patience),
             grow_after: u32::try_from(self.grow_after).unwrap_or(defaults.grow_after),
@@ -151,6 +177,12 @@ impl Settings {
             None => None,
         }
     }
+}
+
+/// A value as a pipeline has it.
+fn nick<E: glib::value::ToValue>(value: E) -> String {
+    let value = value.to_value();
+    glib::EnumValue::from_value(&value).map_or_else(String::new, |(_, value)| value.nick().to_string())
 }
 
 fn check_frames(selection: &Selection, window: usize) -> Result<(), String> {

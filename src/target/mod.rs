@@ -39,6 +39,7 @@ pub struct WindowTarget<'a> {
     encoded: Option<Encoded>,
     /// The last pass was in a lower precision than the model's.
     reduced: bool,
+    answers_only: bool,
     beyond: Beyond,
     /// Frames that were encoded once more.
     encoded_again: usize,
@@ -97,10 +98,20 @@ impl<'a> WindowTarget<'a> {
             ways: vec![Way::Own],
             encoded: None,
             reduced: false,
+            answers_only: false,
             beyond: Beyond::default(),
             encoded_again: 0,
             shown: None,
         })
+    }
+
+    /// Nobody asks for a gradient: passes are the model's own, without what a way back needs.
+    pub fn answer_only(&mut self) {
+        self.answers_only = true;
+        if let Some(exact) = self.ways.iter().position(|way| matches!(way, Way::Exact)) {
+            self.ways.remove(exact);
+            self.readings.remove(exact);
+        }
     }
 
     /// A success has to hold in the view of another reader of the same frames too.
@@ -228,6 +239,9 @@ impl Query for WindowTarget<'_> {
         match &mut self.ways[reading] {
             Way::Own => {
                 let views = self.own_views(delta)?;
+                if self.answers_only {
+                    return self.pass(|model| model.forward(false), |t| t.show(reading, &delta.frames, &views));
+                }
                 let logits = self.pass(Model::forward_for_gradient, |t| t.show(reading, &delta.frames, &views))?;
                 self.reduced = self.model.reduces();
                 Ok(logits)

@@ -101,8 +101,9 @@ pub(super) fn search(
     let config = problem.config;
     let trial = Trial::new(problem, keyframes.chosen(), selected.first_gradient)?;
     match config.search {
-        Search::Walk => run(trial, Walk::default(), keyframes, progress),
         Search::TwoStage | Search::WeightedSum => run(trial, Descent::new(config), keyframes, progress),
+        // The others ask for no gradient, and do not come here.
+        _ => run(trial, Walk::default(), keyframes, progress),
     }
 }
 

@@ -44,7 +44,7 @@ impl<'a, 'b> Trial<'a, 'b> {
         let support = WholeFrames::new(frames);
         let initial = match config.search {
             Search::WeightedSum => f64::from(weighted_sum::INITIAL),
-            Search::TwoStage | Search::Walk => 0.0,
+            _ => 0.0,
         };
         let fresh = support.filled(start.len(), initial, shape, device)?;
         let held: Vec<f32> = start.iter().flat_map(|(_, delta)| delta.iter().copied()).collect();
@@ -285,6 +285,6 @@ fn grad_logits(config: &Config, criterion: &Criterion, loss: Loss, logits: &[f32
     let Criterion { goal, label, .. } = *criterion;
     match config.search {
         Search::WeightedSum => weighted_sum::grad_logits(logits, goal, label),
-        Search::Walk | Search::TwoStage => criterion::grad_logits(logits, goal, label, loss),
+        _ => criterion::grad_logits(logits, goal, label, loss),
     }
 }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use tch::Kind;
 
-use super::{Clean, Keyframes, Select, Selected, counted, with_count};
+use super::{Blind, Keyframes, Known, Select, counted, with_count};
 use crate::attack::Error;
 use crate::torch;
 
 /// How many keyframes SA and IFD take of `frames`.
-pub(super) fn count(asked: Option<usize>, clean: &Clean) -> usize {
-    let sixteenths = if clean.criterion.goal.is_targeted() { 5 } else { 4 };
-    asked.unwrap_or_else(|| ((clean.target.shape().real * sixteenths + 8) / 16).max(1))
+pub(super) fn count(asked: Option<usize>, window: &Known) -> usize {
+    let sixteenths = if window.goal.is_targeted() { 5 } else { 4 };
+    asked.unwrap_or_else(|| ((window.target.shape().real * sixteenths + 8) / 16).max(1))
 }
 
 /// SA (Wei et al., AAAI 2019): the first frames.
@@ -27,14 +27,14 @@ impl Fixed {
     }
 }
 
-impl Select for Fixed {
+impl Blind for Fixed {
     fn name(&self) -> String {
         with_count("fixed", self.0)
     }
 
-    fn select(&self, clean: &mut Clean) -> Result<Selected, Error> {
+    fn choose(&self, window: &Known) -> Result<Keyframes, Error> {
         // Equal weights stay in time order, and growth goes on in it.
-        Ok(Keyframes::ranked(&vec![1.0; clean.target.shape().real], count(self.0, clean)).into())
+        Ok(Keyframes::ranked(&vec![1.0; window.target.shape().real], count(self.0, window)))
     }
 
     fn bounds(&self, frames: usize) -> Option<(usize, usize)> {
@@ -52,21 +52,21 @@ impl InterFrameDifference {
     }
 }
 
-impl Select for InterFrameDifference {
+impl Blind for InterFrameDifference {
     fn name(&self) -> String {
         with_count("ifd", self.0)
     }
 
-    fn select(&self, clean: &mut Clean) -> Result<Selected, Error> {
-        let real = clean.target.shape().real;
+    fn choose(&self, window: &Known) -> Result<Keyframes, Error> {
+        let real = window.target.shape().real;
         let mut weights = vec![0.0];
         if real > 1 {
-            let (views, rest) = (clean.target.clean()?, real as i64 - 1);
+            let (views, rest) = (window.target.clean()?, real as i64 - 1);
             let difference = views.f_narrow(0, 1, rest)?.f_sub(&views.f_narrow(0, 0, rest)?)?;
             let means = difference.f_abs()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Double)?;
             weights.extend(torch::download_f64(&means)?);
         }
-        Ok(Keyframes::ranked(&weights, count(self.0, clean)).into())
+        Ok(Keyframes::ranked(&weights, count(self.0, window)))
     }
 
     fn bounds(&self, frames: usize) -> Option<(usize, usize)> {
@@ -84,15 +84,15 @@ impl Random {
     }
 }
 
-impl Select for Random {
+impl Blind for Random {
     fn name(&self) -> String {
         with_count("random", self.0)
     }
 
-    fn select(&self, clean: &mut Clean) -> Result<Selected, Error> {
-        let mut state = clean.config.seed;
-        let weights: Vec<f64> = (0..clean.target.shape().real).map(|_| splitmix(&mut state) as f64).collect();
-        Ok(Keyframes::ranked(&weights, count(self.0, clean)).into())
+    fn choose(&self, window: &Known) -> Result<Keyframes, Error> {
+        let mut state = window.seed;
+        let weights: Vec<f64> = (0..window.target.shape().real).map(|_| splitmix(&mut state) as f64).collect();
+        Ok(Keyframes::ranked(&weights, count(self.0, window)))
     }
 
     fn bounds(&self, frames: usize) -> Option<(usize, usize)> {
@@ -110,14 +110,14 @@ impl All {
     }
 }
 
-impl Select for All {
+impl Blind for All {
     fn name(&self) -> String {
         "all".into()
     }
 
-    fn select(&self, clean: &mut Clean) -> Result<Selected, Error> {
-        let real = clean.target.shape().real;
-        Ok(Keyframes::ranked(&vec![1.0; real], real).into())
+    fn choose(&self, window: &Known) -> Result<Keyframes, Error> {
+        let real = window.target.shape().real;
+        Ok(Keyframes::ranked(&vec![1.0; real], real))
     }
 }
 
@@ -135,13 +135,13 @@ impl List {
     }
 }
 
-impl Select for List {
+impl Blind for List {
     fn name(&self) -> String {
         self.0.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
     }
 
-    fn select(&self, clean: &mut Clean) -> Result<Selected, Error> {
-        let shape = clean.target.shape();
+    fn choose(&self, window: &Known) -> Result<Keyframes, Error> {
+        let shape = window.target.shape();
         if let Some(found) = self.0.iter().find(|k| **k >= shape.frames) {
             return Err(Error::KeyframeOutOfRange { frames: shape.frames, found: *found });
         }
@@ -150,7 +150,7 @@ impl Select for List {
         // A shorter window at the end of a stream may not have all of them, or none.
         keyframes.order = self.0.iter().copied().filter(|k| *k < shape.real).collect();
         keyframes.count = keyframes.order.len();
-        Ok(keyframes.into())
+        Ok(keyframes)
     }
 
     fn bounds(&self, frames: usize) -> Option<(usize, usize)> {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use tch::{Kind, TchError, Tensor};
 
-use super::{Clean, Keyframes, Select, Selected, descending, normalized};
+use super::{Ask, Clean, Keyframes, Select, Selected, descending, normalized};
 use crate::attack::criterion;
 use crate::attack::target::ViewGradient;
-use crate::attack::{Error, Shape};
+use crate::attack::{Access, Error, Shape};
 use crate::torch;
 
 /// Where the gradient is taken, and how that of a frame becomes its weight.
@@ -91,6 +91,14 @@ impl Select for Gradient {
         // The untargeted attack lowers the label's logit; the targeted one has other plans.
         let descended = of_loss || !criterion.goal.is_targeted();
         Ok(Selected { keyframes: Keyframes { weights, order, count }, first_gradient: descended.then_some(by_view) })
+    }
+
+    fn ask(&self, _: &mut dyn Ask) -> Result<Keyframes, Error> {
+        Err(Error::NeedsGradient { keyframes: self.name() })
+    }
+
+    fn needs(&self) -> Access {
+        Access::Gradient
     }
 
     fn weighs_anew(&self) -> bool {

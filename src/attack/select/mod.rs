@@ -19,8 +19,8 @@ pub use removal::Removal;
 
 use super::calls::Counted;
 use super::criterion::Criterion;
-use super::target::ViewGradient;
-use super::{Config, Error};
+use super::target::{Query, ViewGradient};
+use super::{Access, Config, Error, Goal};
 
 /// The clean window, and the pass that was last made.
 pub struct Clean<'a, 'b> {
@@ -31,6 +31,21 @@ pub struct Clean<'a, 'b> {
     /// Whether the attack is of no use any more, and when it has to end.
     pub canceled: &'a dyn Fn() -> bool,
     pub deadline: Option<Instant>,
+}
+
+/// A window before anything is asked about it.
+pub struct Known<'a> {
+    pub target: &'a dyn Query,
+    pub goal: Goal,
+    pub seed: u64,
+}
+
+/// A window whose model answers and has no gradient.
+pub trait Ask {
+    fn known(&self) -> Known<'_>;
+    /// The probability of the label that is to be left, in the clean window with `frames[k]` at place k. One query. An error
+    /// where only labels are told.
+    fn probability(&mut self, frames: &[usize]) -> Result<f64, Error>;
 }
 
 /// A choice of keyframes.
@@ -52,6 +67,8 @@ pub trait Select: Send + Sync {
     fn name(&self) -> String;
     /// Chooses. The target's last pass was that of the clean window; a selection that makes others ends with it again.
     fn select(&self, clean: &mut Clean) -> Result<Selected, Error>;
+    /// Chooses by answers alone.
+    fn ask(&self, window: &mut dyn Ask) -> Result<Keyframes, Error>;
     /// The largest frame number or count that is asked for, and the largest that there can be in a window of `frames`.
     fn bounds(&self, frames: usize) -> Option<(usize, usize)> {
         let _ = frames;
@@ -61,9 +78,43 @@ pub trait Select: Send + Sync {
     fn weighs_anew(&self) -> bool {
         false
     }
+    /// What it has to be told at the least.
+    fn needs(&self) -> Access {
+        Access::Label
+    }
     /// Whether the model is to return a feature map, and cannot be replaced by its input.
     fn needs_features(&self) -> bool {
         false
+    }
+}
+
+/// A way that asks the model nothing.
+pub trait Blind: Send + Sync {
+    fn name(&self) -> String;
+    fn choose(&self, window: &Known) -> Result<Keyframes, Error>;
+    fn bounds(&self, frames: usize) -> Option<(usize, usize)> {
+        let _ = frames;
+        None
+    }
+}
+
+impl<B: Blind> Select for B {
+    fn name(&self) -> String {
+        Blind::name(self)
+    }
+
+    fn select(&self, clean: &mut Clean) -> Result<Selected, Error> {
+        let Clean { target, criterion, config, .. } = clean;
+        let window = Known { target: target.known(), goal: criterion.goal, seed: config.seed };
+        Ok(self.choose(&window)?.into())
+    }
+
+    fn ask(&self, window: &mut dyn Ask) -> Result<Keyframes, Error> {
+        self.choose(&window.known())
+    }
+
+    fn bounds(&self, frames: usize) -> Option<(usize, usize)> {
+        Blind::bounds(self, frames)
     }
 }
 

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Attacks without gradients, on what a level of access lets be asked ([`super::access`]). They know of the target what
+//! [`Query`] tells, through an [`Oracle`](oracle::Oracle) that counts every view the model is shown.
+
+pub mod nes;
+pub mod oracle;
+pub mod patches;
+mod shrink;
+pub mod squares;
+pub mod v_bad;
+
+use std::time::Instant;
+
+use tch::Tensor;
+
+use self::oracle::{Asked, Bounds, Oracle};
+use super::access::{Access, Label, Level, Logits, Scored, Scores};
+use super::calls::{Calls, Purpose};
+use super::outcome::{Outcome, Perturbation, Progress};
+use super::run::{check_labels, opening};
+use super::select::Keyframes;
+use super::target::{Delta, Query};
+use super::{Config, Error, Search};
+use crate::torch;
+
+/// Attacks a window. A perturbation of another window, or of frames that this one shares with another, is tried first and
+/// gone on from. `canceled` is asked before every query.
+pub fn run(
+    target: &mut dyn Query,
+    config: &Config,
+    start: &Perturbation,
+    canceled: &dyn Fn() -> bool,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Outcome, Error> {
+    let began = Instant::now();
+    let shape = target.shape();
+    check_labels(config, shape.classes)?;
+    if canceled() {
+        return Err(Error::Canceled);
+    }
+    let logits = torch::download(&target.logits_of(&(0..shape.real).collect::<Vec<_>>())?)?;
+    if logits.len() != shape.classes || logits.iter().any(|z| !z.is_finite()) {
+        return Err(Error::NotFinite { classes: shape.classes, found: format!("{logits:?}") });
+    }
+    let mut calls = Calls::default();
+    calls.note_forwards(1, Purpose::Clean);
+    let (mut outcome, criterion) = opening(config, &logits);
+    progress(Progress::CleanLabel(outcome.clean_label, outcome.clean_probability));
+    progress(Progress::Made(calls, 0));
+    outcome.calls = calls;
+    outcome.duration = began.elapsed();
+    if outcome.already_fooled || config.max_iterations == 0 {
+        return Ok(outcome);
+    }
+    let bounds =
+        Bounds { most: config.max_queries, deadline: config.time_budget.map(|budget| began + budget), canceled };
+    let norm = config.minimized_norm();
+    let keyframes = &mut outcome.keyframes;
+    let (asked, ended) = match config.access {
+        Access::Label => {
+            let mut oracle = Oracle::<Label>::new(target, bounds, criterion, norm, config.seed, calls, progress);
+            let ended = by_labels(&mut oracle, config);
+            (oracle.finish(), ended)
+        }
+        Access::Scores => {
+            let mut oracle = Oracle::<Scores>::new(target, bounds, criterion, norm, config.seed, calls, progress);
+            let ended = by_scores(&mut oracle, config, start, keyframes);
+            (oracle.finish(), ended)
+        }
+        Access::Logits | Access::Gradient => {
+            let mut oracle = Oracle::<Logits>::new(target, bounds, criterion, norm, config.seed, calls, progress);
+            let ended = by_scores(&mut oracle, config, start, keyframes);
+            (oracle.finish(), ended)
+        }
+    };
+    match ended {
+        Err(Error::Spent) => outcome.out_of_queries = !asked.out_of_time,
+        ended => ended?,
+    }
+    outcome.take_asked(asked, began);
+    Ok(outcome)
+}
+
+/// Attacks that need labels alone.
+fn by_labels<L: Level>(_: &mut Oracle<L>, config: &Config) -> Result<(), Error> {
+    Err(Error::NeedsScores { what: config.search.nick() })
+}
+
+/// Attacks that need to know how sure the model is.
+fn by_scores<L: Scored>(
+    oracle: &mut Oracle<L>,
+    config: &Config,
+    start: &Perturbation,
+    keyframes: &mut Keyframes,
+) -> Result<(), Error> {
+    let shape = oracle.shape();
+    let begun: Perturbation = start.iter().filter(|(frame, _)| *frame < shape.real).cloned().collect();
+    if !begun.is_empty() {
+        oracle.turn_to(Purpose::Start);
+        let frames: Vec<usize> = begun.iter().map(|(frame, _)| *frame).collect();
+        *keyframes = Keyframes::of(frames.clone(), shape.real);
+        let values = values_of(&begun, &frames, oracle)?;
+        let delta = Delta { frames, values };
+        let answer = oracle.ask_one(&delta)?;
+        if oracle.holds(&answer) && oracle.keep(&delta, &answer)? {
+            return Ok(());
+        }
+    }
+    oracle.turn_to(Purpose::Selection);
+    *keyframes = config.selection.ask(oracle)?;
+    oracle.turn_to(Purpose::Search);
+    let frames = keyframes.chosen().to_vec();
+    if frames.is_empty() {
+        return Ok(());
+    }
+    let start = if begun.is_empty() { None } else { Some(values_of(&begun, &frames, oracle)?) };
+    match config.search {
+        Search::VBad => v_bad::search(oracle, config, &frames, start),
+        Search::Squares => squares::search(oracle, config, &frames),
+        Search::Walk | Search::TwoStage | Search::WeightedSum => {
+            Err(Error::Transport("Expected a search without gradients, found one that needs them.".into()))
+        }
+    }
+}
+
+/// The values of some frames, `[1, frames, 3, height, width]`; zero where there are none.
+fn values_of<L: Level>(begun: &Perturbation, frames: &[usize], oracle: &Oracle<L>) -> Result<Tensor, Error> {
+    let shape = oracle.shape();
+    let of = |frame: &usize| begun.iter().find(|(known, _)| known == frame).map(|(_, values)| values.clone());
+    let values: Vec<f32> =
+        frames.iter().flat_map(|frame| of(frame).unwrap_or_else(|| vec![0.0; shape.frame_len()])).collect();
+    let size = [1, frames.len(), 3, shape.height, shape.width].map(|n| n as i64);
+    Ok(torch::upload(&values, &size, oracle.device())?)
+}
+
+impl Outcome {
+    /// Takes over what came of a black box.
+    fn take_asked(&mut self, asked: Asked, began: Instant) {
+        self.calls = asked.calls;
+        self.iterations = asked.iterations;
+        self.out_of_time = asked.out_of_time;
+        self.duration = began.elapsed();
+        let Some(best) = asked.best else { return };
+        self.queries_first_success = asked.first.map(|(queries, _)| queries);
+        self.iterations_first_success = asked.first.map(|(_, iterations)| iterations);
+        self.take_best(best);
+    }
+}

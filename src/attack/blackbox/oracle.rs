@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A window whose model answers questions: each view that it is shown is a query, whatever it is for and however many are
+//! shown at once. What a level of access hides is not in the answers. The smallest success is kept here, so that whatever
+//! ends an attack, it has a result.
+
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use tch::{Device, Tensor};
+
+use crate::attack::Error;
+use crate::attack::access::{Answer, Level};
+use crate::attack::calls::{Calls, Purpose};
+use crate::attack::criterion::Criterion;
+use crate::attack::norm::{self, Norm};
+use crate::attack::outcome::{Best, Perturbation, Progress, Size};
+use crate::attack::select::{Ask, Known};
+use crate::attack::target::{Delta, Query, Reading, Shape};
+use crate::torch;
+
+/// When an attack has to end.
+pub struct Bounds<'a> {
+    /// Queries.
+    pub most: Option<u32>,
+    pub deadline: Option<Instant>,
+    pub canceled: &'a dyn Fn() -> bool,
+}
+
+/// The smallest success so far.
+struct Kept {
+    best: Best,
+    size: f64,
+}
+
+/// What may be asked at a level of access.
+pub struct Oracle<'a, L> {
+    target: &'a mut dyn Query,
+    bounds: Bounds<'a>,
+    criterion: Criterion,
+    norm: Norm,
+    seed: u64,
+    calls: Calls,
+    purpose: Purpose,
+    iterations: u32,
+    /// Of one query, so far.
+    longest: Duration,
+    kept: Option<Kept>,
+    first: Option<(u32, u32)>,
+    out_of_time: bool,
+    progress: &'a mut dyn FnMut(Progress),
+    level: PhantomData<L>,
+}
+
+/// What came of it.
+pub struct Asked {
+    pub calls: Calls,
+    pub iterations: u32,
+    pub best: Option<Best>,
+    /// Queries and iterations up to the first success.
+    pub first: Option<(u32, u32)>,
+    pub out_of_time: bool,
+}
+
+impl<'a, L: Level> Oracle<'a, L> {
+    /// One whose clean window has been asked about already.
+    pub fn new(
+        target: &'a mut dyn Query,
+        bounds: Bounds<'a>,
+        criterion: Criterion,
+        norm: Norm,
+        seed: u64,
+        calls: Calls,
+        progress: &'a mut dyn FnMut(Progress),
+    ) -> Self {
+        Self {
+            target,
+            bounds,
+            criterion,
+            norm,
+            seed,
+            calls,
+            purpose: Purpose::Search,
+            iterations: 0,
+            longest: Duration::ZERO,
+            kept: None,
+            first: None,
+            out_of_time: false,
+            progress,
+            level: PhantomData,
+        }
+    }
+
+    pub fn finish(self) -> Asked {
+        Asked {
+            calls: self.calls,
+            iterations: self.iterations,
+            best: self.kept.map(|kept| kept.best),
+            first: self.first,
+            out_of_time: self.out_of_time,
+        }
+    }
+
+    pub fn shape(&self) -> Shape {
+        self.target.shape()
+    }
+
+    pub fn device(&self) -> Device {
+        self.target.device()
+    }
+
+    /// The clean frames as the model sees them, `[real, 3, height, width]`.
+    pub fn clean(&self) -> Result<Tensor, Error> {
+        self.target.clean()
+    }
+
+    pub fn criterion(&self) -> &Criterion {
+        &self.criterion
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Says what the next queries are for.
+    pub fn turn_to(&mut self, purpose: Purpose) {
+        self.purpose = purpose;
+    }
+
+    /// Counts an iteration. Returns how many there were before.
+    pub fn next_iteration(&mut self) -> u32 {
+        self.iterations += 1;
+        (self.progress)(Progress::Made(self.calls, self.iterations));
+        self.iterations - 1
+    }
+
+    /// Queries that are left, at a look in the readings that are looked at always.
+    pub fn left(&self) -> u32 {
+        let left = self.bounds.most.map_or(u32::MAX, |most| most.saturating_sub(self.calls.queries));
+        left / self.looks().len().max(1) as u32
+    }
+
+    /// What the model says of each of these. A query for each, and for each codec that has to be survived: the answer is that
+    /// of the reading that resists most.
+    pub fn ask(&mut self, deltas: &[Delta]) -> Result<Vec<Answer<L>>, Error> {
+        deltas.iter().map(|delta| self.look(delta)).collect()
+    }
+
+    pub fn ask_one(&mut self, delta: &Delta) -> Result<Answer<L>, Error> {
+        self.look(delta)
+    }
+
+    /// What it says of the clean window with `frames[k]` at place k.
+    pub fn ask_moved(&mut self, frames: &[usize]) -> Result<Answer<L>, Error> {
+        self.pass(|target| target.logits_of(frames)).map(Answer::new)
+    }
+
+    /// Whether an answer is a success.
+    pub fn holds(&self, answer: &Answer<L>) -> bool {
+        L::holds(answer, &self.criterion)
+    }
+
+    /// The size of what the model sees of a perturbation, in the norm that is made small. No query.
+    pub fn size(&mut self, delta: &Delta) -> Result<f64, Error> {
+        let observed = self.target.observe(delta)?;
+        Ok(norm::size(self.norm, &observed, &norm::frame_norms(&observed)?)?)
+    }
+
+    /// The size of the smallest success.
+    pub fn kept_size(&self) -> f64 {
+        self.kept.as_ref().map_or(f64::INFINITY, |kept| kept.size)
+    }
+
+    /// Keeps a success, by the answer to it, if it is smaller than those before and holds in the readings that confirm. Each
+    /// of these is a query. Returns whether it holds there, or need not be asked about.
+    pub fn keep(&mut self, delta: &Delta, answer: &Answer<L>) -> Result<bool, Error> {
+        if !self.holds(answer) {
+            return Ok(false);
+        }
+        let size = self.size(delta)?;
+        if size >= self.kept_size() {
+            return Ok(true);
+        }
+        let before = std::mem::replace(&mut self.purpose, Purpose::Confirmation);
+        let confirmed = self.confirm(delta, answer);
+        self.purpose = before;
+        let Some(logits) = confirmed? else { return Ok(false) };
+        let best = self.best(delta, logits)?;
+        self.first.get_or_insert((self.calls.queries, self.iterations));
+        (self.progress)(Progress::Improved(&best));
+        self.kept = Some(Kept { best, size });
+        Ok(true)
+    }
+
+    /// The logits of the result, where the success holds in all readings.
+    fn confirm(&mut self, delta: &Delta, answer: &Answer<L>) -> Result<Option<Vec<f32>>, Error> {
+        let mut logits = answer.whole().to_vec();
+        for (number, reading) in self.target.readings().to_vec().into_iter().enumerate() {
+            if !matches!(reading, Reading::Confirm | Reading::Exact) {
+                continue;
+            }
+            let there = Answer::<L>::new(self.pass(|target| target.logits(delta, number))?);
+            if !self.holds(&there) {
+                return Ok(None);
+            }
+            if reading == Reading::Exact {
+                logits = there.whole().to_vec();
+            }
+        }
+        Ok(Some(logits))
+    }
+
+    fn best(&mut self, delta: &Delta, logits: Vec<f32>) -> Result<Best, Error> {
+        let shape = self.shape();
+        let observed = self.target.observe(delta)?;
+        let norms = norm::frame_norms(&observed)?;
+        let (sum, max_abs) = norm::sum_and_max_abs(&observed)?;
+        let (float, _) = norm::sum_and_max_abs(&delta.values)?;
+        let values = torch::download(&delta.values)?;
+        let each = delta.frames.iter().copied().zip(values.chunks_exact(shape.frame_len()));
+        // What rounds to nothing leaves its frame clean.
+        let seen = each.zip(&norms).filter(|(_, norm)| **norm > 0.0);
+        let perturbation: Perturbation = seen.map(|((frame, values), _)| (frame, values.to_vec())).collect();
+        let per = |sum: f64, frames: usize| sum / (frames * shape.frame_len()).max(1) as f64;
+        let size = Size {
+            map: per(sum, shape.real),
+            map_float: per(float, shape.real),
+            map_keyframes: per(sum, perturbation.len()),
+            max_abs,
+            l21: norms.iter().sum(),
+        };
+        Ok(Best { perturbation, logits, size })
+    }
+
+    /// The readings that are looked at always.
+    fn looks(&self) -> Vec<usize> {
+        let always = |reading: &Reading| matches!(reading, Reading::Always | Reading::Transport);
+        self.target.readings().iter().enumerate().filter_map(|(n, reading)| always(reading).then_some(n)).collect()
+    }
+
+    fn look(&mut self, delta: &Delta) -> Result<Answer<L>, Error> {
+        let _ = self.target.observe(delta)?;
+        let mut weakest: Option<Vec<f32>> = None;
+        for reading in self.looks() {
+            self.calls.codec_runs += u32::from(self.target.readings()[reading] == Reading::Transport);
+            let logits = self.pass(|target| target.logits(delta, reading))?;
+            let margin = |logits: &[f32]| self.criterion.margin(logits);
+            if weakest.as_ref().is_none_or(|weakest| margin(&logits) < margin(weakest)) {
+                weakest = Some(logits);
+            }
+        }
+        let nothing = || Error::Transport("Expected a target with a reading, found none.".into());
+        weakest.map(Answer::new).ok_or_else(nothing)
+    }
+
+    /// A query, if one is left and there is time for it.
+    fn pass(&mut self, ask: impl FnOnce(&mut dyn Query) -> Result<Tensor, Error>) -> Result<Vec<f32>, Error> {
+        if (self.bounds.canceled)() {
+            return Err(Error::Canceled);
+        }
+        if self.bounds.most.is_some_and(|most| self.calls.queries >= most) {
+            return Err(Error::Spent);
+        }
+        let began = Instant::now();
+        if self.bounds.deadline.is_some_and(|deadline| began + self.longest > deadline) {
+            self.out_of_time = true;
+            return Err(Error::Spent);
+        }
+        self.calls.note_forwards(1, self.purpose);
+        let logits = torch::download(&ask(self.target)?)?;
+        self.longest = self.longest.max(began.elapsed());
+        let classes = self.target.shape().classes;
+        if logits.len() != classes || logits.iter().any(|z| !z.is_finite()) {
+            return Err(Error::NotFinite { classes, found: format!("{logits:?}") });
+        }
+        Ok(logits)
+    }
+}
+
+impl<L: Level> Ask for Oracle<'_, L> {
+    fn known(&self) -> Known<'_> {
+        Known { target: self.target, goal: self.criterion.goal, seed: self.seed }
+    }
+
+    fn probability(&mut self, frames: &[usize]) -> Result<f64, Error> {
+        let answer = self.ask_moved(frames)?;
+        L::probability(&answer, &self.criterion).ok_or(Error::NeedsScores { what: "keyframes=heuristic" })
+    }
+}
