@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::access::Access;
 use super::norm::Norm;
 use super::optimizer::Kind;
-use super::{Goal, Loss, Selection};
+use super::{Donors, Goal, Loss, Region, Selection};
 
 /// How a perturbation is searched for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
@@ -34,6 +34,12 @@ pub enum Search {
     /// For the signs of squares, by answers alone (Andriushchenko et al., ECCV 2020).
     #[enum_value(name = "Black box: a random search for the signs of squares, by answers alone", nick = "squares")]
     Squares,
+    /// Along differences of the radius at which a direction fools (Wei et al., AAAI 2020).
+    #[enum_value(name = "Black box: the radius at which a direction fools, by labels alone (Opt-attack)", nick = "opt")]
+    Opt,
+    /// The same by signs of its slopes (Wang et al., IJCAI 2021).
+    #[enum_value(name = "Black box: the same, by the signs of its slopes (Sign-OPT)", nick = "sign-opt")]
+    SignOpt,
 }
 
 impl Search {
@@ -45,12 +51,14 @@ impl Search {
             Self::WeightedSum => "weighted-sum",
             Self::VBad => "v-bad",
             Self::Squares => "squares",
+            Self::Opt => "opt",
+            Self::SignOpt => "sign-opt",
         }
     }
 
     /// Whether it asks for answers alone.
     pub fn is_black_box(self) -> bool {
-        matches!(self, Self::VBad | Self::Squares)
+        self.needs() < Access::Gradient
     }
 
     /// What it has to be told at the least.
@@ -58,6 +66,7 @@ impl Search {
         match self {
             Self::Walk | Self::TwoStage | Self::WeightedSum => Access::Gradient,
             Self::VBad | Self::Squares => Access::Scores,
+            Self::Opt | Self::SignOpt => Access::Label,
         }
     }
 
@@ -65,7 +74,7 @@ impl Search {
     pub fn default_patience(self) -> u32 {
         match self {
             Self::Walk => 3,
-            Self::TwoStage | Self::WeightedSum | Self::VBad | Self::Squares => 10,
+            _ => 10,
         }
     }
 
@@ -74,8 +83,8 @@ impl Search {
     /// hundredth or less on the models that were measured.
     pub fn default_confidence(self) -> f32 {
         match self {
-            Self::Walk | Self::VBad | Self::Squares => 0.02,
             Self::TwoStage | Self::WeightedSum => 0.5,
+            _ => 0.02,
         }
     }
 
@@ -83,8 +92,8 @@ impl Search {
     /// Windows stay fooled behind an encoder of the whole file that are lost with half of this lead.
     pub fn surviving_confidence(self) -> f32 {
         match self {
-            Self::Walk | Self::VBad | Self::Squares => 1.0,
             Self::TwoStage | Self::WeightedSum => 2.0,
+            _ => 1.0,
         }
     }
 
@@ -92,7 +101,7 @@ impl Search {
     pub fn default_grow_after(self) -> u32 {
         match self {
             Self::Walk => 1,
-            Self::TwoStage | Self::WeightedSum | Self::VBad | Self::Squares => 5,
+            _ => 5,
         }
     }
 }
@@ -109,6 +118,10 @@ pub struct Config {
     /// The class term of the two-stage search.
     pub loss: Loss,
     pub selection: Selection,
+    /// What of a keyframe may change, where labels alone are asked for.
+    pub region: Region,
+    /// Clips to begin with, likewise.
+    pub donors: Donors,
     /// b in (0, 1].
     pub boundary: f64,
     /// Updates of the perturbation at the most.
@@ -158,6 +171,8 @@ impl Config {
             norm: Norm::default(),
             loss: Loss::default(),
             selection: Selection::default(),
+            region: Region::default(),
+            donors: Donors::default(),
             boundary: goal.default_boundary(),
             max_iterations: goal.default_max_iterations(),
             patience: search.default_patience(),
@@ -185,16 +200,16 @@ impl Config {
     /// The class term whose gradient leads to the goal.
     pub fn class_term(&self) -> Loss {
         match self.search {
-            Search::Walk | Search::VBad | Search::Squares => Loss::Margin,
             Search::TwoStage | Search::WeightedSum => self.loss,
+            _ => Loss::Margin,
         }
     }
 
     /// What is made small.
     pub fn minimized_norm(&self) -> Norm {
         match self.search {
-            Search::Walk | Search::VBad | Search::Squares => self.norm,
             Search::TwoStage | Search::WeightedSum => Norm::L21,
+            _ => self.norm,
         }
     }
 }

@@ -28,6 +28,10 @@ pub enum Error {
         "Expected access=scores or logits for {what}, found access=label, which tells no probabilities. Set another one."
     )]
     NeedsScores { what: &'static str },
+    #[error(
+        "Expected search=opt or sign-opt with keyframes=deletion, found another one. Set one of these, or other keyframes."
+    )]
+    NeedsRadius,
     #[error("Expected a label below the model's {classes} classes, found {found}.")]
     LabelOutOfRange { classes: usize, found: usize },
     #[error("The attack failed in libtorch: {0}.")]

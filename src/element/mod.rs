@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) mod bell;
 pub mod codec;
+pub mod donors;
 mod failure;
 pub mod format;
 pub(crate) mod message;

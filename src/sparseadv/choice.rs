@@ -24,7 +24,7 @@ fn forwards(config: &attack::Config) -> u32 {
         Search::Walk => 10,
         Search::TwoStage | Search::WeightedSum => 40,
         // As many passes as a hundred gradients by answers are.
-        Search::VBad | Search::Squares => 1600,
+        _ => 1600,
     };
     3 * iterations.min(config.max_iterations) + 2
 }

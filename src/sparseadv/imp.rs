@@ -106,6 +106,12 @@
  *   queries for one estimate of a gradient, `probe-size` how far from the perturbation they are. The paper's probes, of a
  *   quarter of a gray level and less, round to nothing in 8 bits.
  *
+ * * `opt` and `sign-opt` need labels alone. They seek the direction that fools at the least radius, from stripes of random
+ *   signs. `opt` is the search of Wei et al. (AAAI 2020), with a search for each slope. `sign-opt` is that of Wang et al.
+ *   (IJCAI 2021), with one query for each. `region=salient` keeps to the pixels that stand out, and `keyframes=deletion`
+ *   leaves frames out, as Wei et al. do. `donors` names clips to begin with instead. A targeted attack needs some that the
+ *   model gives the target's label.
+ *
  * Every view that the model is shown counts as a query, also where several go through it at once. So do those for the
  * clean window, for keyframes, and for the readings that confirm a success. `max-queries` bounds them all. By default all
  * frames are attacked. Keyframes by a gradient are refused; `heuristic` needs scores. With logits the wrong label has to
@@ -275,7 +281,7 @@ use super::pursue::Window;
 use super::settings::{OnError, Settings};
 use super::state::State;
 use super::stats::Stats;
-use crate::attack::{Access, Loss, Norm, Search, Selection, optimizer};
+use crate::attack::{Access, Donors, Loss, Norm, Region, Search, Selection, optimizer};
 use crate::element::bell::Bell;
 use crate::element::format;
 use crate::element::lock;
@@ -343,7 +349,14 @@ pub struct SparseAdv {
         get = |this: &Self| this.settings.snapshot().keyframes.clone().or(Some(Selection::default().to_string())),
         default = Some(Selection::default().to_string().as_str()), nick = "Keyframes",
         blurb = "Which frames to perturb: gradient, gradient:features, gradient:net, gradient:input, gradient:loss, \
-            fixed[:N], ifd[:N], heuristic[:N], random[:N], all, or frame numbers such as 0,5,7")]
+            fixed[:N], ifd[:N], heuristic[:N], random[:N], all, deletion[:LEVELS], or frame numbers such as 0,5,7")]
+    #[property(name = "region", type = Option<String>, set = set!(region), mutable_ready,
+        get = |this: &Self| this.settings.snapshot().region.clone().or(Some(Region::default().to_string())),
+        default = Some(Region::default().to_string().as_str()), nick = "Region",
+        blurb = "What of a frame search=opt and sign-opt may change: all, or salient[:SHARE] for the share of pixels that stand out most")]
+    #[property(name = "donors", type = Option<PathBuf>, mutable_ready,
+        get = get!(donors), set = set!(donors), nick = "Donors",
+        blurb = "Folder of videos, or a video, that search=opt and sign-opt begin with: of the target's class, or of others")]
     #[property(name = "boundary", type = f64, minimum = 0.0, maximum = 1.0, mutable_ready,
         get = get!(boundary), set = set!(boundary), nick = "Boundary",
         blurb = "Share of the gradient's weight that the keyframes reach together (0 = 0.3 untargeted, 0.4 targeted)")]
@@ -456,6 +469,8 @@ pub struct SparseAdv {
     pub(super) worker: Mutex<Option<JoinHandle<Option<Loaded>>>>,
     pub(super) model_metadata: Mutex<Option<Arc<Metadata>>>,
     pub(super) report: Mutex<Option<ReportFile>>,
+    /// Read when the element starts.
+    pub(super) donors: Mutex<Donors>,
 }
 
 impl SparseAdv {
@@ -563,6 +578,7 @@ impl ObjectSubclass for SparseAdv {
             worker: Mutex::new(None),
             model_metadata: Mutex::new(None),
             report: Mutex::new(None),
+            donors: Mutex::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::settings::Settings;
 use super::state::{Plan, State};
 use super::{pursue, worker};
 use crate::element::codec;
+use crate::element::donors;
 use crate::element::lock;
 use crate::element::model::load_model;
 use crate::element::report_file::ReportFile;
@@ -82,6 +83,8 @@ impl SparseAdv {
             provenance.settings.insert("precision".into(), "bf16".into());
         }
         let windowing = settings.common.windowing(metadata);
+        let donors = settings.donors.as_deref().map(|path| donors::read(path, metadata, windowing));
+        *lock(&self.donors) = donors.transpose().map_err(wrong)?.unwrap_or_default();
         let together = loaded.model.windows_a_pass();
         loaded.pursuit = match &begins_with {
             Some(universal) if causal || auto => {

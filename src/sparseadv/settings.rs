@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::attack::{self, Access, Goal, Search, Selection, select};
+use crate::attack::{self, Access, Goal, Region, Search, Selection, select};
 use crate::element::model::find_label;
 use crate::element::settings::Common;
 use crate::model::{Metadata, Precision};
@@ -21,6 +21,8 @@ pub struct Settings {
     /// What an attack is asked and no goal, model or codec has a say in. Its other fields stand below.
     pub attack: attack::Config,
     pub keyframes: Option<String>,
+    pub region: Option<String>,
+    pub donors: Option<PathBuf>,
     pub boundary: f64,
     pub max_iterations: i32,
     pub max_queries: u32,
@@ -59,6 +61,8 @@ impl Default for Settings {
             batch_windows: 0,
             attack: attack::Config::new(Goal::Untargeted { label: None }),
             keyframes: None,
+            region: None,
+            donors: None,
             boundary: 0.0,
             max_iterations: -1,
             max_queries: 0,
@@ -103,7 +107,22 @@ impl Settings {
             ));
         }
         let asks = search.is_black_box();
+        let radius = search.needs() == Access::Label;
         let selection = keyframes.unwrap_or_else(|| if asks { select::All.into() } else { Selection::default() });
+        if selection.deletes().is_some() && !radius {
+            return Err(format!(
+                "The keyframes property: expected search=opt or sign-opt with {selection}, found {}.",
+                nick(search)
+            ));
+        }
+        let region = self.region.as_deref().map(str::parse).transpose();
+        let region: Region = region.map_err(|e| format!("The region property: {e}."))?.unwrap_or_default();
+        if region != Region::All && !radius {
+            return Err(format!(
+                "The region property: expected search=opt or sign-opt with {region}, found {}.",
+                nick(search)
+            ));
+        }
         let told = if asks { access.min(Access::Logits) } else { access };
         if selection.needs() > told {
             return Err(format!(
@@ -130,6 +149,7 @@ impl Settings {
         Ok(attack::Config {
             goal,
             selection,
+            region,
             boundary: if self.boundary > 0.0 { self.boundary } else { defaults.boundary },
             max_iterations: u32::try_from(self.max_iterations).unwrap_or(defaults.max_iterations),
             probes: Some(self.probes).filter(|probes| *probes > 0),

@@ -14,6 +14,7 @@ use super::state::{Decision, Frame, Seen, State};
 use crate::attack::criterion::{argmax, softmax};
 use crate::attack::{self, Outcome, Progress, Purpose};
 use crate::element::bell::Bell;
+use crate::element::lock;
 use crate::element::survive::Codecs;
 use crate::model::{Model, together};
 use crate::threads::home;
@@ -154,6 +155,7 @@ impl SparseAdv {
             start,
             tried: None,
             settings,
+            donors: lock(&self.donors).clone(),
             deadline,
         };
         let sits = !state.is_hurried(&task.settings);

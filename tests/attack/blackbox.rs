@@ -6,8 +6,8 @@ use gstsparseadv::attack::access::{Label, Logits, Scores};
 use gstsparseadv::attack::blackbox::nes::Nes;
 use gstsparseadv::attack::blackbox::oracle::{Bounds, Oracle};
 use gstsparseadv::attack::blackbox::patches::{Patches, random_signs};
-use gstsparseadv::attack::criterion::Criterion;
-use gstsparseadv::attack::{Access, Calls, Config, Delta, Error, Norm, Progress, Search};
+use gstsparseadv::attack::criterion::{Criterion, argmax};
+use gstsparseadv::attack::{Access, Calls, Config, Delta, Donors, Error, Goal, Norm, Progress, Search};
 use gstsparseadv::torch;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -16,7 +16,9 @@ use crate::toy::*;
 
 const CRITERION: Criterion = Criterion { goal: UNTARGETED, label: 0, confidence: 0.0 };
 
-const SEARCHES: [Search; 2] = [Search::VBad, Search::Squares];
+/// By scores, and by labels.
+const SCORED: [Search; 2] = [Search::VBad, Search::Squares];
+const LABELED: [Search; 2] = [Search::Opt, Search::SignOpt];
 
 fn asking(search: Search, access: Access) -> Config {
     // Values of the toy are single numbers, and its logits move by hundredths.
@@ -45,9 +47,16 @@ fn with_oracle<L: gstsparseadv::attack::access::Level, T>(
 #[test]
 fn every_view_that_the_model_is_shown_is_a_query() {
     let accesses = [Access::Scores, Access::Logits, Access::Gradient];
-    for (access, search) in accesses.into_iter().flat_map(|access| SEARCHES.map(|search| (access, search))) {
+    let labeled = LABELED.into_iter().flat_map(|search| [(Access::Label, search), (Access::Logits, search)]);
+    for (access, search) in accesses.into_iter().flat_map(|access| SCORED.map(|search| (access, search))).chain(labeled)
+    {
         for lead in [2.0, 1e6] {
-            for selection in ["all", "heuristic", "2,4"] {
+            for selection in ["all", "heuristic", "2,4", "deletion"] {
+                // What a label alone does not tell, and what no radius is sought for.
+                let unknown = selection == "heuristic" && access == Access::Label;
+                if unknown || selection == "deletion" && !LABELED.contains(&search) {
+                    continue;
+                }
                 let mut model = Linear::new(RISING, lead);
                 let second = Some(scene().frames.iter().map(|v| v + 0.5).collect());
                 let config = Config { selection: select(selection), max_iterations: 20, ..asking(search, access) };
@@ -60,12 +69,17 @@ fn every_view_that_the_model_is_shown_is_a_query() {
                 );
                 assert_eq!(outcome.calls.forwards, outcome.calls.queries);
                 assert_eq!(outcome.calls.backwards, 0);
-                let sum = by.queries_clean + by.queries_selection + by.queries_search + by.queries_confirmation;
-                assert_eq!(sum, outcome.calls.queries, "{by:?}");
+                let sum = by.queries_clean + by.queries_selection + by.queries_start + by.queries_search;
+                assert_eq!(sum + by.queries_confirmation, outcome.calls.queries, "{by:?}");
                 // One for the whole window, and one without each frame.
-                assert_eq!(by.queries_selection, if selection == "heuristic" { 1 + T as u32 } else { 0 });
+                match selection {
+                    "heuristic" => assert_eq!(by.queries_selection, 1 + T as u32),
+                    "deletion" => assert_eq!(by.queries_selection > 0, lead < 10.0),
+                    _ => assert_eq!(by.queries_selection, 0),
+                }
                 assert!(model.all_grad_logits().is_empty(), "it has asked for a gradient");
                 assert_eq!(outcome.success, lead < 10.0, "{search:?} {access:?} {lead} {selection}");
+                // A bound of whole samples is a bound in any search.
                 let bounded = outcome.perturbation.iter().flat_map(|(_, delta)| delta).all(|value| value.abs() <= 20.0);
                 assert!(bounded, "{search:?} {access:?} {lead} {selection}");
             }
@@ -75,7 +89,7 @@ fn every_view_that_the_model_is_shown_is_a_query() {
 
 #[test]
 fn the_end_of_the_budget_is_a_result() {
-    for search in SEARCHES {
+    for search in SCORED {
         for most in 1..120 {
             let mut model = Linear::new(RISING, 1e6);
             let config = Config { max_queries: Some(most), ..asking(search, Access::Scores) };
@@ -171,4 +185,63 @@ fn a_start_that_holds_is_the_result() {
     let again = attack_from(&scene(), &mut model, &v_bad(Access::Scores), &first.perturbation, &|| false).unwrap();
     assert_eq!(again.perturbation, first.perturbation);
     assert_eq!((again.calls.queries, again.calls.purposes.queries_start), (2, 1));
+}
+
+/// The radius of a linear model's gradient is the least there is, and a descent on radii comes near it.
+#[test]
+fn labels_alone_lead_to_a_small_radius() {
+    let model = Linear::new(RISING, 2.0);
+    let logits = model.logits(&[0.0; T * LEN]);
+    let least = (1..3).map(|rival| {
+        let mut towards = vec![0.0; 3];
+        (towards[0], towards[rival]) = (1.0, -1.0);
+        let length = model.gradient(&towards).iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt();
+        f64::from(logits[0] - logits[rival]) / length
+    });
+    let least = least.fold(f64::INFINITY, f64::min);
+    for search in LABELED {
+        let config = Config { max_iterations: 60, probes: Some(30), epsilon: 0.0, ..asking(search, Access::Label) };
+        let outcome = attack(&scene(), &mut Linear::new(RISING, 2.0), &config);
+        let found = outcome.perturbation.iter().flat_map(|(_, delta)| delta).map(|v| f64::from(v * v)).sum::<f64>();
+        let ratio = found.sqrt() / least;
+        // Of 72 directions. What it begins with is at more than three times the least radius.
+        assert!(outcome.success && (1.0..1.5).contains(&ratio), "{search:?}: {ratio}");
+    }
+}
+
+/// Frames go without which a direction still fools, and none that is needed.
+#[test]
+fn deletion_leaves_few_frames() {
+    // Only the last two frames matter.
+    let mut model = Linear::new([0.0, 0.0, 0.0, 0.0, 0.5, 0.6], 1.0);
+    let config = Config {
+        selection: select("deletion"),
+        epsilon: 0.0,
+        max_iterations: 50,
+        ..asking(Search::SignOpt, Access::Label)
+    };
+    let outcome = attack(&scene(), &mut model, &config);
+    let frames: Vec<usize> = outcome.perturbation.iter().map(|(frame, _)| *frame).collect();
+    assert!(outcome.success && !frames.is_empty() && frames.iter().all(|frame| *frame > 3), "{frames:?}");
+    assert!(outcome.calls.purposes.queries_selection > 0);
+}
+
+/// Another clip of the target's label is a way to it; stripes are none.
+#[test]
+fn a_target_is_reached_from_a_donor() {
+    let goal = Goal::new(None, Some(2));
+    let mut model = Linear::new(RISING, 2.0);
+    let mut towards = vec![0.0; 3];
+    (towards[2], towards[0], towards[1]) = (2.0, -1.0, -1.0);
+    let donor: Vec<f32> = model.gradient(&towards).iter().map(|g| 200.0 * g).collect();
+    assert_eq!(argmax(&model.logits(&donor)), 2);
+    for search in LABELED {
+        let config = Config { epsilon: 0.0, max_iterations: 10, goal, ..asking(search, Access::Label) };
+        let outcome = attack(&scene(), &mut model, &config);
+        assert!(!outcome.success && outcome.calls.queries == 1, "{search:?}: {:?}", outcome.calls);
+        let config = Config { donors: Donors::new(vec![donor.clone()]), ..config };
+        let outcome = attack(&scene(), &mut model, &config);
+        assert!(outcome.success && outcome.final_label == 2, "{search:?}");
+        assert!(outcome.calls.purposes.queries_start > 0);
+    }
 }

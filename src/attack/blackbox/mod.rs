@@ -3,11 +3,16 @@
 //! Attacks without gradients, on what a level of access lets be asked ([`super::access`]). They know of the target what
 //! [`Query`] tells, through an [`Oracle`](oracle::Oracle) that counts every view the model is shown.
 
+pub mod deletion;
 pub mod nes;
+pub mod opt;
 pub mod oracle;
 pub mod patches;
+pub mod radius;
 mod shrink;
+pub mod sign_opt;
 pub mod squares;
+pub mod starts;
 pub mod v_bad;
 
 use std::time::Instant;
@@ -60,17 +65,20 @@ pub fn run(
     let (asked, ended) = match config.access {
         Access::Label => {
             let mut oracle = Oracle::<Label>::new(target, bounds, criterion, norm, config.seed, calls, progress);
-            let ended = by_labels(&mut oracle, config);
+            let ended = match config.search.needs() {
+                Access::Label => by_labels(&mut oracle, config, start, keyframes),
+                _ => Err(Error::NeedsScores { what: config.search.nick() }),
+            };
             (oracle.finish(), ended)
         }
         Access::Scores => {
             let mut oracle = Oracle::<Scores>::new(target, bounds, criterion, norm, config.seed, calls, progress);
-            let ended = by_scores(&mut oracle, config, start, keyframes);
+            let ended = by_answers(&mut oracle, config, start, keyframes);
             (oracle.finish(), ended)
         }
         Access::Logits | Access::Gradient => {
             let mut oracle = Oracle::<Logits>::new(target, bounds, criterion, norm, config.seed, calls, progress);
-            let ended = by_scores(&mut oracle, config, start, keyframes);
+            let ended = by_answers(&mut oracle, config, start, keyframes);
             (oracle.finish(), ended)
         }
     };
@@ -82,9 +90,82 @@ pub fn run(
     Ok(outcome)
 }
 
-/// Attacks that need labels alone.
-fn by_labels<L: Level>(_: &mut Oracle<L>, config: &Config) -> Result<(), Error> {
-    Err(Error::NeedsScores { what: config.search.nick() })
+/// Attacks that need labels alone: on the radius at which a direction fools.
+fn by_labels<L: Level>(
+    oracle: &mut Oracle<L>,
+    config: &Config,
+    start: &Perturbation,
+    keyframes: &mut Keyframes,
+) -> Result<(), Error> {
+    let shape = oracle.shape();
+    if let Begun::Fooled = tried(oracle, start, keyframes)? {
+        return Ok(());
+    }
+    oracle.turn_to(Purpose::Selection);
+    *keyframes = config.selection.ask(oracle)?;
+    let chosen = keyframes.chosen().to_vec();
+    if chosen.is_empty() {
+        return Ok(());
+    }
+    let clean = oracle.clean()?.f_index_select(0, &torch::index(&chosen, oracle.device())?)?;
+    let mask = config.region.mask(&clean)?;
+    oracle.turn_to(Purpose::Start);
+    let radii = radius::Search::new(chosen.clone(), shape, config);
+    let Some((direction, radius)) = starts::first(oracle, &radii, &config.donors, mask.as_ref())? else {
+        return Ok(());
+    };
+    let mut found = deletion::Sparse { radii, direction, radius };
+    if let Some(bound) = config.selection.deletes() {
+        oracle.turn_to(Purpose::Selection);
+        found = deletion::delete(oracle, found, mask.as_ref(), bound)?;
+        *keyframes = Keyframes::of(found.radii.frames.clone(), shape.real);
+    }
+    oracle.turn_to(Purpose::Search);
+    let deletion::Sparse { radii, direction, radius } = found;
+    // Of the frames that are left.
+    let places = radii.frames.iter().filter_map(|frame| chosen.iter().position(|all| all == frame));
+    let places = torch::index(&places.collect::<Vec<_>>(), oracle.device())?;
+    let mask = mask.map(|mask| mask.f_index_select(1, &places)).transpose()?;
+    match config.search {
+        Search::SignOpt => sign_opt::search(oracle, config, &radii, mask.as_ref(), direction, radius),
+        _ => opt::search(oracle, config, &radii, mask.as_ref(), direction, radius),
+    }
+}
+
+/// What came of a perturbation that was tried first.
+enum Begun {
+    Fooled,
+    Not(Perturbation),
+}
+
+/// Tries what another window got, or frames carry already. A query, where there is any.
+fn tried<L: Level>(oracle: &mut Oracle<L>, start: &Perturbation, keyframes: &mut Keyframes) -> Result<Begun, Error> {
+    let shape = oracle.shape();
+    let begun: Perturbation = start.iter().filter(|(frame, _)| *frame < shape.real).cloned().collect();
+    if begun.is_empty() {
+        return Ok(Begun::Not(begun));
+    }
+    oracle.turn_to(Purpose::Start);
+    let frames: Vec<usize> = begun.iter().map(|(frame, _)| *frame).collect();
+    *keyframes = Keyframes::of(frames.clone(), shape.real);
+    let values = values_of(&begun, &frames, oracle)?;
+    let delta = Delta { frames, values };
+    let answer = oracle.ask_one(&delta)?;
+    let fooled = oracle.holds(&answer) && oracle.keep(&delta, &answer)?;
+    Ok(if fooled { Begun::Fooled } else { Begun::Not(begun) })
+}
+
+/// Attacks of either kind.
+fn by_answers<L: Scored>(
+    oracle: &mut Oracle<L>,
+    config: &Config,
+    start: &Perturbation,
+    keyframes: &mut Keyframes,
+) -> Result<(), Error> {
+    match config.search.needs() {
+        Access::Label => by_labels(oracle, config, start, keyframes),
+        _ => by_scores(oracle, config, start, keyframes),
+    }
 }
 
 /// Attacks that need to know how sure the model is.
@@ -94,19 +175,7 @@ fn by_scores<L: Scored>(
     start: &Perturbation,
     keyframes: &mut Keyframes,
 ) -> Result<(), Error> {
-    let shape = oracle.shape();
-    let begun: Perturbation = start.iter().filter(|(frame, _)| *frame < shape.real).cloned().collect();
-    if !begun.is_empty() {
-        oracle.turn_to(Purpose::Start);
-        let frames: Vec<usize> = begun.iter().map(|(frame, _)| *frame).collect();
-        *keyframes = Keyframes::of(frames.clone(), shape.real);
-        let values = values_of(&begun, &frames, oracle)?;
-        let delta = Delta { frames, values };
-        let answer = oracle.ask_one(&delta)?;
-        if oracle.holds(&answer) && oracle.keep(&delta, &answer)? {
-            return Ok(());
-        }
-    }
+    let Begun::Not(begun) = tried(oracle, start, keyframes)? else { return Ok(()) };
     oracle.turn_to(Purpose::Selection);
     *keyframes = config.selection.ask(oracle)?;
     oracle.turn_to(Purpose::Search);
@@ -117,10 +186,7 @@ fn by_scores<L: Scored>(
     let start = if begun.is_empty() { None } else { Some(values_of(&begun, &frames, oracle)?) };
     match config.search {
         Search::VBad => v_bad::search(oracle, config, &frames, start),
-        Search::Squares => squares::search(oracle, config, &frames),
-        Search::Walk | Search::TwoStage | Search::WeightedSum => {
-            Err(Error::Transport("Expected a search without gradients, found one that needs them.".into()))
-        }
+        _ => squares::search(oracle, config, &frames),
     }
 }
 

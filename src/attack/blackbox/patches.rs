@@ -41,7 +41,18 @@ impl Patches {
 
 /// Signs drawn at random, `[1, frames, 3, height, width]`: the tentative direction where no other model gives one.
 pub fn random_signs(rng: &mut impl rand::Rng, frames: usize, shape: Shape, device: Device) -> Result<Tensor, TchError> {
-    let values: Vec<f32> = (0..frames * shape.frame_len()).map(|_| if rng.random() { 1.0 } else { -1.0 }).collect();
+    let values: Vec<f32> = (0..frames * shape.frame_len()).map(|_| sign(rng)).collect();
     let size = [1, frames, 3, shape.height, shape.width].map(|n| n as i64);
     torch::upload(&values, &size, device)?.f_to_kind(Kind::Float)
+}
+
+/// Columns of one sign a color each, the same in all frames, as the paper begins.
+pub fn stripes(rng: &mut impl rand::Rng, frames: usize, shape: Shape) -> Vec<f32> {
+    let columns: Vec<f32> = (0..3 * shape.width).map(|_| sign(rng)).collect();
+    let at = |i: usize| columns[i / (shape.height * shape.width) % 3 * shape.width + i % shape.width];
+    (0..frames * shape.frame_len()).map(at).collect()
+}
+
+pub fn sign(rng: &mut impl rand::Rng) -> f32 {
+    if rng.random() { 1.0 } else { -1.0 }
 }

@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::oracle::Oracle;
+use super::patches::{sign, stripes};
 use super::shrink::shrink;
 use crate::attack::access::Scored;
 use crate::attack::target::{Delta, Shape};
@@ -61,13 +62,6 @@ pub fn search<L: Scored>(oracle: &mut Oracle<L>, config: &Config, frames: &[usiz
     }
 }
 
-/// Columns of one sign a color each, the same in all frames, as the paper begins.
-fn stripes(rng: &mut impl Rng, frames: usize, shape: Shape) -> Vec<f32> {
-    let columns: Vec<f32> = (0..3 * shape.width).map(|_| sign(rng)).collect();
-    let at = |i: usize| columns[i / (shape.height * shape.width) % 3 * shape.width + i % shape.width];
-    (0..frames * shape.frame_len()).map(at).collect()
-}
-
 /// The signs with a square of some frames turned to one sign a color.
 fn proposal(rng: &mut impl Rng, signs: &[f32], frames: usize, shape: Shape, iteration: u32) -> Vec<f32> {
     let [height, width] = [shape.height, shape.width];
@@ -90,8 +84,4 @@ fn proposal(rng: &mut impl Rng, signs: &[f32], frames: usize, shape: Shape, iter
         }
     }
     proposed
-}
-
-fn sign(rng: &mut impl Rng) -> f32 {
-    if rng.random() { 1.0 } else { -1.0 }
 }

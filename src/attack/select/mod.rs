@@ -3,6 +3,7 @@
 //! Which frames to perturb. A selection is a type of its own in a file of its own, and a row of `REGISTRY`.
 
 mod baselines;
+mod deletion;
 mod gradient;
 mod removal;
 
@@ -13,6 +14,7 @@ use std::time::Instant;
 
 pub(crate) use baselines::splitmix;
 pub use baselines::{All, Fixed, InterFrameDifference, List, Random};
+pub use deletion::Deletion;
 pub use gradient::{Gradient, Source, count_to_boundary, frame_weights, step_weights};
 pub(super) use gradient::{folded, view_weights};
 pub use removal::Removal;
@@ -74,6 +76,11 @@ pub trait Select: Send + Sync {
         let _ = frames;
         None
     }
+    /// All frames, of which those are left out without which a direction still fools, until the mean absolute perturbation
+    /// is below this.
+    fn deletes(&self) -> Option<f64> {
+        None
+    }
     /// Whether frames that join later are to be weighed by the gradient where the attack stands.
     fn weighs_anew(&self) -> bool {
         false
@@ -122,13 +129,14 @@ impl<B: Blind> Select for B {
 type Parse = fn(name: &str, argument: Option<&str>) -> Option<Arc<dyn Select>>;
 
 /// Every selection.
-const REGISTRY: [Parse; 7] = [
+const REGISTRY: [Parse; 8] = [
     Gradient::parse,
     Fixed::parse,
     InterFrameDifference::parse,
     Removal::parse,
     Random::parse,
     All::parse,
+    Deletion::parse,
     List::parse,
 ];
 
@@ -185,7 +193,7 @@ impl FromStr for Selection {
         REGISTRY.iter().find_map(|parse| parse(name, argument)).map(Self).ok_or_else(|| {
             format!(
                 "expected keyframes as gradient, gradient:features, gradient:net, gradient:input, gradient:loss, fixed, ifd, heuristic, random (each of the last four \
-                 also with a count, as fixed:4), all, or frame numbers such as 0,5,7; found {s}"
+                 also with a count, as fixed:4), all, deletion, or frame numbers such as 0,5,7; found {s}"
             )
         })
     }

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A direction to begin with, for attacks on the radius at which one fools: towards another clip that the model gives the
+//! wanted label, as Wei et al. (AAAI 2020) begin, or stripes of random signs where there is none.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
+use super::oracle::Oracle;
+use super::patches::stripes;
+use super::radius::{Search, length, unit};
+use crate::attack::Error;
+use crate::attack::access::Level;
+use crate::attack::donors::Donors;
+use crate::torch;
+
+/// Stripes that are tried, and gray levels of each.
+const DRAWN: usize = 8;
+const LEVELS: [f64; 5] = [12.0, 24.0, 48.0, 96.0, 192.0];
+
+/// The direction of the smallest radius among those that are tried, of length 1, and that radius. Nothing where none
+/// fools.
+pub fn first<L: Level>(
+    oracle: &mut Oracle<L>,
+    radii: &Search,
+    donors: &Donors,
+    mask: Option<&Tensor>,
+) -> Result<Option<(Tensor, f64)>, Error> {
+    let shape = oracle.shape();
+    let (frames, device) = (radii.frames.len(), oracle.device());
+    let clean = oracle.clean()?.f_index_select(0, &torch::index(&radii.frames, device)?)?.f_unsqueeze(0)?;
+    let within = |values: Tensor| -> Result<Tensor, Error> {
+        Ok(match mask {
+            Some(mask) => values.f_mul(mask)?,
+            None => values,
+        })
+    };
+    let size = clean.size();
+    let mut best: Option<(Tensor, f64)> = None;
+    for donor in donors.windows().iter().filter(|donor| donor.len() >= shape.real * shape.frame_len()) {
+        oracle.next_iteration();
+        let len = shape.frame_len();
+        let shown: Vec<f32> = radii.frames.iter().flat_map(|k| donor[k * len..][..len].iter().copied()).collect();
+        let towards = within(torch::upload(&shown, &size, device)?.f_sub(&clean)?)?;
+        let whole = length(&towards)?;
+        best = better(oracle, radii, &towards, &[whole], best)?;
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
+    // A target is nowhere near such patterns.
+    let drawn = if oracle.criterion().goal.is_targeted() || !donors.windows().is_empty() { 0 } else { DRAWN };
+    for _ in 0..drawn {
+        oracle.next_iteration();
+        let signs = within(torch::upload(&stripes(&mut rng, frames, shape), &size, device)?)?;
+        let one = length(&signs)?;
+        best = better(oracle, radii, &signs, &LEVELS.map(|levels| levels * one), best)?;
+    }
+    Ok(best)
+}
+
+/// The better of the best one so far and a direction that may fool at one of some rising radii.
+fn better<L: Level>(
+    oracle: &mut Oracle<L>,
+    radii: &Search,
+    towards: &Tensor,
+    at: &[f64],
+    best: Option<(Tensor, f64)>,
+) -> Result<Option<(Tensor, f64)>, Error> {
+    let Some(direction) = unit(towards)? else { return Ok(best) };
+    let least = best.as_ref().map_or(f64::INFINITY, |(_, radius)| *radius);
+    let mut low = 0.0;
+    // One query tells whether it can be better than the best one.
+    for radius in at.iter().copied().filter(|radius| *radius < least).chain([least]).filter(|radius| radius.is_finite())
+    {
+        if radii.fools(oracle, &direction, radius)? {
+            let found = radii.bisect(oracle, &direction, low, radius)?;
+            return Ok(Some((direction, found)));
+        }
+        low = radius;
+    }
+    Ok(best)
+}
