@@ -91,7 +91,7 @@ SECTIONS = {
     ),
     "dual": (
         "Universal perturbations for one class",
-        "The same, with `--only-label walk`: windows that the model calls by this label are to change, and all others are to keep theirs.",
+        "The same, with `--only-label`: windows that the model calls by one label are to change, and all others are to keep theirs.",
     ),
     "causal": (
         "Live, from the beginning of a scene",

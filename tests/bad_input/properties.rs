@@ -76,3 +76,29 @@ fn devices_that_are_not_there() {
         refused(&model, &[("device", "cuda:99")], &words);
     });
 }
+
+#[test]
+fn a_black_box_that_is_none() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let of = |set: &[(&str, &str)], words: &[&str]| refused(&model, set, words);
+        of(&[("access", "scores")], &["search property", "access=scores", "found walk", "access=gradient"]);
+        of(
+            &[("access", "label"), ("search", "v-bad")],
+            &["search property", "access=label", "found v-bad", "access=scores"],
+        );
+        let gradient = [("search", "v-bad"), ("keyframes", "gradient")];
+        of(&gradient, &["keyframes property", "access=logits", "found gradient", "access=gradient"]);
+        let heuristic = [("access", "label"), ("search", "opt"), ("keyframes", "heuristic:2")];
+        of(&heuristic, &["keyframes property", "access=label", "found heuristic:2", "access=scores"]);
+        of(&[("search", "squares"), ("keyframes", "deletion")], &["keyframes property", "opt", "found squares"]);
+        of(&[("keyframes", "deletion")], &["keyframes property", "opt", "found walk"]);
+        of(&[("search", "squares"), ("region", "salient")], &["region property", "opt", "found squares"]);
+        of(&[("search", "opt"), ("region", "salient:2")], &["region property", "(0, 1]", "found salient:2"]);
+        of(&[("search", "squares"), ("mode", "causal")], &["mode=window", "gradients"]);
+        of(&[("search", "opt"), ("donors", "/nowhere")], &["donors property", "folder", "/nowhere"]);
+        let beside = model.beside("empty");
+        std::fs::create_dir(&beside).unwrap();
+        of(&[("search", "opt"), ("donors", &beside)], &["donors property", "folder", "found none in 0 files"]);
+    });
+}

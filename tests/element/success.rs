@@ -59,6 +59,27 @@ fn failure_is_true() {
     });
 }
 
+/// Each with no more than it needs to be told, and within its queries.
+#[test]
+fn success_is_true_of_a_black_box() {
+    guarded(120, || {
+        let searches = [("squares", "scores"), ("v-bad", "scores"), ("opt", "label"), ("sign-opt", "label")];
+        for (search, access) in searches {
+            let set = [("search", search), ("access", access), ("max-queries", "300"), ("seed", "1")];
+            let reports = judged(Good::default(), SIDE_BY_SIDE, 22, &set);
+            assert!(fooled(&reports) >= 4, "{search}: {} of 6", fooled(&reports));
+            for report in &reports {
+                let of = |name: &str| number(report, name);
+                let purposes = ["clean", "selection", "start", "search", "confirmation"];
+                let sum: u64 = purposes.iter().map(|purpose| of(&format!("queries_{purpose}")) as u64).sum();
+                assert_eq!(sum, of("queries") as u64, "{report}");
+                assert!(sum <= 300 && of("backwards") as u64 == 0, "{report}");
+                assert_eq!(report["out_of_queries"] == true, sum == 300, "{report}");
+            }
+        }
+    });
+}
+
 #[test]
 fn success_is_true_of_a_recurrent_layout_and_a_sidecar() {
     guarded(60, || {
