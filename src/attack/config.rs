@@ -208,8 +208,10 @@ impl Config {
     /// What is made small.
     pub fn minimized_norm(&self) -> Norm {
         match self.search {
+            Search::Walk => self.norm,
             Search::TwoStage | Search::WeightedSum => Norm::L21,
-            _ => self.norm,
+            // Of what answers alone find, the smallest is kept.
+            _ => Norm::L2,
         }
     }
 }

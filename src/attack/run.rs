@@ -53,7 +53,6 @@ pub fn run<'a>(
 ) -> Result<Outcome, Error> {
     let start = start.into();
     if config.is_black_box() {
-        let (Start::Carried(start) | Start::Tried(start)) = start;
         return blackbox::run(target, config, start, canceled, progress);
     }
     let began = Instant::now();
@@ -134,7 +133,7 @@ pub fn run<'a>(
 
 /// Whether another window's perturbation can be tried: a shorter one may not have its frames, and the bound may have
 /// changed.
-fn fits(tried: &Perturbation, config: &Config, shape: Shape) -> bool {
+pub(super) fn fits(tried: &Perturbation, config: &Config, shape: Shape) -> bool {
     tried.iter().all(|(frame, delta)| {
         let bounded = config.epsilon <= 0.0 || delta.iter().all(|v| v.abs() <= config.epsilon);
         *frame < shape.real && bounded

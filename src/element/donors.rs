@@ -15,7 +15,9 @@ use crate::window::Windowing;
 /// Clips of a folder at the most, as Wei et al. (AAAI 2020) take them.
 const CLIPS: usize = 100;
 /// A clip that stands still for so long is left out.
-const STALL: gst::ClockTime = gst::ClockTime::from_seconds(10);
+const STALL: std::time::Duration = std::time::Duration::from_secs(10);
+/// How often it is looked whether one has failed.
+const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 
 /// Those of a folder and the folders in it, spread evenly over all of them, or of one file. Files that are no videos of a
 /// window are passed over.
@@ -47,7 +49,8 @@ fn list(path: &Path, files: &mut Vec<PathBuf>, depth: usize) -> std::io::Result<
     }
     if depth > 0 {
         for entry in path.read_dir()? {
-            list(&entry?.path(), files, depth - 1)?;
+            // Links to nothing, and folders that nobody may read.
+            let _ = list(&entry?.path(), files, depth - 1);
         }
     }
     Ok(())
@@ -66,8 +69,21 @@ fn window(file: &Path, metadata: &Metadata, windowing: Windowing) -> Option<Vec<
         pipeline.set_state(gst::State::Playing).ok()?;
         let mut stream: Option<Stream> = None;
         let mut seen: Vec<Samples> = Vec::new();
+        let bus = pipeline.bus()?;
+        let next = || {
+            let began = std::time::Instant::now();
+            while began.elapsed() < STALL && !sink.is_eos() {
+                if let Some(sample) = sink.try_pull_sample(LOOK) {
+                    return Some(sample);
+                }
+                if bus.pop_filtered(&[gst::MessageType::Error]).is_some() {
+                    return None;
+                }
+            }
+            None
+        };
         for place in 0..windowing.span {
-            let sample = sink.try_pull_sample(STALL)?;
+            let sample = next()?;
             if !place.is_multiple_of(windowing.step) {
                 continue;
             }

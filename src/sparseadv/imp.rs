@@ -113,7 +113,8 @@
  *   model gives the target's label.
  *
  * Every view that the model is shown counts as a query, also where several go through it at once. So do those for the
- * clean window, for keyframes, and for the readings that confirm a success. `max-queries` bounds them all. By default all
+ * clean window, for keyframes, and for the readings that confirm a success. `max-queries` bounds them all, but for the one
+ * by which an overlapping window is judged when it has left. By default all
  * frames are attacked. Keyframes by a gradient are refused; `heuristic` needs scores. With logits the wrong label has to
  * lead by `confidence`; otherwise the label decides.
  *
@@ -226,7 +227,7 @@
  * * the cost: `queries`, `forwards`, `backwards`, `codec_runs`, `iterations`, and the queries and iterations up to the
  *   first success. A query is a forward pass of the model, with or without its backward, or a further backward.
  *   `queries_clean`, `queries_selection`, `queries_start`, `queries_search` and `queries_confirmation` say what they were
- *   for, and add up. With `max-queries` no window has more, and `out_of_queries` says that this ended its attack;
+ *   for, and add up. `out_of_queries` says that `max-queries` ended the attack;
  * * the keyframes, the weights of all frames, and the sizes of the perturbation in gray levels. `map` is the mean over
  *   all frames as the model sees what was pushed. `map_keyframes` is over the keyframes, `map_float` before rendering;
  * * the provenance: model and its SHA-256, input, properties that are not at their defaults, versions, and the version
@@ -396,7 +397,7 @@ pub struct SparseAdv {
         blurb = "What the attack may know of the model: less than gradients is a black box, and what the level hides it cannot reach")]
     #[property(name = "probes", type = u32, mutable_playing, default = 0, maximum = 100_000,
         get = get!(probes), set = set!(probes), nick = "Probes",
-        blurb = "Queries of a black box for one estimate of a gradient (0 = the search's own)")]
+        blurb = "Probes of a black box for one estimate of a gradient: a query each, and with search=opt a search each (0 = the search's own)")]
     #[property(name = "probe-size", type = f32, mutable_playing, default = 0.0, minimum = 0.0, maximum = 255.0,
         get = get!(probe_size), set = set!(probe_size), nick = "Probe size",
         blurb = "Size of such a probe in gray levels: what rounds to nothing in 8 bits tells nothing (0 = the search's own)")]
@@ -440,7 +441,7 @@ pub struct SparseAdv {
             untargeted)")]
     #[property(name = "seed", type = u64, default = Settings::default().attack.seed, mutable_ready,
         get = get!(attack.seed), set = set!(attack.seed),
-        nick = "Seed", blurb = "Seed of keyframes=random, the only chance in an attack, and of what mode=causal begins with")]
+        nick = "Seed", blurb = "Seed of keyframes=random, of the searches of a black box, and of what mode=causal begins with")]
     #[property(name = "tail", type = Tail, default, get = get!(common.tail), set = set!(common.tail), mutable_ready,
         nick = "Tail", blurb = "What becomes of frames at the end of a stream that fill no window")]
     #[property(name = "enabled", type = bool, default = true, get = get!(enabled), set = set!(enabled), mutable_playing,
@@ -469,8 +470,8 @@ pub struct SparseAdv {
     pub(super) worker: Mutex<Option<JoinHandle<Option<Loaded>>>>,
     pub(super) model_metadata: Mutex<Option<Arc<Metadata>>>,
     pub(super) report: Mutex<Option<ReportFile>>,
-    /// Read when the element starts.
-    pub(super) donors: Mutex<Donors>,
+    /// Read when the element starts, and of what.
+    pub(super) donors: Mutex<(Option<String>, Donors)>,
 }
 
 impl SparseAdv {

@@ -13,6 +13,7 @@ use super::imp::{CAT, Loaded, SparseAdv};
 use super::settings::Settings;
 use super::state::{Plan, State};
 use super::{pursue, worker};
+use crate::attack::Access;
 use crate::element::codec;
 use crate::element::donors;
 use crate::element::lock;
@@ -83,8 +84,14 @@ impl SparseAdv {
             provenance.settings.insert("precision".into(), "bf16".into());
         }
         let windowing = settings.common.windowing(metadata);
-        let donors = settings.donors.as_deref().map(|path| donors::read(path, metadata, windowing));
-        *lock(&self.donors) = donors.transpose().map_err(wrong)?.unwrap_or_default();
+        let named = settings.donors.as_deref().filter(|_| config.search.needs() == Access::Label);
+        let key = named.map(|path| format!("{path:?} {windowing:?} {metadata:?}"));
+        let mut kept = lock(&self.donors);
+        if kept.0 != key {
+            let read = named.map(|path| donors::read(path, metadata, windowing));
+            *kept = (key, read.transpose().map_err(wrong)?.unwrap_or_default());
+        }
+        drop(kept);
         let together = loaded.model.windows_a_pass();
         loaded.pursuit = match &begins_with {
             Some(universal) if causal || auto => {

@@ -100,7 +100,8 @@ impl Settings {
         let (access, search) = (self.attack.access, self.attack.search);
         if search.needs() > access {
             return Err(format!(
-                "The search property: expected one that needs no more than access={}, found {}, which needs access={}.",
+                "The search property: expected one that needs no more than access={}, found {}, which needs access={}. Set search=opt or sign-opt \
+                 for labels alone, squares or v-bad for scores.",
                 nick(access),
                 nick(search),
                 nick(search.needs())
@@ -111,7 +112,7 @@ impl Settings {
         let selection = keyframes.unwrap_or_else(|| if asks { select::All.into() } else { Selection::default() });
         if selection.deletes().is_some() && !radius {
             return Err(format!(
-                "The keyframes property: expected search=opt or sign-opt with {selection}, found {}.",
+                "The keyframes property: expected search=opt or sign-opt with {selection}, found {}. Set one of these, or other keyframes.",
                 nick(search)
             ));
         }
@@ -119,14 +120,15 @@ impl Settings {
         let region: Region = region.map_err(|e| format!("The region property: {e}."))?.unwrap_or_default();
         if region != Region::All && !radius {
             return Err(format!(
-                "The region property: expected search=opt or sign-opt with {region}, found {}.",
+                "The region property: expected search=opt or sign-opt with {region}, found {}. Set one of these, or region=all.",
                 nick(search)
             ));
         }
         let told = if asks { access.min(Access::Logits) } else { access };
         if selection.needs() > told {
             return Err(format!(
-                "The keyframes property: expected frames that can be chosen with access={}, found {selection}, which needs access={}.",
+                "The keyframes property: expected frames that can be chosen with access={}, found {selection}, which needs access={}. Set all, ifd, fixed, \
+                 random or frame numbers.",
                 nick(told),
                 nick(selection.needs())
             ));
@@ -167,17 +169,23 @@ impl Settings {
     pub fn without_effect(&self) -> Option<String> {
         let (set, default) = (&self.attack, Self::default().attack);
         let (walks, descends) = (set.search == Search::Walk, set.search == Search::TwoStage);
+        let paper = descends || set.search == Search::WeightedSum;
         let unused: Vec<&str> = [
-            ("learning-rate", walks && set.learning_rate != default.learning_rate),
+            ("donors", set.search.needs() != Access::Label && self.donors.is_some()),
+            ("learning-rate", !paper && set.learning_rate != default.learning_rate),
             ("learning-rate-decay", !descends && set.learning_rate_decay != default.learning_rate_decay),
-            ("optimizer", walks && set.optimizer != default.optimizer),
+            ("optimizer", !paper && set.optimizer != default.optimizer),
             ("loss", !descends && set.loss != default.loss),
             ("norm", !walks && set.norm != default.norm),
         ]
         .into_iter()
         .filter_map(|(name, unused)| unused.then_some(name))
         .collect();
-        let other = if unused.contains(&"norm") { "walk" } else { "two-stage" };
+        let other = match unused.as_slice() {
+            ["donors", ..] => "opt",
+            unused if unused.contains(&"norm") => "walk",
+            _ => "two-stage",
+        };
         let set = unused.join(" and ");
         (!unused.is_empty()).then(|| {
             format!("The property {set} has no effect on this search. Leave it out, or set search={other}, which it is a setting of.")

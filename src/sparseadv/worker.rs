@@ -155,7 +155,7 @@ impl SparseAdv {
             start,
             tried: None,
             settings,
-            donors: lock(&self.donors).clone(),
+            donors: lock(&self.donors).1.clone(),
             deadline,
         };
         let sits = !state.is_hurried(&task.settings);

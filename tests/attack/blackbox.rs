@@ -2,6 +2,8 @@
 
 //! Attacks by answers alone: what is counted, what they are told, and whether an estimate is one of the gradient.
 
+use std::time::Duration;
+
 use gstsparseadv::attack::access::{Label, Logits, Scores};
 use gstsparseadv::attack::blackbox::nes::Nes;
 use gstsparseadv::attack::blackbox::oracle::{Bounds, Oracle};
@@ -39,7 +41,8 @@ fn with_oracle<L: gstsparseadv::attack::access::Level, T>(
     let mut target = Target::new(&scene, model);
     let bounds = Bounds { most, deadline: None, canceled: &|| false };
     let mut progress = |_: Progress| {};
-    let mut oracle = Oracle::<L>::new(&mut target, bounds, CRITERION, Norm::L2, 0, Calls::default(), &mut progress);
+    let spent = (Calls::default(), Duration::ZERO);
+    let mut oracle = Oracle::<L>::new(&mut target, bounds, CRITERION, Norm::L2, 0, spent, Vec::new(), &mut progress);
     let found = work(&mut oracle);
     (found, oracle.finish().calls)
 }
@@ -244,4 +247,58 @@ fn a_target_is_reached_from_a_donor() {
         assert!(outcome.success && outcome.final_label == 2, "{search:?}");
         assert!(outcome.calls.purposes.queries_start > 0);
     }
+}
+
+/// A codec that changes the label by itself needs no perturbation, and leaves no radius that is too small.
+#[test]
+fn a_codec_that_fools_by_itself_ends_the_search() {
+    let frames = vec![4.1; T * LEN];
+    // As the codec leaves them.
+    let changed = vec![8.0; T * LEN];
+    let margin = |lead: f32, view: &[f32]| {
+        let logits = Linear::new(RISING, lead).logits(view);
+        logits[0] - logits[1].max(logits[2])
+    };
+    let lead = (1..1000).map(|lead| lead as f32).find(|lead| margin(*lead, &frames) > 1.0).unwrap();
+    assert!(margin(lead, &changed) < 0.0);
+    for search in LABELED {
+        let scene = Exact { frames: frames.clone(), transport: Some(Ok(())), ..scene() };
+        let mut model = Linear::new(RISING, lead);
+        let config = Config { max_iterations: 2, probes: Some(4), epsilon: 0.0, ..asking(search, Access::Label) };
+        let outcome = attack(&scene, &mut model, &config);
+        assert!(outcome.success && outcome.calls.queries < 2000, "{search:?}: {:?}", outcome.calls);
+    }
+}
+
+/// What an earlier window stands on is there whatever this one changes, and what is judged is what leaves.
+#[test]
+fn frames_that_are_carried_are_part_of_what_is_asked() {
+    let carried = vec![(0, vec![0.5; LEN])];
+    for search in [Search::VBad, Search::Squares, Search::Opt, Search::SignOpt] {
+        let mut model = Linear::new(RISING, 2.0);
+        let config = Config { selection: select("2,4"), max_iterations: 20, ..asking(search, Access::Logits) };
+        let outcome = attack_from(&scene(), &mut model, &config, &carried, &|| false).unwrap();
+        assert!(outcome.success, "{search:?}");
+        let kept = outcome.perturbation.iter().find(|(frame, _)| *frame == 0);
+        assert_eq!(kept.map(|(_, values)| values), Some(&carried[0].1), "{search:?}");
+        let view = Exact::window(&scene().frames, &outcome.perturbation);
+        assert_eq!(argmax(&model.logits(&view)), outcome.final_label, "{search:?}");
+        // But for the clean window, every view has it.
+        let views = model.views();
+        assert!(views[1..].iter().all(|(view, _)| view[..LEN] == carried[0].1[..]), "{search:?}");
+    }
+}
+
+/// Scores of other labels say nothing of a target, so that nothing is known until it is on top. Signs are tried all the same.
+#[test]
+fn a_target_of_which_nothing_is_told_is_looked_for_all_the_same() {
+    let config =
+        Config { goal: Goal::new(None, Some(2)), max_iterations: 30, ..asking(Search::Squares, Access::Scores) };
+    let mut model = Linear::new(RISING, 1e6);
+    attack(&scene(), &mut model, &config);
+    let mut views: Vec<String> = model.views().iter().map(|(view, _)| format!("{view:?}")).collect();
+    views.sort();
+    views.dedup();
+    // A square may be turned to the signs that it has.
+    assert!(views.len() > 15, "{}", views.len());
 }

@@ -249,7 +249,7 @@ fn no_window_has_more_queries_than_are_allowed() {
     let second = scene().frames.iter().map(|v| v + 0.5).collect();
     for search in [Search::Walk, Search::TwoStage, Search::WeightedSum] {
         for selection in ["gradient", "heuristic", "all"] {
-            let mut fooled = 0;
+            let (mut fooled, mut enough) = (0, None);
             for most in 1..60 {
                 let mut model = Linear::new(RISING, 2.0);
                 let scene = Exact { second: Some(Vec::clone(&second)), ..scene() };
@@ -268,6 +268,12 @@ fn no_window_has_more_queries_than_are_allowed() {
                 assert!(!outcome.success || by.queries_confirmation > 0);
                 assert!(outcome.success || outcome.out_of_queries, "{search:?} {selection} {most}");
                 fooled += u32::from(outcome.success);
+                // What is enough for a success stays enough.
+                enough = enough.or(outcome.success.then_some(most));
+                assert!(
+                    outcome.success || enough.is_none(),
+                    "{search:?} {selection}: {enough:?} were enough, {most} are not"
+                );
             }
             // Selection by removal takes seven queries, and a descent some ten steps.
             assert!(fooled > 30, "{search:?} {selection}: {fooled}");

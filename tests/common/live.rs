@@ -80,7 +80,12 @@ pub fn run(frames: u32, rate: u32, caps: Option<&str>, element: &str, disturb: D
         None
     });
     let bus = pipeline.bus().expect("a bus");
-    assert!(pipeline.set_state(gst::State::Playing).is_ok());
+    let started = pipeline.set_state(gst::State::Playing);
+    if started.is_err() {
+        // The bus has the reason.
+        let error = bus.pop_filtered(&[gst::MessageType::Error]);
+        panic!("{:?}", error.as_ref().map(|message| message.view()));
+    }
     let mut messages = Vec::new();
     // It may have nothing to say until it is over.
     let patience = ClockTime::from_seconds(u64::from(frames / rate) + 60);

@@ -62,8 +62,9 @@ pub fn good(variant: Good) -> ModelFile {
     let convolution = weights(1, &[4, 3, 1, 3, 3], 1.0);
     let bias = weights(2, &[4], 0.2) + 0.3;
     let linear = weights(3, &[4 * window as i64 * 49, CLASSES as i64], 1.0);
-    // So that its powers neither grow nor shrink: numbers near zero would take a hundred times as long.
-    let ballast = weights(4, &[512, 512], (3.0f32 / 512.0).sqrt());
+    // A rotation, whose powers neither grow nor shrink however many there are: numbers near zero would take a hundred times
+    // as long, and large ones would end as none.
+    let ballast = Tensor::linalg_qr(&weights(4, &[512, 512], 1.0), "reduced").0;
     let net = move |input: &Tensor| {
         let x = match btchw {
             true => input.transpose(1, 2),

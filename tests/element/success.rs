@@ -71,9 +71,9 @@ fn success_is_true_of_a_black_box() {
             for report in &reports {
                 let of = |name: &str| number(report, name);
                 let purposes = ["clean", "selection", "start", "search", "confirmation"];
-                let sum: u64 = purposes.iter().map(|purpose| of(&format!("queries_{purpose}")) as u64).sum();
-                assert_eq!(sum, of("queries") as u64, "{report}");
-                assert!(sum <= 300 && of("backwards") as u64 == 0, "{report}");
+                let sum: u64 = purposes.iter().map(|purpose| of(&format!("queries_{purpose}"))).sum();
+                assert_eq!(sum, of("queries"), "{report}");
+                assert!(sum <= 300 && of("backwards") == 0, "{report}");
                 assert_eq!(report["out_of_queries"] == true, sum == 300, "{report}");
             }
         }

@@ -34,7 +34,6 @@ pub fn delete<L: Level>(
         if kept.radii.frames.len() < 2 {
             break;
         }
-        oracle.next_iteration();
         let Some((radii, direction)) = kept.without(frame)? else { continue };
         let Some(radius) = radii.radius(oracle, &direction, kept.radius)? else { continue };
         let fewer = Sparse { radii, direction, radius };

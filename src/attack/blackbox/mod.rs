@@ -23,18 +23,18 @@ use self::oracle::{Asked, Bounds, Oracle};
 use super::access::{Access, Label, Level, Logits, Scored, Scores};
 use super::calls::{Calls, Purpose};
 use super::outcome::{Outcome, Perturbation, Progress};
-use super::run::{check_labels, opening};
+use super::run::{Start, check_labels, fits, opening};
 use super::select::Keyframes;
 use super::target::{Delta, Query};
 use super::{Config, Error, Search};
 use crate::torch;
 
-/// Attacks a window. A perturbation of another window, or of frames that this one shares with another, is tried first and
-/// gone on from. `canceled` is asked before every query.
+/// Attacks a window. A perturbation of another window is tried first, and V-BAD goes on from there. Frames that carry one as
+/// part of an earlier window keep it where the attack leaves them alone. `canceled` is asked before every query.
 pub fn run(
     target: &mut dyn Query,
     config: &Config,
-    start: &Perturbation,
+    start: Start,
     canceled: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, Error> {
@@ -61,10 +61,18 @@ pub fn run(
     let bounds =
         Bounds { most: config.max_queries, deadline: config.time_budget.map(|budget| began + budget), canceled };
     let norm = config.minimized_norm();
+    let spent = (calls, began.elapsed());
+    let (carried, start) = match start {
+        Start::Carried(carried) => (carried_by(carried, target)?, carried),
+        Start::Tried(tried) => (Vec::new(), tried),
+    };
+    // What is carried is there whatever the bound is now.
+    let start = if carried.is_empty() && !fits(start, config, shape) { &Perturbation::new() } else { start };
     let keyframes = &mut outcome.keyframes;
     let (asked, ended) = match config.access {
         Access::Label => {
-            let mut oracle = Oracle::<Label>::new(target, bounds, criterion, norm, config.seed, calls, progress);
+            let mut oracle =
+                Oracle::<Label>::new(target, bounds, criterion, norm, config.seed, spent, carried, progress);
             let ended = match config.search.needs() {
                 Access::Label => by_labels(&mut oracle, config, start, keyframes),
                 _ => Err(Error::NeedsScores { what: config.search.nick() }),
@@ -72,12 +80,14 @@ pub fn run(
             (oracle.finish(), ended)
         }
         Access::Scores => {
-            let mut oracle = Oracle::<Scores>::new(target, bounds, criterion, norm, config.seed, calls, progress);
+            let mut oracle =
+                Oracle::<Scores>::new(target, bounds, criterion, norm, config.seed, spent, carried, progress);
             let ended = by_answers(&mut oracle, config, start, keyframes);
             (oracle.finish(), ended)
         }
         Access::Logits | Access::Gradient => {
-            let mut oracle = Oracle::<Logits>::new(target, bounds, criterion, norm, config.seed, calls, progress);
+            let mut oracle =
+                Oracle::<Logits>::new(target, bounds, criterion, norm, config.seed, spent, carried, progress);
             let ended = by_answers(&mut oracle, config, start, keyframes);
             (oracle.finish(), ended)
         }
@@ -114,11 +124,18 @@ fn by_labels<L: Level>(
     let Some((direction, radius)) = starts::first(oracle, &radii, &config.donors, mask.as_ref())? else {
         return Ok(());
     };
+    if config.stop_early {
+        return Ok(());
+    }
     let mut found = deletion::Sparse { radii, direction, radius };
     if let Some(bound) = config.selection.deletes() {
         oracle.turn_to(Purpose::Selection);
         found = deletion::delete(oracle, found, mask.as_ref(), bound)?;
         *keyframes = Keyframes::of(found.radii.frames.clone(), shape.real);
+        let sparse = found.radii.at(&found.direction, found.radius)?;
+        if !oracle.prefer(&sparse)? {
+            return Ok(());
+        }
     }
     oracle.turn_to(Purpose::Search);
     let deletion::Sparse { radii, direction, radius } = found;
@@ -188,6 +205,14 @@ fn by_scores<L: Scored>(
         Search::VBad => v_bad::search(oracle, config, &frames, start),
         _ => squares::search(oracle, config, &frames),
     }
+}
+
+/// Frames that carry a perturbation already, and what.
+fn carried_by(carried: &Perturbation, target: &dyn Query) -> Result<Vec<(usize, Tensor)>, Error> {
+    let shape = target.shape();
+    let size = [1, 1, 3, shape.height, shape.width].map(|n| n as i64);
+    let there = carried.iter().filter(|(frame, _)| *frame < shape.real);
+    there.map(|(frame, values)| Ok((*frame, torch::upload(values, &size, target.device())?))).collect()
 }
 
 /// The values of some frames, `[1, frames, 3, height, width]`; zero where there are none.

@@ -47,7 +47,7 @@ pub fn search<L: Level>(
     let constants = if config.goal.is_targeted() { TARGETED } else { UNTARGETED };
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
     let (mut step, mut probe) = (constants.step, constants.probe);
-    while oracle.next_iteration() < config.max_iterations {
+    while oracle.next_iteration(config.max_iterations) {
         let mut gradient = direction.f_zeros_like()?;
         let mut best = (radius, direction.shallow_clone());
         for _ in 0..config.probes.unwrap_or(constants.probes) {

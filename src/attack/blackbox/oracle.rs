@@ -45,6 +45,7 @@ pub struct Oracle<'a, L> {
     iterations: u32,
     /// Of one query, so far.
     longest: Duration,
+    carried: Vec<(usize, Tensor)>,
     kept: Option<Kept>,
     first: Option<(u32, u32)>,
     out_of_time: bool,
@@ -63,14 +64,18 @@ pub struct Asked {
 }
 
 impl<'a, L: Level> Oracle<'a, L> {
-    /// One whose clean window has been asked about already.
+    /// One whose clean window has been asked about already, by these calls and in this time. Frames that are carried are
+    /// perturbed already, `[1, 1, 3, height, width]` each, as part of an earlier window; what is asked about others is about
+    /// them too.
+    #[allow(clippy::too_many_arguments)]
     pub fn new(
         target: &'a mut dyn Query,
         bounds: Bounds<'a>,
         criterion: Criterion,
         norm: Norm,
         seed: u64,
-        calls: Calls,
+        (calls, longest): (Calls, Duration),
+        carried: Vec<(usize, Tensor)>,
         progress: &'a mut dyn FnMut(Progress),
     ) -> Self {
         Self {
@@ -82,7 +87,8 @@ impl<'a, L: Level> Oracle<'a, L> {
             calls,
             purpose: Purpose::Search,
             iterations: 0,
-            longest: Duration::ZERO,
+            longest,
+            carried,
             kept: None,
             first: None,
             out_of_time: false,
@@ -127,11 +133,15 @@ impl<'a, L: Level> Oracle<'a, L> {
         self.purpose = purpose;
     }
 
-    /// Counts an iteration. Returns how many there were before.
-    pub fn next_iteration(&mut self) -> u32 {
-        self.iterations += 1;
-        (self.progress)(Progress::Made(self.calls, self.iterations));
-        self.iterations - 1
+    /// Counts an iteration of the search, if there were less than that.
+    pub fn next_iteration(&mut self, most: u32) -> bool {
+        let begins = self.iterations < most;
+        self.iterations += u32::from(begins);
+        begins
+    }
+
+    pub fn iterations(&self) -> u32 {
+        self.iterations
     }
 
     /// Queries that are left, at a look in the readings that are looked at always.
@@ -143,11 +153,25 @@ impl<'a, L: Level> Oracle<'a, L> {
     /// What the model says of each of these. A query for each, and for each codec that has to be survived: the answer is that
     /// of the reading that resists most.
     pub fn ask(&mut self, deltas: &[Delta]) -> Result<Vec<Answer<L>>, Error> {
-        deltas.iter().map(|delta| self.look(delta)).collect()
+        deltas.iter().map(|delta| self.ask_one(delta)).collect()
     }
 
     pub fn ask_one(&mut self, delta: &Delta) -> Result<Answer<L>, Error> {
-        self.look(delta)
+        let whole = self.whole(delta)?;
+        self.look(&whole)
+    }
+
+    /// A perturbation with the frames that are carried and not in it.
+    fn whole(&self, delta: &Delta) -> Result<Delta, Error> {
+        let others: Vec<&(usize, Tensor)> =
+            self.carried.iter().filter(|(frame, _)| !delta.frames.contains(frame)).collect();
+        if others.is_empty() {
+            return Ok(delta.clone());
+        }
+        let frames = delta.frames.iter().copied().chain(others.iter().map(|(frame, _)| *frame)).collect();
+        let values: Vec<&Tensor> =
+            std::iter::once(&delta.values).chain(others.iter().map(|(_, values)| values)).collect();
+        Ok(Delta { frames, values: Tensor::f_cat(&values, 1)? })
     }
 
     /// What it says of the clean window with `frames[k]` at place k.
@@ -177,6 +201,7 @@ impl<'a, L: Level> Oracle<'a, L> {
         if !self.holds(answer) {
             return Ok(false);
         }
+        let delta = &self.whole(delta)?;
         let size = self.size(delta)?;
         if size >= self.kept_size() {
             return Ok(true);
@@ -190,6 +215,18 @@ impl<'a, L: Level> Oracle<'a, L> {
         (self.progress)(Progress::Improved(&best));
         self.kept = Some(Kept { best, size });
         Ok(true)
+    }
+
+    /// Keeps a success in place of a smaller one, if it holds where that does: it has fewer frames. A query, and those that
+    /// confirm it.
+    pub fn prefer(&mut self, delta: &Delta) -> Result<bool, Error> {
+        let answer = self.ask_one(delta)?;
+        let before = self.kept.take();
+        let held = self.keep(delta, &answer);
+        if !matches!(held, Ok(true)) {
+            self.kept = before;
+        }
+        held
     }
 
     /// The logits of the result, where the success holds in all readings.
@@ -242,8 +279,8 @@ impl<'a, L: Level> Oracle<'a, L> {
         let _ = self.target.observe(delta)?;
         let mut weakest: Option<Vec<f32>> = None;
         for reading in self.looks() {
-            self.calls.codec_runs += u32::from(self.target.readings()[reading] == Reading::Transport);
             let logits = self.pass(|target| target.logits(delta, reading))?;
+            self.calls.codec_runs += u32::from(self.target.readings()[reading] == Reading::Transport);
             let margin = |logits: &[f32]| self.criterion.margin(logits);
             if weakest.as_ref().is_none_or(|weakest| margin(&logits) < margin(weakest)) {
                 weakest = Some(logits);
@@ -269,6 +306,7 @@ impl<'a, L: Level> Oracle<'a, L> {
         self.calls.note_forwards(1, self.purpose);
         let logits = torch::download(&ask(self.target)?)?;
         self.longest = self.longest.max(began.elapsed());
+        (self.progress)(Progress::Made(self.calls, self.iterations));
         let classes = self.target.shape().classes;
         if logits.len() != classes || logits.iter().any(|z| !z.is_finite()) {
             return Err(Error::NotFinite { classes, found: format!("{logits:?}") });

@@ -24,6 +24,8 @@ pub struct Search {
     pub shrink: f64,
     /// The largest radius.
     pub largest: f64,
+    /// The smallest radius that is told from none: far below what samples of 8 bits can show.
+    pub floor: f64,
     /// Bound on any value in gray levels; 0 for none. Where it holds values back, a radius is longer than what is added.
     pub bound: f32,
 }
@@ -41,13 +43,26 @@ impl Search {
             bound if bound > 0.0 => 4.0 * f64::from(bound) * values.sqrt(),
             _ => LARGEST[usize::from(config.goal.is_targeted())],
         };
-        Self { frames, tolerance: 0.01, grow: 1.01, shrink: 0.99, largest, bound: config.epsilon }
+        Self {
+            frames,
+            tolerance: 0.01,
+            grow: 1.01,
+            shrink: 0.99,
+            largest,
+            floor: 1e-3 * values.sqrt(),
+            bound: config.epsilon,
+        }
+    }
+
+    /// The perturbation at a radius.
+    pub fn at(&self, direction: &Tensor, radius: f64) -> Result<Delta, Error> {
+        let values = optimizer::clamp(direction.f_mul_scalar(radius)?, self.bound)?;
+        Ok(Delta { frames: self.frames.clone(), values })
     }
 
     /// Whether the window is fooled at this radius. A success that is smaller than all before is kept.
     pub fn fools<L: Level>(&self, oracle: &mut Oracle<L>, direction: &Tensor, radius: f64) -> Result<bool, Error> {
-        let values = optimizer::clamp(direction.f_mul_scalar(radius)?, self.bound)?;
-        let delta = Delta { frames: self.frames.clone(), values };
+        let delta = self.at(direction, radius)?;
         let answer = oracle.ask_one(&delta)?;
         Ok(oracle.holds(&answer) && oracle.keep(&delta, &answer)?)
     }
@@ -60,9 +75,10 @@ impl Search {
         near: f64,
     ) -> Result<Option<f64>, Error> {
         let (mut low, mut high);
+        let near = near.max(self.floor);
         if self.fools(oracle, direction, near)? {
             (low, high) = (near * self.shrink, near);
-            while self.fools(oracle, direction, low)? {
+            while high > self.floor && self.fools(oracle, direction, low)? {
                 (low, high) = (low * self.shrink, low);
             }
         } else {
@@ -85,7 +101,7 @@ impl Search {
         mut low: f64,
         mut high: f64,
     ) -> Result<f64, Error> {
-        while high - low > self.tolerance * high {
+        while high - low > self.tolerance * high && high > self.floor {
             let middle = (low + high) / 2.0;
             if self.fools(oracle, direction, middle)? {
                 high = middle;

@@ -19,7 +19,6 @@ pub fn shrink<L: Level>(oracle: &mut Oracle<L>, success: Delta) -> Result<(), Er
     let rest = without_frames(oracle, success)?;
     let (mut holds, mut fails) = (1.0, 0.0);
     for _ in 0..SCALES {
-        oracle.next_iteration();
         let scale = (holds + fails) / 2.0;
         let scaled = Delta { frames: rest.frames.clone(), values: rest.values.f_mul_scalar(scale)? };
         if tried(oracle, &scaled)? {
@@ -37,7 +36,6 @@ fn without_frames<L: Level>(oracle: &mut Oracle<L>, mut success: Delta) -> Resul
     while run > 0 {
         let mut from = 0;
         while from < success.frames.len() && success.frames.len() > run {
-            oracle.next_iteration();
             let dropped = from..(from + run).min(success.frames.len());
             let kept: Vec<usize> = (0..success.frames.len()).filter(|place| !dropped.contains(place)).collect();
             let fewer = Delta {

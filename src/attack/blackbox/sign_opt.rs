@@ -37,7 +37,7 @@ pub fn search<L: Level>(
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
     let probes = config.probes.unwrap_or(PROBES);
     let mut step = STEP;
-    while oracle.next_iteration() < config.max_iterations && step > LEAST_STEP {
+    while step > LEAST_STEP && oracle.next_iteration(config.max_iterations) {
         let slope = slope(oracle, radii, mask, &direction, radius, probes, &mut rng)?;
         let Some(slope) = unit(&slope)? else { return Ok(()) };
         let along =

@@ -34,20 +34,16 @@ pub fn search<L: Scored>(oracle: &mut Oracle<L>, config: &Config, frames: &[usiz
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
     let mut signs = stripes(&mut rng, frames.len(), shape);
     let mut bound = if config.epsilon > 0.0 { config.epsilon } else { BOUND };
-    let mut least = f64::INFINITY;
-    loop {
-        let iteration = oracle.next_iteration();
-        if iteration >= config.max_iterations {
-            return Ok(());
-        }
+    let (mut least, mut looked) = (f64::INFINITY, false);
+    while oracle.next_iteration(config.max_iterations) {
+        let iteration = oracle.iterations() - 1;
         let grows = config.epsilon <= 0.0 && bound < LARGEST && iteration > 0 && iteration.is_multiple_of(GROW_AFTER);
         if grows {
             bound = (bound * GROWTH).min(LARGEST);
-            least = f64::INFINITY;
+            (least, looked) = (f64::INFINITY, false);
         }
         // A larger bound, and the first signs, are looked at as they are.
-        let proposed =
-            if least.is_finite() { proposal(&mut rng, &signs, frames.len(), shape, iteration) } else { signs.clone() };
+        let proposed = if looked { proposal(&mut rng, &signs, frames.len(), shape, iteration) } else { signs.clone() };
         let values: Vec<f32> = proposed.iter().map(|sign| sign * bound).collect();
         let size = [1, frames.len(), 3, shape.height, shape.width].map(|n| n as i64);
         let delta = Delta { frames: frames.to_vec(), values: torch::upload(&values, &size, oracle.device())? };
@@ -56,10 +52,13 @@ pub fn search<L: Scored>(oracle: &mut Oracle<L>, config: &Config, frames: &[usiz
             return if config.stop_early { Ok(()) } else { shrink(oracle, delta) };
         }
         let lack = L::lack(&answer, oracle.criterion()).unwrap_or(f64::INFINITY);
-        if lack < least {
+        // Where nothing is told of any, one is as good as another.
+        if lack < least || lack == f64::INFINITY && least == f64::INFINITY {
             (least, signs) = (lack, proposed);
         }
+        looked = true;
     }
+    Ok(())
 }
 
 /// The signs with a square of some frames turned to one sign a color.

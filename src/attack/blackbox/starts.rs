@@ -39,7 +39,6 @@ pub fn first<L: Level>(
     let size = clean.size();
     let mut best: Option<(Tensor, f64)> = None;
     for donor in donors.windows().iter().filter(|donor| donor.len() >= shape.real * shape.frame_len()) {
-        oracle.next_iteration();
         let len = shape.frame_len();
         let shown: Vec<f32> = radii.frames.iter().flat_map(|k| donor[k * len..][..len].iter().copied()).collect();
         let towards = within(torch::upload(&shown, &size, device)?.f_sub(&clean)?)?;
@@ -50,7 +49,6 @@ pub fn first<L: Level>(
     // A target is nowhere near such patterns.
     let drawn = if oracle.criterion().goal.is_targeted() || !donors.windows().is_empty() { 0 } else { DRAWN };
     for _ in 0..drawn {
-        oracle.next_iteration();
         let signs = within(torch::upload(&stripes(&mut rng, frames, shape), &size, device)?)?;
         let one = length(&signs)?;
         best = better(oracle, radii, &signs, &LEVELS.map(|levels| levels * one), best)?;

@@ -60,7 +60,7 @@ pub fn search<L: Scored>(
         }
     };
     let (mut step, mut least, mut since) = (STEPS[0], f64::INFINITY, 0);
-    while oracle.next_iteration() < config.max_iterations {
+    while oracle.next_iteration(config.max_iterations) {
         let delta = Delta { frames: frames.to_vec(), values };
         let answer = oracle.ask_one(&delta)?;
         if oracle.holds(&answer) && oracle.keep(&delta, &answer)? {

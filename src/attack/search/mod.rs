@@ -109,14 +109,33 @@ pub(super) fn search(
 
 fn run<S: Step>(
     mut trial: Trial,
-    mut stepper: S,
+    stepper: S,
     keyframes: &mut Keyframes,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Found, Error> {
-    let config = trial.problem.config;
     let mut found = Found::default();
     // In the order they were found, which is that of falling size.
     let mut successes: Vec<Success> = Vec::new();
+    match step_by_step(&mut trial, stepper, keyframes, progress, &mut found, &mut successes) {
+        // In the middle of something that took more than was reckoned with.
+        Err(Error::Spent) => {
+            found.out_of_queries = true;
+            found.settle(&mut trial, &mut successes, true)?;
+        }
+        ended => ended?,
+    }
+    Ok(found)
+}
+
+fn step_by_step<S: Step>(
+    trial: &mut Trial,
+    mut stepper: S,
+    keyframes: &mut Keyframes,
+    progress: &mut dyn FnMut(Progress),
+    found: &mut Found,
+    successes: &mut Vec<Success>,
+) -> Result<(), Error> {
+    let config = trial.problem.config;
     let mut since = Since::default();
     let mut rounds = 0;
     let mut longest = Duration::ZERO;
@@ -125,13 +144,13 @@ fn run<S: Step>(
     let mut confirming = Duration::ZERO;
     let mut began = Instant::now();
     loop {
-        let asked = note_success(&mut trial, S::IMPROVEMENT, &mut successes, &mut since, &mut found, progress)?;
+        let asked = note_success(trial, S::IMPROVEMENT, successes, &mut since, found, progress)?;
         confirming = confirming.max(asked);
         progress(Progress::Made(trial.problem.target.calls(), found.iterations));
         since.fooled = if trial.fooled() { 0 } else { since.fooled + 1 };
         longest = longest.max(began.elapsed().saturating_sub(asked));
         let patience = f64::from(config.patience.saturating_mul(stepper.endurance()));
-        let effort = successes.last().map_or(1.0, |best| stepper.effort(&trial, best));
+        let effort = successes.last().map_or(1.0, |best| stepper.effort(trial, best));
         let patient = config.patience == 0 || f64::from(since.better) < (patience * effort).round();
         // Shrinking what an earlier window stands on could undo it.
         let kept = !trial.problem.start.is_empty() && found.iterations == 0;
@@ -142,8 +161,8 @@ fn run<S: Step>(
         let ask = S::ROUNDS > 0 && since.asked > 0 && (since.asked >= ASK_AFTER || ASK_BEFORE_END.contains(&left));
         if !successes.is_empty() && enough || over {
             let goes_on = rounds < S::ROUNDS && !over && !config.stop_early && !kept;
-            if !goes_on || found.ask(&mut trial, &mut successes)? {
-                found.settle(&mut trial, &mut successes, over)?;
+            if !goes_on || found.ask(trial, successes)? {
+                found.settle(trial, successes, over)?;
                 if found.best.is_some() || over {
                     break;
                 }
@@ -154,7 +173,7 @@ fn run<S: Step>(
             let spent = if S::ROUNDS > 0 { (patience * effort / 2.0) as u32 } else { 0 };
             since = Since { better: spent, ..Since::default() };
         } else if ask {
-            if !found.ask(&mut trial, &mut successes)? {
+            if !found.ask(trial, successes)? {
                 since = Since::default();
             } else if let Some(best) = successes.last() {
                 since.asked = 0;
@@ -167,12 +186,12 @@ fn run<S: Step>(
         // still to be confirmed then.
         if trial.problem.deadline.is_some_and(|d| began + longest + confirming > d) {
             found.out_of_time = true;
-            found.settle(&mut trial, &mut successes, true)?;
+            found.settle(trial, successes, true)?;
             break;
         }
         if trial.problem.target.left() < dearest.saturating_add(trial.readings.confirming()) {
             found.out_of_queries = true;
-            found.settle(&mut trial, &mut successes, true)?;
+            found.settle(trial, successes, true)?;
             break;
         }
         let spent = trial.problem.target.calls().queries;
@@ -186,11 +205,11 @@ fn run<S: Step>(
             since.fooled = 1;
         }
         found.iterations += 1;
-        let parameters = stepper.step(&mut trial, found.iterations)?;
+        let parameters = stepper.step(trial, found.iterations)?;
         trial.set(parameters)?;
         dearest = dearest.max(trial.problem.target.calls().queries - spent);
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Keeps a success that is smaller than those before. Returns how long it took to confirm it.

@@ -76,8 +76,8 @@ pub trait Select: Send + Sync {
         let _ = frames;
         None
     }
-    /// All frames, of which those are left out without which a direction still fools, until the mean absolute perturbation
-    /// is below this.
+    /// All frames, of which those are left out without which a direction still fools. Above this mean absolute perturbation
+    /// one goes only where that makes it smaller.
     fn deletes(&self) -> Option<f64> {
         None
     }
