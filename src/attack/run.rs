@@ -78,7 +78,8 @@ pub fn run<'a>(
     let nothing = Perturbation::new();
     let (carried, tried) = start.parts(&nothing);
     let mut spent = 0;
-    if !tried.is_empty() && fits(tried, config, shape) {
+    let tries = !tried.is_empty() && fits(tried, config, shape);
+    if tries {
         let config = warm(config);
         target.turn_to(Purpose::Start);
         let frames = Keyframes::of(tried.iter().map(|(frame, _)| *frame).collect(), shape.real);
@@ -106,7 +107,7 @@ pub fn run<'a>(
     };
     let found = (|| {
         target.turn_to(Purpose::Selection);
-        if spent > 0 {
+        if tries {
             // Keyframes are chosen by the pass of the clean window, which is not the last one any more.
             target.logits_of(&(0..shape.real).collect::<Vec<_>>())?;
         }
