@@ -182,12 +182,7 @@ impl<'a> Counted<'a> {
     fn passed(&mut self, logits: &Tensor) -> Result<Vec<f32>, Error> {
         self.calls.note_forwards(1, self.purpose);
         self.spent = false;
-        let logits = torch::download(logits)?;
-        let classes = self.shape().classes;
-        if logits.len() != classes || logits.iter().any(|z| !z.is_finite()) {
-            return Err(Error::NotFinite { classes, found: format!("{logits:?}") });
-        }
-        Ok(logits)
+        checked(logits, self.shape().classes)
     }
 
     pub fn backward(&mut self, grad_logits: &[f32], frames: &[usize]) -> Result<Tensor, Error> {
@@ -236,4 +231,13 @@ impl<'a> Counted<'a> {
         }
         Ok(())
     }
+}
+
+/// Logits on the host, finite and of as many classes as the model has.
+pub(super) fn checked(logits: &Tensor, classes: usize) -> Result<Vec<f32>, Error> {
+    let logits = torch::download(logits)?;
+    if logits.len() != classes || logits.iter().any(|z| !z.is_finite()) {
+        return Err(Error::NotFinite { classes, found: format!("{logits:?}") });
+    }
+    Ok(logits)
 }

@@ -43,19 +43,6 @@ pub enum Search {
 }
 
 impl Search {
-    /// As the property has it.
-    pub fn nick(self) -> &'static str {
-        match self {
-            Self::Walk => "walk",
-            Self::TwoStage => "two-stage",
-            Self::WeightedSum => "weighted-sum",
-            Self::VBad => "v-bad",
-            Self::Squares => "squares",
-            Self::Opt => "opt",
-            Self::SignOpt => "sign-opt",
-        }
-    }
-
     /// Whether it asks for answers alone.
     pub fn is_black_box(self) -> bool {
         self.needs() < Access::Gradient
@@ -214,4 +201,10 @@ impl Config {
             _ => Norm::L2,
         }
     }
+}
+
+/// A value of a property as a pipeline has it.
+pub fn nick<E: glib::value::ToValue>(value: E) -> String {
+    let value = value.to_value();
+    glib::EnumValue::from_value(&value).map_or_else(String::new, |(_, value)| value.nick().to_string())
 }

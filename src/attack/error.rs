@@ -27,7 +27,7 @@ pub enum Error {
     #[error(
         "Expected access=scores or logits for {what}, found access=label, which tells no probabilities. Set another one."
     )]
-    NeedsScores { what: &'static str },
+    NeedsScores { what: String },
     #[error(
         "Expected search=opt or sign-opt with keyframes=deletion, found another one. Set one of these, or other keyframes."
     )]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Calls, Keyframes};
+use super::{Calls, Keyframes, Shape};
 
 /// Frames of a window and what is added to each, `[3, height, width]` in gray levels of the model's view.
 pub type Perturbation = Vec<(usize, Vec<f32>)>;
@@ -56,6 +56,21 @@ pub struct Size {
     pub map_keyframes: f64,
     pub max_abs: f64,
     pub l21: f64,
+}
+
+impl Size {
+    /// Of a perturbation of so many frames of a window: by the sum of absolute values and the largest one that the model
+    /// sees, the sum before rendering, and the sum of the frames' L2 norms.
+    pub(super) fn of(shape: Shape, frames: usize, (sum, max_abs): (f64, f64), float: f64, l21: f64) -> Self {
+        let per = |sum: f64, frames: usize| sum / (frames * shape.frame_len()).max(1) as f64;
+        Self {
+            map: per(sum, shape.real),
+            map_float: per(float, shape.real),
+            map_keyframes: per(sum, frames),
+            max_abs,
+            l21,
+        }
+    }
 }
 
 /// A success on the host.

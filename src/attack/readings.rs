@@ -122,7 +122,7 @@ impl Readings {
         };
         // Where all hold there is nothing to descend, and the last pass is not the weakest reading's.
         let shape = target.shape();
-        let size = [1, shape.frames, 3, shape.height, shape.width].map(|n| n as i64);
+        let size = shape.of_frames(shape.frames);
         let sum = match sum {
             Some(sum) => sum,
             None => Tensor::f_full(size, 0.0, (tch::Kind::Float, target.device()))?,

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::calls::{Counted, Purpose};
+use super::calls::{Calls, Counted, Purpose};
 use super::criterion::{Criterion, argmax, softmax};
 use super::outcome::{Best, Outcome, Perturbation, Progress, Size};
 use super::search::{self, Found, Problem};
@@ -63,11 +63,7 @@ pub fn run<'a>(
         return Err(Error::Canceled);
     }
     let logits = target.logits_of(&(0..shape.real).collect::<Vec<_>>())?;
-    let (mut outcome, criterion) = opening(config, &logits);
-    progress(Progress::CleanLabel(outcome.clean_label, outcome.clean_probability));
-    progress(Progress::Made(target.calls(), 0));
-    outcome.calls = target.calls();
-    outcome.duration = began.elapsed();
+    let (mut outcome, criterion) = opening(config, &logits, target.calls(), began, progress);
     if outcome.already_fooled || config.max_iterations == 0 {
         return Ok(outcome);
     }
@@ -192,11 +188,21 @@ pub(super) fn check_labels(config: &Config, classes: usize) -> Result<(), Error>
     }
 }
 
-/// What is known of a window by the logits of its clean frames, and when an attack has succeeded.
-pub(super) fn opening(config: &Config, logits: &[f32]) -> (Outcome, Criterion) {
+/// What is known of a window by the logits of its clean frames, which is told, and when an attack has succeeded.
+pub(super) fn opening(
+    config: &Config,
+    logits: &[f32],
+    calls: Calls,
+    began: Instant,
+    progress: &mut dyn FnMut(Progress),
+) -> (Outcome, Criterion) {
     let clean = argmax(logits);
     let mut outcome = clean_outcome(clean, logits.to_vec());
     outcome.already_fooled = config.goal.already_fooled(clean);
+    outcome.calls = calls;
+    outcome.duration = began.elapsed();
+    progress(Progress::CleanLabel(clean, outcome.clean_probability));
+    progress(Progress::Made(calls, 0));
     let label = match config.goal {
         Goal::Untargeted { label: Some(label) } => label,
         _ => clean,

@@ -42,8 +42,7 @@ impl Support for WholeFrames {
     }
 
     fn filled(&self, from: usize, value: f64, shape: Shape, device: Device) -> Result<Tensor, TchError> {
-        let [frames, height, width] = [self.frames.len() - from, shape.height, shape.width].map(|n| n as i64);
-        Tensor::f_full([1, frames, 3, height, width], value, (tch::Kind::Float, device))
+        Tensor::f_full(shape.of_frames(self.frames.len() - from), value, (tch::Kind::Float, device))
     }
 
     fn expand(&self, parameters: &Tensor) -> Result<Delta, TchError> {

@@ -34,6 +34,11 @@ impl Shape {
         (0..self.frames).map(|place| place.min(self.real - 1)).collect()
     }
 
+    /// `[1, frames, 3, height, width]` of so many frames.
+    pub fn of_frames(&self, frames: usize) -> [i64; 5] {
+        [1, frames, 3, self.height, self.width].map(|n| n as i64)
+    }
+
     /// Values of a frame.
     pub fn frame_len(&self) -> usize {
         3 * self.height * self.width

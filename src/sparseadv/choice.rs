@@ -22,9 +22,8 @@ use crate::universal::Universal;
 fn forwards(config: &attack::Config) -> u32 {
     let iterations = match config.search {
         Search::Walk => 10,
-        Search::TwoStage | Search::WeightedSum => 40,
-        // As many passes as a hundred gradients by answers are.
-        _ => 1600,
+        // A black box has no choice of modes.
+        _ => 40,
     };
     3 * iterations.min(config.max_iterations) + 2
 }

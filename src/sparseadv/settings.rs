@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::attack::config::nick;
 use crate::attack::{self, Access, Goal, Region, Search, Selection, select};
 use crate::element::model::find_label;
 use crate::element::settings::Common;
@@ -205,12 +206,6 @@ impl Settings {
             None => None,
         }
     }
-}
-
-/// A value as a pipeline has it.
-fn nick<E: glib::value::ToValue>(value: E) -> String {
-    let value = value.to_value();
-    glib::EnumValue::from_value(&value).map_or_else(String::new, |(_, value)| value.nick().to_string())
 }
 
 fn check_frames(selection: &Selection, window: usize) -> Result<(), String> {

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind as Type, TchError, Tensor};
 
+use super::smooth::smoothed;
 use super::{Header, Kind, Universal, Values};
 use crate::attack::adam::Adam;
 use crate::attack::select::splitmix;
@@ -215,7 +216,7 @@ impl Current {
     /// What it changes in a window at a phase, in gray levels.
     fn delta(&self, target: &dyn Differentiate, phase: usize) -> Result<Delta, Error> {
         let shape = target.shape();
-        let whole = [1, shape.real, 3, shape.height, shape.width].map(|n| n as i64);
+        let whole = shape.of_frames(shape.real);
         let values = self.values.f_index_select(1, &self.places(shape.real, phase)?)?.f_expand(whole, false)?;
         let values = values.f_to_device(target.device())?;
         let values = match (&self.mask, self.config.kind.replaces()) {
@@ -279,16 +280,6 @@ impl Current {
         let places = self.places(target.shape().real, phase)?;
         Ok(Some((loss, self.values.f_zeros_like()?.f_index_add(1, &places, &by_delta)?)))
     }
-}
-
-/// A gradient `[1, frames, 3, height, width]` blurred within each frame, as in attacks that are to carry over (Dong et al.,
-/// *Evading Defenses to Transferable Adversarial Examples by Translation-Invariant Attacks*, CVPR 2019): means of 3 x 3
-/// twice. A quantizer drops what is finest, and steps into that would bring nothing.
-fn smoothed(gradient: &Tensor) -> Result<Tensor, TchError> {
-    let size = gradient.size();
-    let frames = gradient.f_view([-1, 3, size[3], size[4]])?;
-    let mean = |values: &Tensor| values.f_avg_pool2d([3, 3], [1, 1], [1, 1], false, false, None);
-    mean(&mean(&frames)?)?.f_view(&size[..])
 }
 
 /// The loss of a window's logits, and its gradient by them.
@@ -366,23 +357,6 @@ mod tests {
             let slope = (at(1e-3) - at(-1e-3)) / 2e-3;
             // Squares have no third derivative, so that what is left is the rounding of single precision.
             assert!((slope - f64::from(*found)).abs() < 1e-6 * slope.abs().max(1e-3), "{i}: {slope} and {found}");
-        }
-    }
-
-    #[test]
-    fn a_blurred_impulse_is_a_pyramid_in_its_own_frame_and_color() {
-        let mut values = vec![0.0; 2 * 3 * 7 * 9];
-        let at = |frame: usize, color: usize, y: usize, x: usize| ((frame * 3 + color) * 7 + y) * 9 + x;
-        values[at(1, 2, 3, 4)] = 81.0;
-        let blurred = smoothed(&torch::upload(&values, &[1, 2, 3, 7, 9], tch::Device::Cpu).expect("a tensor"));
-        let blurred = torch::download(&blurred.expect("a gradient")).expect("values");
-        let weight = |distance: usize| 3usize.saturating_sub(distance) as f32;
-        for (frame, color) in (0..2).flat_map(|frame| (0..3).map(move |color| (frame, color))) {
-            for (y, x) in (0..7usize).flat_map(|y| (0..9usize).map(move |x| (y, x))) {
-                let there = if (frame, color) == (1, 2) { weight(y.abs_diff(3)) * weight(x.abs_diff(4)) } else { 0.0 };
-                // Two divisions by nine, each rounded.
-                assert!((blurred[at(frame, color, y, x)] - there).abs() < 1e-5, "{frame} {color} {y} {x}");
-            }
         }
     }
 

@@ -12,6 +12,7 @@
 mod file;
 pub mod learn;
 pub mod pursuit;
+mod smooth;
 pub mod state;
 
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Attacks without gradients, on what a level of access lets be asked ([`super::access`]). They know of the target what
-//! [`Query`] tells, through an [`Oracle`](oracle::Oracle) that counts every view the model is shown.
+//! [`Query`] tells, through an [`Oracle`] that counts every view the model is shown.
 
 pub mod deletion;
 pub mod nes;
@@ -21,7 +21,8 @@ use tch::Tensor;
 
 use self::oracle::{Asked, Bounds, Oracle};
 use super::access::{Access, Label, Level, Logits, Scored, Scores};
-use super::calls::{Calls, Purpose};
+use super::calls::{Calls, Purpose, checked};
+use super::config::nick;
 use super::outcome::{Outcome, Perturbation, Progress};
 use super::run::{Start, check_labels, fits, opening};
 use super::select::Keyframes;
@@ -44,17 +45,10 @@ pub fn run(
     if canceled() {
         return Err(Error::Canceled);
     }
-    let logits = torch::download(&target.logits_of(&(0..shape.real).collect::<Vec<_>>())?)?;
-    if logits.len() != shape.classes || logits.iter().any(|z| !z.is_finite()) {
-        return Err(Error::NotFinite { classes: shape.classes, found: format!("{logits:?}") });
-    }
+    let logits = checked(&target.logits_of(&(0..shape.real).collect::<Vec<_>>())?, shape.classes)?;
     let mut calls = Calls::default();
     calls.note_forwards(1, Purpose::Clean);
-    let (mut outcome, criterion) = opening(config, &logits);
-    progress(Progress::CleanLabel(outcome.clean_label, outcome.clean_probability));
-    progress(Progress::Made(calls, 0));
-    outcome.calls = calls;
-    outcome.duration = began.elapsed();
+    let (mut outcome, criterion) = opening(config, &logits, calls, began, progress);
     if outcome.already_fooled || config.max_iterations == 0 {
         return Ok(outcome);
     }
@@ -75,7 +69,7 @@ pub fn run(
                 Oracle::<Label>::new(target, bounds, criterion, norm, config.seed, spent, carried, progress);
             let ended = match config.search.needs() {
                 Access::Label => by_labels(&mut oracle, config, start, keyframes),
-                _ => Err(Error::NeedsScores { what: config.search.nick() }),
+                _ => Err(Error::NeedsScores { what: nick(config.search) }),
             };
             (oracle.finish(), ended)
         }
@@ -138,14 +132,13 @@ fn by_labels<L: Level>(
         }
     }
     oracle.turn_to(Purpose::Search);
-    let deletion::Sparse { radii, direction, radius } = found;
     // Of the frames that are left.
-    let places = radii.frames.iter().filter_map(|frame| chosen.iter().position(|all| all == frame));
+    let places = found.radii.frames.iter().filter_map(|frame| chosen.iter().position(|all| all == frame));
     let places = torch::index(&places.collect::<Vec<_>>(), oracle.device())?;
     let mask = mask.map(|mask| mask.f_index_select(1, &places)).transpose()?;
     match config.search {
-        Search::SignOpt => sign_opt::search(oracle, config, &radii, mask.as_ref(), direction, radius),
-        _ => opt::search(oracle, config, &radii, mask.as_ref(), direction, radius),
+        Search::SignOpt => sign_opt::search(oracle, config, found, mask.as_ref()),
+        _ => opt::search(oracle, config, found, mask.as_ref()),
     }
 }
 
@@ -167,9 +160,7 @@ fn tried<L: Level>(oracle: &mut Oracle<L>, start: &Perturbation, keyframes: &mut
     *keyframes = Keyframes::of(frames.clone(), shape.real);
     let values = values_of(&begun, &frames, oracle)?;
     let delta = Delta { frames, values };
-    let answer = oracle.ask_one(&delta)?;
-    let fooled = oracle.holds(&answer) && oracle.keep(&delta, &answer)?;
-    Ok(if fooled { Begun::Fooled } else { Begun::Not(begun) })
+    Ok(if oracle.fools(&delta)? { Begun::Fooled } else { Begun::Not(begun) })
 }
 
 /// Attacks of either kind.
@@ -210,7 +201,7 @@ fn by_scores<L: Scored>(
 /// Frames that carry a perturbation already, and what.
 fn carried_by(carried: &Perturbation, target: &dyn Query) -> Result<Vec<(usize, Tensor)>, Error> {
     let shape = target.shape();
-    let size = [1, 1, 3, shape.height, shape.width].map(|n| n as i64);
+    let size = shape.of_frames(1);
     let there = carried.iter().filter(|(frame, _)| *frame < shape.real);
     there.map(|(frame, values)| Ok((*frame, torch::upload(values, &size, target.device())?))).collect()
 }
@@ -221,8 +212,7 @@ fn values_of<L: Level>(begun: &Perturbation, frames: &[usize], oracle: &Oracle<L
     let of = |frame: &usize| begun.iter().find(|(known, _)| known == frame).map(|(_, values)| values.clone());
     let values: Vec<f32> =
         frames.iter().flat_map(|frame| of(frame).unwrap_or_else(|| vec![0.0; shape.frame_len()])).collect();
-    let size = [1, frames.len(), 3, shape.height, shape.width].map(|n| n as i64);
-    Ok(torch::upload(&values, &size, oracle.device())?)
+    Ok(torch::upload(&values, &shape.of_frames(frames.len()), oracle.device())?)
 }
 
 impl Outcome {

@@ -8,8 +8,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
+use super::deletion::Sparse;
 use super::oracle::Oracle;
-use super::radius::{Search, drawn, unit};
+use super::radius::{drawn, unit};
 use crate::attack::access::Level;
 use crate::attack::{Config, Error};
 
@@ -35,15 +36,14 @@ const ALONG: u32 = 15;
 const OUTWARDS: f64 = 2.0;
 const INWARDS: f64 = 0.25;
 
-/// From a direction of length 1 and its radius.
+/// From a direction and its radius.
 pub fn search<L: Level>(
     oracle: &mut Oracle<L>,
     config: &Config,
-    radii: &Search,
+    from: Sparse,
     mask: Option<&Tensor>,
-    mut direction: Tensor,
-    mut radius: f64,
 ) -> Result<(), Error> {
+    let Sparse { radii, mut direction, mut radius } = from;
     let constants = if config.goal.is_targeted() { TARGETED } else { UNTARGETED };
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
     let (mut step, mut probe) = (constants.step, constants.probe);

@@ -11,7 +11,7 @@ use tch::{Device, Tensor};
 
 use crate::attack::Error;
 use crate::attack::access::{Answer, Level};
-use crate::attack::calls::{Calls, Purpose};
+use crate::attack::calls::{Calls, Purpose, checked};
 use crate::attack::criterion::Criterion;
 use crate::attack::norm::{self, Norm};
 use crate::attack::outcome::{Best, Perturbation, Progress, Size};
@@ -144,12 +144,6 @@ impl<'a, L: Level> Oracle<'a, L> {
         self.iterations
     }
 
-    /// Queries that are left, at a look in the readings that are looked at always.
-    pub fn left(&self) -> u32 {
-        let left = self.bounds.most.map_or(u32::MAX, |most| most.saturating_sub(self.calls.queries));
-        left / self.looks().len().max(1) as u32
-    }
-
     /// What the model says of each of these. A query for each, and for each codec that has to be survived: the answer is that
     /// of the reading that resists most.
     pub fn ask(&mut self, deltas: &[Delta]) -> Result<Vec<Answer<L>>, Error> {
@@ -184,17 +178,6 @@ impl<'a, L: Level> Oracle<'a, L> {
         L::holds(answer, &self.criterion)
     }
 
-    /// The size of what the model sees of a perturbation, in the norm that is made small. No query.
-    pub fn size(&mut self, delta: &Delta) -> Result<f64, Error> {
-        let observed = self.target.observe(delta)?;
-        Ok(norm::size(self.norm, &observed, &norm::frame_norms(&observed)?)?)
-    }
-
-    /// The size of the smallest success.
-    pub fn kept_size(&self) -> f64 {
-        self.kept.as_ref().map_or(f64::INFINITY, |kept| kept.size)
-    }
-
     /// Keeps a success, by the answer to it, if it is smaller than those before and holds in the readings that confirm. Each
     /// of these is a query. Returns whether it holds there, or need not be asked about.
     pub fn keep(&mut self, delta: &Delta, answer: &Answer<L>) -> Result<bool, Error> {
@@ -202,27 +185,34 @@ impl<'a, L: Level> Oracle<'a, L> {
             return Ok(false);
         }
         let delta = &self.whole(delta)?;
-        let size = self.size(delta)?;
-        if size >= self.kept_size() {
+        let observed = self.target.observe(delta)?;
+        let norms = norm::frame_norms(&observed)?;
+        let size = norm::size(self.norm, &observed, &norms)?;
+        if self.kept.as_ref().is_some_and(|kept| size >= kept.size) {
             return Ok(true);
         }
         let before = std::mem::replace(&mut self.purpose, Purpose::Confirmation);
         let confirmed = self.confirm(delta, answer);
         self.purpose = before;
         let Some(logits) = confirmed? else { return Ok(false) };
-        let best = self.best(delta, logits)?;
+        let best = best(self.shape(), delta, &observed, &norms, logits)?;
         self.first.get_or_insert((self.calls.queries, self.iterations));
         (self.progress)(Progress::Improved(&best));
         self.kept = Some(Kept { best, size });
         Ok(true)
     }
 
+    /// Asks about a perturbation, and keeps it as [`keep`](Self::keep) does.
+    pub fn fools(&mut self, delta: &Delta) -> Result<bool, Error> {
+        let answer = self.ask_one(delta)?;
+        self.keep(delta, &answer)
+    }
+
     /// Keeps a success in place of a smaller one, if it holds where that does: it has fewer frames. A query, and those that
     /// confirm it.
     pub fn prefer(&mut self, delta: &Delta) -> Result<bool, Error> {
-        let answer = self.ask_one(delta)?;
         let before = self.kept.take();
-        let held = self.keep(delta, &answer);
+        let held = self.fools(delta);
         if !matches!(held, Ok(true)) {
             self.kept = before;
         }
@@ -245,28 +235,6 @@ impl<'a, L: Level> Oracle<'a, L> {
             }
         }
         Ok(Some(logits))
-    }
-
-    fn best(&mut self, delta: &Delta, logits: Vec<f32>) -> Result<Best, Error> {
-        let shape = self.shape();
-        let observed = self.target.observe(delta)?;
-        let norms = norm::frame_norms(&observed)?;
-        let (sum, max_abs) = norm::sum_and_max_abs(&observed)?;
-        let (float, _) = norm::sum_and_max_abs(&delta.values)?;
-        let values = torch::download(&delta.values)?;
-        let each = delta.frames.iter().copied().zip(values.chunks_exact(shape.frame_len()));
-        // What rounds to nothing leaves its frame clean.
-        let seen = each.zip(&norms).filter(|(_, norm)| **norm > 0.0);
-        let perturbation: Perturbation = seen.map(|((frame, values), _)| (frame, values.to_vec())).collect();
-        let per = |sum: f64, frames: usize| sum / (frames * shape.frame_len()).max(1) as f64;
-        let size = Size {
-            map: per(sum, shape.real),
-            map_float: per(float, shape.real),
-            map_keyframes: per(sum, perturbation.len()),
-            max_abs,
-            l21: norms.iter().sum(),
-        };
-        Ok(Best { perturbation, logits, size })
     }
 
     /// The readings that are looked at always.
@@ -304,14 +272,10 @@ impl<'a, L: Level> Oracle<'a, L> {
             return Err(Error::Spent);
         }
         self.calls.note_forwards(1, self.purpose);
-        let logits = torch::download(&ask(self.target)?)?;
+        let logits = checked(&ask(self.target)?, self.target.shape().classes);
         self.longest = self.longest.max(began.elapsed());
         (self.progress)(Progress::Made(self.calls, self.iterations));
-        let classes = self.target.shape().classes;
-        if logits.len() != classes || logits.iter().any(|z| !z.is_finite()) {
-            return Err(Error::NotFinite { classes, found: format!("{logits:?}") });
-        }
-        Ok(logits)
+        logits
     }
 }
 
@@ -322,6 +286,19 @@ impl<L: Level> Ask for Oracle<'_, L> {
 
     fn probability(&mut self, frames: &[usize]) -> Result<f64, Error> {
         let answer = self.ask_moved(frames)?;
-        L::probability(&answer, &self.criterion).ok_or(Error::NeedsScores { what: "keyframes=heuristic" })
+        L::probability(&answer, &self.criterion)
+            .ok_or_else(|| Error::NeedsScores { what: "keyframes=heuristic".into() })
     }
+}
+
+/// A success on the host, by what the model sees of it and the L2 norms of its frames.
+fn best(shape: Shape, delta: &Delta, observed: &Tensor, norms: &[f64], logits: Vec<f32>) -> Result<Best, Error> {
+    let values = torch::download(&delta.values)?;
+    let each = delta.frames.iter().copied().zip(values.chunks_exact(shape.frame_len()));
+    // What rounds to nothing leaves its frame clean.
+    let seen = each.zip(norms).filter(|(_, norm)| **norm > 0.0);
+    let perturbation: Perturbation = seen.map(|((frame, values), _)| (frame, values.to_vec())).collect();
+    let (float, _) = norm::sum_and_max_abs(&delta.values)?;
+    let size = Size::of(shape, perturbation.len(), norm::sum_and_max_abs(observed)?, float, norms.iter().sum());
+    Ok(Best { perturbation, logits, size })
 }

@@ -3,7 +3,7 @@
 //! Directions with a coefficient a patch: each frame is cut into a grid, and all values of a patch move together, each by
 //! the sign that a tentative direction has there (Jiang et al., ACM MM 2019, Section 4.2).
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use crate::attack::target::Shape;
 use crate::torch;
@@ -42,8 +42,7 @@ impl Patches {
 /// Signs drawn at random, `[1, frames, 3, height, width]`: the tentative direction where no other model gives one.
 pub fn random_signs(rng: &mut impl rand::Rng, frames: usize, shape: Shape, device: Device) -> Result<Tensor, TchError> {
     let values: Vec<f32> = (0..frames * shape.frame_len()).map(|_| sign(rng)).collect();
-    let size = [1, frames, 3, shape.height, shape.width].map(|n| n as i64);
-    torch::upload(&values, &size, device)?.f_to_kind(Kind::Float)
+    torch::upload(&values, &shape.of_frames(frames), device)
 }
 
 /// Columns of one sign a color each, the same in all frames, as the paper begins.

@@ -62,9 +62,7 @@ impl Search {
 
     /// Whether the window is fooled at this radius. A success that is smaller than all before is kept.
     pub fn fools<L: Level>(&self, oracle: &mut Oracle<L>, direction: &Tensor, radius: f64) -> Result<bool, Error> {
-        let delta = self.at(direction, radius)?;
-        let answer = oracle.ask_one(&delta)?;
-        Ok(oracle.holds(&answer) && oracle.keep(&delta, &answer)?)
+        oracle.fools(&self.at(direction, radius)?)
     }
 
     /// The radius of a direction of length 1, looked for around one that is near. Nothing where it is beyond the largest.

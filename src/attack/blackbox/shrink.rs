@@ -3,8 +3,6 @@
 //! Makes a success smaller by answers alone. Frames are left clean as long as the window stays fooled, by halves first and
 //! one by one in the end; what is left is scaled down by bisection.
 
-use tch::Tensor;
-
 use super::oracle::Oracle;
 use crate::attack::Error;
 use crate::attack::access::Level;
@@ -21,7 +19,7 @@ pub fn shrink<L: Level>(oracle: &mut Oracle<L>, success: Delta) -> Result<(), Er
     for _ in 0..SCALES {
         let scale = (holds + fails) / 2.0;
         let scaled = Delta { frames: rest.frames.clone(), values: rest.values.f_mul_scalar(scale)? };
-        if tried(oracle, &scaled)? {
+        if oracle.fools(&scaled)? {
             holds = scale;
         } else {
             fails = scale;
@@ -40,9 +38,9 @@ fn without_frames<L: Level>(oracle: &mut Oracle<L>, mut success: Delta) -> Resul
             let kept: Vec<usize> = (0..success.frames.len()).filter(|place| !dropped.contains(place)).collect();
             let fewer = Delta {
                 frames: kept.iter().map(|place| success.frames[*place]).collect(),
-                values: success.values.f_index_select(1, &index(&kept, &success.values)?)?,
+                values: success.values.f_index_select(1, &torch::index(&kept, success.values.device())?)?,
             };
-            if tried(oracle, &fewer)? {
+            if oracle.fools(&fewer)? {
                 success = fewer;
             } else {
                 from += run;
@@ -51,14 +49,4 @@ fn without_frames<L: Level>(oracle: &mut Oracle<L>, mut success: Delta) -> Resul
         run /= 2;
     }
     Ok(success)
-}
-
-/// Whether it is a success that holds everywhere.
-fn tried<L: Level>(oracle: &mut Oracle<L>, delta: &Delta) -> Result<bool, Error> {
-    let answer = oracle.ask_one(delta)?;
-    Ok(oracle.holds(&answer) && oracle.keep(delta, &answer)?)
-}
-
-fn index(places: &[usize], beside: &Tensor) -> Result<Tensor, Error> {
-    Ok(torch::index(places, beside.device())?)
 }

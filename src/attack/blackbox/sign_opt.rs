@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
+use super::deletion::Sparse;
 use super::oracle::Oracle;
 use super::radius::{Search, drawn, unit};
 use crate::attack::access::Level;
@@ -25,20 +26,19 @@ const LEAST_STEP: f64 = 1e-4;
 /// Steps of a line search at the most.
 const ALONG: u32 = 15;
 
-/// From a direction of length 1 and its radius.
+/// From a direction and its radius.
 pub fn search<L: Level>(
     oracle: &mut Oracle<L>,
     config: &Config,
-    radii: &Search,
+    from: Sparse,
     mask: Option<&Tensor>,
-    mut direction: Tensor,
-    mut radius: f64,
 ) -> Result<(), Error> {
+    let Sparse { radii, mut direction, mut radius } = from;
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
     let probes = config.probes.unwrap_or(PROBES);
     let mut step = STEP;
     while step > LEAST_STEP && oracle.next_iteration(config.max_iterations) {
-        let slope = slope(oracle, radii, mask, &direction, radius, probes, &mut rng)?;
+        let slope = slope(oracle, &radii, mask, &direction, radius, probes, &mut rng)?;
         let Some(slope) = unit(&slope)? else { return Ok(()) };
         let along =
             |step: f64| -> Result<Option<Tensor>, Error> { Ok(unit(&direction.f_sub(&slope.f_mul_scalar(step)?)?)?) };

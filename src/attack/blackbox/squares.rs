@@ -5,7 +5,7 @@
 //! stays where the goal lacks less by it. One query a proposal, and no probe that is too small to be seen.
 //!
 //! Where the paper's bound is fixed, here it grows from a small one until the window is fooled, unless `epsilon` says what it
-//! is. Signs are kept when it does. What is found is made smaller at the end ([`shrink`](super::shrink)).
+//! is. Signs are kept when it does. What is found is made smaller at the end (`shrink.rs`).
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -45,10 +45,10 @@ pub fn search<L: Scored>(oracle: &mut Oracle<L>, config: &Config, frames: &[usiz
         // A larger bound, and the first signs, are looked at as they are.
         let proposed = if looked { proposal(&mut rng, &signs, frames.len(), shape, iteration) } else { signs.clone() };
         let values: Vec<f32> = proposed.iter().map(|sign| sign * bound).collect();
-        let size = [1, frames.len(), 3, shape.height, shape.width].map(|n| n as i64);
-        let delta = Delta { frames: frames.to_vec(), values: torch::upload(&values, &size, oracle.device())? };
+        let values = torch::upload(&values, &shape.of_frames(frames.len()), oracle.device())?;
+        let delta = Delta { frames: frames.to_vec(), values };
         let answer = oracle.ask_one(&delta)?;
-        if oracle.holds(&answer) && oracle.keep(&delta, &answer)? {
+        if oracle.keep(&delta, &answer)? {
             return if config.stop_early { Ok(()) } else { shrink(oracle, delta) };
         }
         let lack = L::lack(&answer, oracle.criterion()).unwrap_or(f64::INFINITY);

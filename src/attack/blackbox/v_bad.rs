@@ -56,14 +56,14 @@ pub fn search<L: Scored>(
         None => {
             let drawn: Vec<f32> =
                 (0..frames.len() * shape.frame_len()).map(|_| rng.random_range(-bound..=bound)).collect();
-            torch::upload(&drawn, &[1, frames.len(), 3, shape.height, shape.width].map(|n| n as i64), device)?
+            torch::upload(&drawn, &shape.of_frames(frames.len()), device)?
         }
     };
     let (mut step, mut least, mut since) = (STEPS[0], f64::INFINITY, 0);
     while oracle.next_iteration(config.max_iterations) {
         let delta = Delta { frames: frames.to_vec(), values };
         let answer = oracle.ask_one(&delta)?;
-        if oracle.holds(&answer) && oracle.keep(&delta, &answer)? {
+        if oracle.keep(&delta, &answer)? {
             return Ok(());
         }
         let lack = L::lack(&answer, oracle.criterion()).unwrap_or(f64::INFINITY);

@@ -36,15 +36,8 @@ impl Success {
         let values = torch::download(&self.delta.values)?;
         let perturbation: Perturbation =
             self.delta.frames.iter().copied().zip(values.chunks_exact(len).map(<[f32]>::to_vec)).collect();
-        let (observed, max_abs) = self.observed;
         let (float, _) = norm::sum_and_max_abs(&self.delta.values)?;
-        let size = Size {
-            map: self.map(shape),
-            map_float: float / values_of(shape),
-            map_keyframes: observed / values.len().max(1) as f64,
-            max_abs,
-            l21: self.l21,
-        };
+        let size = Size::of(shape, perturbation.len(), self.observed, float, self.l21);
         Ok(Best { perturbation, logits: self.logits.clone(), size })
     }
 }

@@ -51,8 +51,7 @@ impl<'a, 'b> Trial<'a, 'b> {
         let parameters = if start.is_empty() {
             fresh
         } else {
-            let size = [1, start.len(), 3, shape.height, shape.width].map(|n| n as i64);
-            Tensor::f_cat(&[torch::upload(&held, &size, device)?, fresh], 1)?
+            Tensor::f_cat(&[torch::upload(&held, &shape.of_frames(start.len()), device)?, fresh], 1)?
         };
         let readings = Readings::of(target);
         let look_first = !start.is_empty() || readings.transports();
