@@ -2,11 +2,13 @@
 
 //! What to attack, and within which bounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::Access;
 use super::norm::Norm;
 use super::optimizer::Kind;
+use super::surrogate::Surrogate;
 use super::{Donors, Goal, Loss, Region, Selection};
 
 /// How a perturbation is searched for.
@@ -40,6 +42,15 @@ pub enum Search {
     /// The same by signs of its slopes (Wang et al., IJCAI 2021).
     #[enum_value(name = "Black box: the same, by the signs of its slopes (Sign-OPT)", nick = "sign-opt")]
     SignOpt,
+    /// For a patch of another clip in few frames (Jiang et al., ICCV 2023).
+    #[enum_value(name = "Black box: a patch of another clip in few frames, by labels alone (STDE)", nick = "stde")]
+    Stde,
+    /// Away from what a surrogate sees (Wei et al., CVPR 2022).
+    #[enum_value(
+        name = "Transfer: away from what a surrogate of pictures sees, no answers asked for (I2V)",
+        nick = "i2v"
+    )]
+    I2v,
 }
 
 impl Search {
@@ -53,8 +64,23 @@ impl Search {
         match self {
             Self::Walk | Self::TwoStage | Self::WeightedSum => Access::Gradient,
             Self::VBad | Self::Squares => Access::Scores,
-            Self::Opt | Self::SignOpt => Access::Label,
+            Self::Opt | Self::SignOpt | Self::Stde | Self::I2v => Access::Label,
         }
+    }
+
+    /// Whether it seeks the least radius at which a direction fools.
+    pub fn seeks_radius(self) -> bool {
+        matches!(self, Self::Opt | Self::SignOpt)
+    }
+
+    /// Whether it can begin with other clips.
+    pub fn takes_donors(self) -> bool {
+        matches!(self, Self::Opt | Self::SignOpt | Self::Stde | Self::VBad)
+    }
+
+    /// Whether it looks at a surrogate.
+    pub fn takes_surrogate(self) -> bool {
+        matches!(self, Self::VBad | Self::I2v)
     }
 
     /// Iterations without a smaller success that are enough.
@@ -107,8 +133,10 @@ pub struct Config {
     pub selection: Selection,
     /// What of a keyframe may change, where labels alone are asked for.
     pub region: Region,
-    /// Clips to begin with, likewise.
+    /// Clips to begin with.
     pub donors: Donors,
+    /// A model whose gradients are known.
+    pub surrogate: Option<Arc<dyn Surrogate>>,
     /// b in (0, 1].
     pub boundary: f64,
     /// Updates of the perturbation at the most.
@@ -160,6 +188,7 @@ impl Config {
             selection: Selection::default(),
             region: Region::default(),
             donors: Donors::default(),
+            surrogate: None,
             boundary: goal.default_boundary(),
             max_iterations: goal.default_max_iterations(),
             patience: search.default_patience(),

@@ -32,6 +32,8 @@ pub enum Error {
         "Expected search=opt or sign-opt with keyframes=deletion, found another one. Set one of these, or other keyframes."
     )]
     NeedsRadius,
+    #[error("Expected a surrogate for search=i2v, found none. Name a model of pictures with the surrogate property.")]
+    NeedsSurrogate,
     #[error("Expected a label below the model's {classes} classes, found {found}.")]
     LabelOutOfRange { classes: usize, found: usize },
     #[error("The attack failed in libtorch: {0}.")]

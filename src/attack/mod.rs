@@ -94,6 +94,7 @@ mod run;
 mod search;
 pub mod select;
 pub mod support;
+pub mod surrogate;
 pub mod target;
 
 pub use access::Access;

@@ -71,6 +71,11 @@ pub enum Error {
         "Expected features of shape {expected}, found {found}. Correct feature_layout in the model's metadata, or return the logits alone."
     )]
     Features { expected: String, found: String },
+    #[error(
+        "Expected a surrogate of pictures, or one of windows of {frames} frames, that returns logits for each or for all; found {found} in {path}. Name another \
+         with the surrogate property, or correct its metadata."
+    )]
+    Surrogate { path: String, frames: usize, found: String },
     #[error("Expected a device as auto, cpu, cuda or cuda:N, found {found}. Correct the device property.")]
     DeviceName { found: String },
     #[error(

@@ -37,7 +37,7 @@ impl Lens {
         let t = self.metadata.window as i64;
         match self.metadata.layout {
             Layout::Bcthw => [1, 3, t, h, w],
-            Layout::Btchw => [1, t, 3, h, w],
+            Layout::Btchw | Layout::Bchw => [1, t, 3, h, w],
         }
     }
 
@@ -54,7 +54,7 @@ impl Lens {
     pub fn time_axis(&self) -> i64 {
         match self.metadata.layout {
             Layout::Bcthw => 2,
-            Layout::Btchw => 1,
+            Layout::Btchw | Layout::Bchw => 1,
         }
     }
 

@@ -12,6 +12,7 @@ use super::desk::Desk;
 use super::engine::Engine;
 use super::features::Features;
 use super::lens::Lens;
+use super::metadata::Layout;
 use super::module::Module;
 use super::shared::Files;
 use super::tensor::{FLOATS, run_error};
@@ -68,6 +69,11 @@ impl Loaded {
             let origin = format!("{} with window-size={window}", options.path.display());
             metadata.check_size().map_err(|reason| Error::Metadata { origin, reason })?;
         }
+        if metadata.layout == Layout::Bchw {
+            let reason =
+                "expected the layout BCTHW or BTCHW of a model of video, found BCHW, that of one of pictures".into();
+            return Err(Error::Metadata { origin: options.path.display().to_string(), reason });
+        }
         let device = options.device.open()?;
         let exact = !device.is_cuda() || tf32::forbid();
         let (module, kind) = load_module(options, device, &archive)?;
@@ -113,7 +119,7 @@ impl Loaded {
 }
 
 /// The module and the kind of its parameters.
-fn load_module(options: &Options, device: Device, archive: &Archive) -> Result<(CModule, Kind), Error> {
+pub(super) fn load_module(options: &Options, device: Device, archive: &Archive) -> Result<(CModule, Kind), Error> {
     let load = || -> Result<(CModule, Kind), tch::TchError> {
         let mut module = match &archive.bytes {
             Some(bytes) => CModule::load_data_on_device(&mut &bytes[..], device)?,

@@ -64,6 +64,7 @@ pub mod precision;
 mod probe;
 mod refusal;
 mod shared;
+pub mod surrogate;
 mod tensor;
 mod tf32;
 mod together;

@@ -113,7 +113,7 @@ fn of_trials(module: &Module, reason: &str) -> Option<String> {
                   that.";
     let (other, other_shape) = match metadata.layout {
         Layout::Bcthw => ("BTCHW", [1, t, 3, h, w]),
-        Layout::Btchw => ("BCTHW", [1, 3, t, h, w]),
+        Layout::Btchw | Layout::Bchw => ("BCTHW", [1, 3, t, h, w]),
     };
     let layout = format!(
         "It takes {other_shape:?}: correct layout in its metadata (or in a sidecar file model.pt.json) to {other}."
@@ -144,7 +144,7 @@ fn of_numbers(module: &Module, reason: &str, takes: impl Fn(&[i64], Kind) -> boo
     let frames = metadata.window as i64;
     let shape = |b: i64, c: i64, t: i64, [h, w]: [i64; 2]| match metadata.layout {
         Layout::Bcthw => [b, c, t, h, w],
-        Layout::Btchw => [b, t, c, h, w],
+        Layout::Btchw | Layout::Bchw => [b, t, c, h, w],
     };
     for batch in [2, 4, 8, 16, 32, 64] {
         // A large batch is only tried where the message speaks of that number.

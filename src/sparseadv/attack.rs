@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::aids::Aids;
 use super::settings::Settings;
-use crate::attack::{self, Donors, Outcome, Perturbation, Progress, Start};
+use crate::attack::{self, Outcome, Perturbation, Progress, Start};
 use crate::element::stream::Stream;
 use crate::element::survive::{Codecs, Survival};
 use crate::model::Model;
@@ -30,7 +31,7 @@ pub(super) struct AttackTask {
     /// That of the window before, which is tried first where there is one.
     pub tried: Option<Arc<Perturbation>>,
     pub settings: Arc<Settings>,
-    pub donors: Donors,
+    pub aids: Aids,
     pub deadline: Option<Instant>,
 }
 
@@ -80,7 +81,7 @@ impl AttackTask {
     ) -> Result<Outcome, attack::Error> {
         let failed = |text: String| attack::Error::Classifier(text.into());
         let mut config = self.settings.attack_config(model.metadata(), model.classes()).map_err(failed)?;
-        config.donors = self.donors.clone();
+        self.aids.give(&mut config);
         // One seed, and other frames in every window.
         config.seed = config.seed.wrapping_add(self.window);
         config.time_budget = match self.deadline {

@@ -101,16 +101,25 @@
  * * `squares` needs scores. It is a random search for the signs of squares (Andriushchenko et al., ECCV 2020). Its bound
  *   grows until the window is fooled, unless `epsilon` sets it. Then frames are left clean, and the rest is scaled
  *   down, as long as the window stays fooled. `stop-early` leaves that out.
- * * `v-bad` needs scores. It is V-BAD (Jiang et al., ACM MM 2019) with a tentative direction that is drawn at random. Its
- *   bound is 12.75 gray levels, unless `epsilon` sets it. It ends with the first success. `probes` is the number of
+ * * `v-bad` needs scores. It is V-BAD (Jiang et al., ACM MM 2019). Its tentative direction comes from the gradient of
+ *   `surrogate`, or is drawn at random. Its bound is 12.75 gray levels, unless `epsilon` sets it. It ends with the first
+ *   success. With a target it begins at a clip of `donors` that has it, and draws the bound in from there. `probes` is the number of
  *   queries for one estimate of a gradient, `probe-size` how far from the perturbation they are. The paper's probes, of a
  *   quarter of a gray level and less, round to nothing in 8 bits.
  *
+ * * `stde` needs labels alone. It is STDE (Jiang et al., ICCV 2023): a patch of a clip of `donors` in few frames.
+ *   Differential evolution makes both small. Without clips the patch shows stripes.
+ * * `i2v` asks once. It is I2V (Wei et al., CVPR 2022): each frame is led away from what `surrogate` sees in it. Its bound
+ *   is 16 gray levels, unless `epsilon` sets it.
  * * `opt` and `sign-opt` need labels alone. They seek the direction that fools at the least radius, from stripes of random
  *   signs. `opt` is the search of Wei et al. (AAAI 2020), with a search for each slope. `sign-opt` is that of Wang et al.
  *   (IJCAI 2021), with one query for each. `region=salient` keeps to the pixels that stand out, and `keyframes=deletion`
  *   leaves frames out, as Wei et al. do. `donors` names clips to begin with instead. A targeted attack needs some that the
  *   model gives the target's label.
+ *
+ * A `surrogate` is a TorchScript classifier of pictures or of video, and runs as a program too. It sees what the model sees,
+ * brought to its own size. Metadata of pictures say `BCHW`. Without metadata a surrogate is taken for one that torchvision
+ * trained on ImageNet. Its passes are no queries.
  *
  * Every view that the model is shown counts as a query, also where several go through it at once. So do those for the
  * clean window, for keyframes, and for the readings that confirm a success. `max-queries` bounds them all, but for the one
@@ -277,12 +286,13 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
+use super::aids::Aids;
 use super::attack::Last;
 use super::pursue::Window;
 use super::settings::{OnError, Settings};
 use super::state::State;
 use super::stats::Stats;
-use crate::attack::{Access, Donors, Loss, Norm, Region, Search, Selection, optimizer};
+use crate::attack::{Access, Loss, Norm, Region, Search, Selection, optimizer};
 use crate::element::bell::Bell;
 use crate::element::format;
 use crate::element::lock;
@@ -357,7 +367,10 @@ pub struct SparseAdv {
         blurb = "What of a frame search=opt and sign-opt may change: all, or salient[:SHARE] for the share of pixels that stand out most")]
     #[property(name = "donors", type = Option<PathBuf>, mutable_ready,
         get = get!(donors), set = set!(donors), nick = "Donors",
-        blurb = "Folder of videos, or a video, that search=opt and sign-opt begin with: of the target's class, or of others")]
+        blurb = "Folder of videos, or a video, that a black-box search begins with: of the target's class, or of others")]
+    #[property(name = "surrogate", type = Option<PathBuf>, mutable_ready,
+        get = get!(surrogate), set = set!(surrogate), nick = "Surrogate",
+        blurb = "TorchScript classifier of pictures or video whose gradients search=v-bad and i2v look at. It is a program and is run")]
     #[property(name = "boundary", type = f64, minimum = 0.0, maximum = 1.0, mutable_ready,
         get = get!(boundary), set = set!(boundary), nick = "Boundary",
         blurb = "Share of the gradient's weight that the keyframes reach together (0 = 0.3 untargeted, 0.4 targeted)")]
@@ -470,8 +483,7 @@ pub struct SparseAdv {
     pub(super) worker: Mutex<Option<JoinHandle<Option<Loaded>>>>,
     pub(super) model_metadata: Mutex<Option<Arc<Metadata>>>,
     pub(super) report: Mutex<Option<ReportFile>>,
-    /// Read when the element starts, and of what.
-    pub(super) donors: Mutex<(Option<String>, Donors)>,
+    pub(super) aids: Mutex<Aids>,
 }
 
 impl SparseAdv {
@@ -579,7 +591,7 @@ impl ObjectSubclass for SparseAdv {
             worker: Mutex::new(None),
             model_metadata: Mutex::new(None),
             report: Mutex::new(None),
-            donors: Mutex::default(),
+            aids: Mutex::default(),
         }
     }
 }

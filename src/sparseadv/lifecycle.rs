@@ -13,9 +13,7 @@ use super::imp::{CAT, Loaded, SparseAdv};
 use super::settings::Settings;
 use super::state::{Plan, State};
 use super::{pursue, worker};
-use crate::attack::Access;
 use crate::element::codec;
-use crate::element::donors;
 use crate::element::lock;
 use crate::element::model::load_model;
 use crate::element::report_file::ReportFile;
@@ -84,14 +82,7 @@ impl SparseAdv {
             provenance.settings.insert("precision".into(), "bf16".into());
         }
         let windowing = settings.common.windowing(metadata);
-        let named = settings.donors.as_deref().filter(|_| config.search.needs() == Access::Label);
-        let key = named.map(|path| format!("{path:?} {windowing:?} {metadata:?}"));
-        let mut kept = lock(&self.donors);
-        if kept.0 != key {
-            let read = named.map(|path| donors::read(path, metadata, windowing));
-            *kept = (key, read.transpose().map_err(wrong)?.unwrap_or_default());
-        }
-        drop(kept);
+        lock(&self.aids).read(&settings, &config, loaded, windowing).map_err(wrong)?;
         let together = loaded.model.windows_a_pass();
         loaded.pursuit = match &begins_with {
             Some(universal) if causal || auto => {

@@ -5,6 +5,7 @@
 
 use glib::prelude::*;
 
+mod aids;
 mod attack;
 mod choice;
 mod downstream;

@@ -24,6 +24,7 @@ pub struct Settings {
     pub keyframes: Option<String>,
     pub region: Option<String>,
     pub donors: Option<PathBuf>,
+    pub surrogate: Option<PathBuf>,
     pub boundary: f64,
     pub max_iterations: i32,
     pub max_queries: u32,
@@ -64,6 +65,7 @@ impl Default for Settings {
             keyframes: None,
             region: None,
             donors: None,
+            surrogate: None,
             boundary: 0.0,
             max_iterations: -1,
             max_queries: 0,
@@ -109,13 +111,16 @@ impl Settings {
             ));
         }
         let asks = search.is_black_box();
-        let radius = search.needs() == Access::Label;
+        let radius = search.seeks_radius();
         let selection = keyframes.unwrap_or_else(|| if asks { select::All.into() } else { Selection::default() });
         if selection.deletes().is_some() && !radius {
             return Err(format!(
                 "The keyframes property: expected search=opt or sign-opt with {selection}, found {}. Set one of these, or other keyframes.",
                 nick(search)
             ));
+        }
+        if search == Search::I2v && self.surrogate.is_none() {
+            return Err(attack::Error::NeedsSurrogate.to_string());
         }
         let region = self.region.as_deref().map(str::parse).transpose();
         let region: Region = region.map_err(|e| format!("The region property: {e}."))?.unwrap_or_default();
@@ -172,10 +177,11 @@ impl Settings {
         let (walks, descends) = (set.search == Search::Walk, set.search == Search::TwoStage);
         let paper = descends || set.search == Search::WeightedSum;
         let unused: Vec<&str> = [
-            ("donors", set.search.needs() != Access::Label && self.donors.is_some()),
+            ("donors", !set.search.takes_donors() && self.donors.is_some()),
+            ("surrogate", !set.search.takes_surrogate() && self.surrogate.is_some()),
             ("learning-rate", !paper && set.learning_rate != default.learning_rate),
             ("learning-rate-decay", !descends && set.learning_rate_decay != default.learning_rate_decay),
-            ("optimizer", !paper && set.optimizer != default.optimizer),
+            ("optimizer", !paper && set.search != Search::I2v && set.optimizer != default.optimizer),
             ("loss", !descends && set.loss != default.loss),
             ("norm", !walks && set.norm != default.norm),
         ]
@@ -184,6 +190,7 @@ impl Settings {
         .collect();
         let other = match unused.as_slice() {
             ["donors", ..] => "opt",
+            ["surrogate", ..] => "v-bad",
             unused if unused.contains(&"norm") => "walk",
             _ => "two-stage",
         };

@@ -155,7 +155,7 @@ impl SparseAdv {
             start,
             tried: None,
             settings,
-            donors: lock(&self.donors).1.clone(),
+            aids: lock(&self.aids).clone(),
             deadline,
         };
         let sits = !state.is_hurried(&task.settings);

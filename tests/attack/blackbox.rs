@@ -20,7 +20,8 @@ const CRITERION: Criterion = Criterion { goal: UNTARGETED, label: 0, confidence:
 
 /// By scores, and by labels.
 const SCORED: [Search; 2] = [Search::VBad, Search::Squares];
-const LABELED: [Search; 2] = [Search::Opt, Search::SignOpt];
+const LABELED: [Search; 3] = [Search::Opt, Search::SignOpt, Search::Stde];
+const BY_RADIUS: [Search; 2] = [Search::Opt, Search::SignOpt];
 
 fn asking(search: Search, access: Access) -> Config {
     // Values of the toy are single numbers, and its logits move by hundredths.
@@ -57,7 +58,7 @@ fn every_view_that_the_model_is_shown_is_a_query() {
             for selection in ["all", "heuristic", "2,4", "deletion"] {
                 // What a label alone does not tell, and what no radius is sought for.
                 let unknown = selection == "heuristic" && access == Access::Label;
-                if unknown || selection == "deletion" && !LABELED.contains(&search) {
+                if unknown || selection == "deletion" && !BY_RADIUS.contains(&search) {
                     continue;
                 }
                 let mut model = Linear::new(RISING, lead);
@@ -202,7 +203,7 @@ fn labels_alone_lead_to_a_small_radius() {
         f64::from(logits[0] - logits[rival]) / length
     });
     let least = least.fold(f64::INFINITY, f64::min);
-    for search in LABELED {
+    for search in BY_RADIUS {
         let config = Config { max_iterations: 60, probes: Some(30), epsilon: 0.0, ..asking(search, Access::Label) };
         let outcome = attack(&scene(), &mut Linear::new(RISING, 2.0), &config);
         let found = outcome.perturbation.iter().flat_map(|(_, delta)| delta).map(|v| f64::from(v * v)).sum::<f64>();
@@ -238,7 +239,7 @@ fn a_target_is_reached_from_a_donor() {
     (towards[2], towards[0], towards[1]) = (2.0, -1.0, -1.0);
     let donor: Vec<f32> = model.gradient(&towards).iter().map(|g| 200.0 * g).collect();
     assert_eq!(argmax(&model.logits(&donor)), 2);
-    for search in LABELED {
+    for search in BY_RADIUS {
         let config = Config { epsilon: 0.0, max_iterations: 10, goal, ..asking(search, Access::Label) };
         let outcome = attack(&scene(), &mut model, &config);
         assert!(!outcome.success && outcome.calls.queries == 1, "{search:?}: {:?}", outcome.calls);

@@ -7,5 +7,6 @@ mod crossings;
 mod objective;
 mod rules;
 mod selection;
+mod surrogate;
 mod toy;
 mod walk;

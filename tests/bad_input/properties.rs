@@ -2,9 +2,11 @@
 
 //! Properties that do not fit the model or the machine.
 
+use serde_json::json;
+
 use crate::common::frames::{frame, rgb};
 use crate::common::guarded;
-use crate::common::models::{Good, good};
+use crate::common::models::{Good, good, pictures, traced_with, weights};
 use crate::common::rig::Rig;
 use crate::{linear, plain, refused, refused_by};
 
@@ -100,5 +102,42 @@ fn a_black_box_that_is_none() {
         let beside = model.beside("empty");
         std::fs::create_dir(&beside).unwrap();
         of(&[("search", "opt"), ("donors", &beside)], &["donors property", "folder", "found none in 0 files"]);
+    });
+}
+
+#[test]
+fn a_surrogate_that_is_none() {
+    guarded(60, || {
+        let model = good(Good::default());
+        refused(&model, &[("search", "i2v")], &["expected a surrogate", "found none", "surrogate property"]);
+        let of = |file: &str, words: &[&str]| {
+            for search in ["i2v", "v-bad"] {
+                refused(&model, &[("search", search), ("surrogate", file)], words);
+            }
+        };
+        of("/nowhere.pt", &["surrogate property", "/nowhere.pt", "torchscript archive"]);
+        let text = model.beside("text.pt");
+        std::fs::write(&text, "no model").unwrap();
+        of(&text, &["surrogate property", "expected a torchscript archive", "text.pt"]);
+        let longer = good(Good { window: 6, ..Good::default() });
+        of(longer.location(), &["surrogate property", "windows of 4 frames", "found one of 6 frames"]);
+        // What is a surrogate is none that can be attacked.
+        refused(&pictures(), &[], &["metadata", "layout", "bchw", "pictures"]);
+    });
+}
+
+#[test]
+fn a_surrogate_without_a_slope() {
+    guarded(60, || {
+        let model = good(Good::default());
+        let gray = json!({ "layout": "BCHW", "resize": [16, 16], "crop": [16, 16] }).to_string();
+        let input = weights(9, &[1, 3, 16, 16], 0.5);
+        let of = |net: fn(&tch::Tensor) -> tch::Tensor, words: &[&str]| {
+            let file = traced_with(&[input.shallow_clone()], |inputs| vec![net(&inputs[0])]).with_metadata(&gray);
+            refused(&model, &[("search", "i2v"), ("surrogate", file.location())], words);
+        };
+        of(|x| x.detach().mean_dim([2i64, 3].as_slice(), false, tch::Kind::Float), &["surrogate property", "gradient"]);
+        of(|x| x.mean_dim([2i64, 3].as_slice(), false, tch::Kind::Float) / 0.0, &["surrogate property", "finite"]);
+        of(|x| x.sum(tch::Kind::Float), &["surrogate property", "that returns"]);
     });
 }

@@ -98,6 +98,18 @@ pub fn good(variant: Good) -> ModelFile {
     }
 }
 
+/// A model of pictures, as a surrogate may be: a convolution and a linear map.
+pub fn pictures() -> ModelFile {
+    let (convolution, linear) = (weights(11, &[4, 3, 3, 3], 1.0), weights(13, &[4 * 49, 5], 1.0));
+    let input = weights(9, &[1, 3, SIDE as i64, SIDE as i64], 0.5) + 0.5;
+    let file = traced_with(&[input], |inputs| {
+        let map = inputs[0].conv2d(&convolution, None::<&Tensor>, [2, 2], [0, 0], [1, 1], 1).relu();
+        vec![map.flatten(1, -1).matmul(&linear)]
+    });
+    let metadata = json!({ "layout": "BCHW", "resize": [SIDE, SIDE], "crop": [SIDE, SIDE] });
+    file.with_metadata(&metadata.to_string())
+}
+
 /// Traces `net` at the input of a window of `SIDE` x `SIDE` frames and saves it, without metadata.
 pub fn traced(window: usize, btchw: bool, mut net: impl FnMut(&Tensor) -> Vec<Tensor>) -> ModelFile {
     let (t, side) = (window as i64, SIDE as i64);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::report::run;
 use crate::common::guarded;
-use crate::common::models::{Good, LABELS, good};
+use crate::common::models::{Good, LABELS, good, pictures};
 use crate::common::oracle::{Cut, number, windows};
 
 fn pick(frames: &[Vec<u8>], window: &[usize]) -> Vec<Vec<u8>> {
@@ -63,9 +63,16 @@ fn failure_is_true() {
 #[test]
 fn success_is_true_of_a_black_box() {
     guarded(120, || {
-        let searches = [("squares", "scores"), ("v-bad", "scores"), ("opt", "label"), ("sign-opt", "label")];
-        for (search, access) in searches {
-            let set = [("search", search), ("access", access), ("max-queries", "300"), ("seed", "1")];
+        let pictures = pictures();
+        let searches =
+            [("squares", "scores"), ("v-bad", "scores"), ("opt", "label"), ("sign-opt", "label"), ("stde", "label")];
+        let aided = [("v-bad", "scores", pictures.location())];
+        let plain = searches.map(|(search, access)| (search, access, ""));
+        for (search, access, surrogate) in plain.into_iter().chain(aided) {
+            let common = [("search", search), ("access", access), ("max-queries", "300"), ("seed", "1")];
+            let aid = [("surrogate", surrogate)];
+            let set: Vec<(&str, &str)> =
+                common.into_iter().chain(aid.into_iter().filter(|(_, file)| !file.is_empty())).collect();
             let reports = judged(Good::default(), SIDE_BY_SIDE, 22, &set);
             assert!(fooled(&reports) >= 4, "{search}: {} of 6", fooled(&reports));
             for report in &reports {

@@ -3,6 +3,7 @@
 //! `gst-sparseadv reproduce` and `report`: one small run, its pages against what its lines say, and calls that go on
 //! with it.
 
+mod black_box;
 #[path = "../common/mod.rs"]
 mod common;
 mod refused;

@@ -4,6 +4,7 @@
 //! [`Query`] tells, through an [`Oracle`] that counts every view the model is shown.
 
 pub mod deletion;
+pub mod i2v;
 pub mod nes;
 pub mod opt;
 pub mod oracle;
@@ -13,6 +14,8 @@ mod shrink;
 pub mod sign_opt;
 pub mod squares;
 pub mod starts;
+pub mod stde;
+mod tentative;
 pub mod v_bad;
 
 use std::time::Instant;
@@ -94,14 +97,13 @@ pub fn run(
     Ok(outcome)
 }
 
-/// Attacks that need labels alone: on the radius at which a direction fools.
+/// Attacks that need labels alone.
 fn by_labels<L: Level>(
     oracle: &mut Oracle<L>,
     config: &Config,
     start: &Perturbation,
     keyframes: &mut Keyframes,
 ) -> Result<(), Error> {
-    let shape = oracle.shape();
     if let Begun::Fooled = tried(oracle, start, keyframes)? {
         return Ok(());
     }
@@ -111,6 +113,21 @@ fn by_labels<L: Level>(
     if chosen.is_empty() {
         return Ok(());
     }
+    match config.search {
+        Search::I2v => i2v::search(oracle, config, &chosen),
+        Search::Stde => stde::search(oracle, config, &chosen),
+        _ => by_radius(oracle, config, chosen, keyframes),
+    }
+}
+
+/// Attacks on the radius at which a direction fools.
+fn by_radius<L: Level>(
+    oracle: &mut Oracle<L>,
+    config: &Config,
+    chosen: Vec<usize>,
+    keyframes: &mut Keyframes,
+) -> Result<(), Error> {
+    let shape = oracle.shape();
     let clean = oracle.clean()?.f_index_select(0, &torch::index(&chosen, oracle.device())?)?;
     let mask = config.region.mask(&clean)?;
     oracle.turn_to(Purpose::Start);

@@ -120,6 +120,14 @@ impl<'a, L: Level> Oracle<'a, L> {
         self.target.clean()
     }
 
+    /// All T frames of the window with a perturbation in it, as a surrogate is shown them, `[T, 3, height, width]`. No query.
+    pub fn window(&self, delta: &Delta) -> Result<Tensor, Error> {
+        let delta = self.whole(delta)?;
+        let places = torch::index(&delta.frames, self.device())?;
+        let perturbed = self.clean()?.f_index_add(0, &places, &delta.values.f_squeeze_dim(0)?)?.f_clamp(0.0, 255.0)?;
+        Ok(perturbed.f_index_select(0, &torch::index(&self.shape().sources(), self.device())?)?)
+    }
+
     pub fn criterion(&self) -> &Criterion {
         &self.criterion
     }
@@ -258,19 +266,25 @@ impl<'a, L: Level> Oracle<'a, L> {
         weakest.map(Answer::new).ok_or_else(nothing)
     }
 
-    /// A query, if one is left and there is time for it.
-    fn pass(&mut self, ask: impl FnOnce(&mut dyn Query) -> Result<Tensor, Error>) -> Result<Vec<f32>, Error> {
+    /// An error where the attack has to end before another query.
+    pub fn check_time(&mut self) -> Result<(), Error> {
         if (self.bounds.canceled)() {
             return Err(Error::Canceled);
         }
-        if self.bounds.most.is_some_and(|most| self.calls.queries >= most) {
-            return Err(Error::Spent);
-        }
-        let began = Instant::now();
-        if self.bounds.deadline.is_some_and(|deadline| began + self.longest > deadline) {
+        if self.bounds.deadline.is_some_and(|deadline| Instant::now() + self.longest > deadline) {
             self.out_of_time = true;
             return Err(Error::Spent);
         }
+        Ok(())
+    }
+
+    /// A query, if one is left and there is time for it.
+    fn pass(&mut self, ask: impl FnOnce(&mut dyn Query) -> Result<Tensor, Error>) -> Result<Vec<f32>, Error> {
+        if self.bounds.most.is_some_and(|most| self.calls.queries >= most) {
+            return Err(Error::Spent);
+        }
+        self.check_time()?;
+        let began = Instant::now();
         self.calls.note_forwards(1, self.purpose);
         let logits = checked(&ask(self.target)?, self.target.shape().classes);
         self.longest = self.longest.max(began.elapsed());

@@ -5,7 +5,7 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 use super::oracle::Oracle;
 use super::patches::stripes;
@@ -13,6 +13,7 @@ use super::radius::{Search, length, unit};
 use crate::attack::Error;
 use crate::attack::access::Level;
 use crate::attack::donors::Donors;
+use crate::attack::target::{Delta, Shape};
 use crate::torch;
 
 /// Stripes that are tried, and gray levels of each.
@@ -38,10 +39,8 @@ pub fn first<L: Level>(
     };
     let size = clean.size();
     let mut best: Option<(Tensor, f64)> = None;
-    for donor in donors.windows().iter().filter(|donor| donor.len() >= shape.real * shape.frame_len()) {
-        let len = shape.frame_len();
-        let shown: Vec<f32> = radii.frames.iter().flat_map(|k| donor[k * len..][..len].iter().copied()).collect();
-        let towards = within(torch::upload(&shown, &size, device)?.f_sub(&clean)?)?;
+    for donor in usable(donors, shape) {
+        let towards = within(shown(donor, &radii.frames, &clean)?.f_sub(&clean)?)?;
         let whole = length(&towards)?;
         best = better(oracle, radii, &towards, &[whole], best)?;
     }
@@ -54,6 +53,31 @@ pub fn first<L: Level>(
         best = better(oracle, radii, &signs, &LEVELS.map(|levels| levels * one), best)?;
     }
     Ok(best)
+}
+
+/// These frames as the first clip has them with which the window fools, whatever the bound. A query for each that is tried.
+pub fn replaced<L: Level>(oracle: &mut Oracle<L>, donors: &Donors, frames: &[usize]) -> Result<Option<Delta>, Error> {
+    let clean = oracle.clean()?.f_index_select(0, &torch::index(frames, oracle.device())?)?.f_unsqueeze(0)?;
+    for donor in usable(donors, oracle.shape()) {
+        let values = shown(donor, frames, &clean)?.f_sub(&clean)?;
+        let delta = Delta { frames: frames.to_vec(), values };
+        if oracle.fools(&delta)? {
+            return Ok(Some(delta));
+        }
+    }
+    Ok(None)
+}
+
+fn usable(donors: &Donors, shape: Shape) -> impl Iterator<Item = &Vec<f32>> {
+    donors.windows().iter().filter(move |donor| donor.len() >= shape.real * shape.frame_len())
+}
+
+/// Frames of a clip, shaped and placed as others are.
+fn shown(donor: &[f32], frames: &[usize], like: &Tensor) -> Result<Tensor, TchError> {
+    let size = like.size();
+    let len = size[2..].iter().product::<i64>() as usize;
+    let shown: Vec<f32> = frames.iter().flat_map(|k| donor[k * len..][..len].iter().copied()).collect();
+    torch::upload(&shown, &size, like.device())
 }
 
 /// The better of the best one so far and a direction that may fool at one of some rising radii.

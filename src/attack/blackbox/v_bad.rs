@@ -3,14 +3,18 @@
 //! V-BAD: black-box attack by patches of a tentative direction (Jiang et al., *Black-box Adversarial Attacks on Video
 //! Recognition Models*, ACM MM 2019).
 //!
-//! The tentative direction is the sign of another model's gradient, or drawn at random where there is none. What is sought
+//! The tentative direction is the sign of a surrogate's gradient, or drawn at random where there is none. What is sought
 //! by queries is one coefficient for each of 8 x 8 patches a frame: the gradient by these is estimated by [`Nes`], and its
 //! sign rectifies the tentative direction. The step is in what comes of that, within a bound on each value. The paper
 //! attacks all frames; with keyframes it is the sparse variant of SVA (Wei et al., IJCV 2022).
 //!
-//! Two things differ from the published program. There the step of the untargeted attack is halved while it works, by a
-//! comparison that slipped; here it is halved where twenty steps in a row brought nothing. And the program's probes of a
-//! quarter of a gray level vanish in samples of 8 bits, so that they are larger here.
+//! A targeted attack begins at a clip of the target. It draws its bound together, around the clean window, as long as the
+//! target stays on top. Without such a clip it begins as an untargeted one does.
+//!
+//! Three things differ from the published program. There the step of the untargeted attack is halved while it works, by a
+//! comparison that slipped; here it is halved where twenty steps in a row brought nothing. The program's probes, of a
+//! quarter of a gray level and less, vanish in samples of 8 bits; these here are larger. Of several surrogates only the last
+//! one has an effect there; here there is one.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -18,11 +22,13 @@ use tch::Tensor;
 
 use super::nes::Nes;
 use super::oracle::Oracle;
-use super::patches::{Patches, random_signs};
+use super::patches::Patches;
+use super::starts;
+use super::tentative::Tentative;
 use crate::attack::access::Scored;
 use crate::attack::optimizer;
 use crate::attack::target::Delta;
-use crate::attack::{Config, Error};
+use crate::attack::{Config, Error, Purpose};
 use crate::torch;
 
 /// The paper's bound on any value: 0.05 of 255.
@@ -38,24 +44,77 @@ const STEPS: [f32; 2] = [2.55, 0.255];
 /// Steps without anything gained after which they are halved, and after which the attack is over.
 const PATIENCE: u32 = 20;
 const GIVE_UP: u32 = 200;
+/// What a bound is drawn together by, at first and at the least.
+const DRAWN_IN: [f32; 2] = [127.5, 0.255];
 
-/// Attacks these frames, from a window's perturbation or from one that is drawn within the bound.
+/// Attacks these frames, from a window's perturbation, from a clip of the target, or from values that are drawn within the
+/// bound.
 pub fn search<L: Scored>(
     oracle: &mut Oracle<L>,
     config: &Config,
     frames: &[usize],
     start: Option<Tensor>,
 ) -> Result<(), Error> {
-    let (shape, device) = (oracle.shape(), oracle.device());
     let bound = if config.epsilon > 0.0 { config.epsilon } else { BOUND };
-    let nes = Nes { probes: config.probes.unwrap_or(PROBES) as usize, sigma: config.probe.unwrap_or(SIGMA) };
-    let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
-    let patches = Patches::new(frames.len(), GRID, shape, device);
+    let tentative = match &config.surrogate {
+        Some(surrogate) => Tentative::Surrogate { surrogate: &**surrogate, aim: None },
+        None => Tentative::Drawn,
+    };
+    let mut rectified = Rectified {
+        nes: Nes { probes: config.probes.unwrap_or(PROBES) as usize, sigma: config.probe.unwrap_or(SIGMA) },
+        patches: Patches::new(frames.len(), GRID, oracle.shape(), oracle.device()),
+        tentative,
+        rng: ChaCha8Rng::seed_from_u64(oracle.seed()),
+    };
+    if start.is_none() && oracle.criterion().goal.is_targeted() && !config.donors.windows().is_empty() {
+        oracle.turn_to(Purpose::Start);
+        let Some(donor) = starts::replaced(oracle, &config.donors, frames)? else { return Ok(()) };
+        oracle.turn_to(Purpose::Search);
+        if let Tentative::Surrogate { surrogate, aim } = &mut rectified.tentative {
+            *aim = Some(surrogate.look(&oracle.window(&donor)?)?.logits);
+        }
+        return draw_in(oracle, config, rectified, donor, bound);
+    }
+    push(oracle, config, rectified, (frames, start), bound)
+}
+
+/// The tentative direction, rectified by answers.
+struct Rectified<'a> {
+    nes: Nes,
+    patches: Patches,
+    tentative: Tentative<'a>,
+    rng: ChaCha8Rng,
+}
+
+impl Rectified<'_> {
+    /// A direction of signs that leads towards the goal, as far as answers tell.
+    fn direction<L: Scored>(&mut self, oracle: &mut Oracle<L>, at: &Delta) -> Result<Tensor, Error> {
+        let tentative = self.tentative.signs(oracle, at, &mut self.rng)?;
+        match self.nes.gradient(oracle, at, &self.patches, &tentative, &mut self.rng)? {
+            Some(gradient) => {
+                let signs: Vec<f32> = gradient.iter().map(|g| if *g > 0.0 { -1.0 } else { 1.0 }).collect();
+                Ok(self.patches.spread(&signs, &tentative)?)
+            }
+            // Nothing is known of any direction. Another draw may tell.
+            None => Ok(tentative),
+        }
+    }
+}
+
+/// Steps until the goal is reached.
+fn push<L: Scored>(
+    oracle: &mut Oracle<L>,
+    config: &Config,
+    mut rectified: Rectified,
+    (frames, start): (&[usize], Option<Tensor>),
+    bound: f32,
+) -> Result<(), Error> {
+    let (shape, device) = (oracle.shape(), oracle.device());
     let mut values = match start {
         Some(values) => values,
         None => {
-            let drawn: Vec<f32> =
-                (0..frames.len() * shape.frame_len()).map(|_| rng.random_range(-bound..=bound)).collect();
+            let len = frames.len() * shape.frame_len();
+            let drawn: Vec<f32> = (0..len).map(|_| rectified.rng.random_range(-bound..=bound)).collect();
             torch::upload(&drawn, &shape.of_frames(frames.len()), device)?
         }
     };
@@ -75,16 +134,42 @@ pub fn search<L: Scored>(
         if since > 0 && since % PATIENCE == 0 {
             step = (step / 2.0).max(STEPS[1]);
         }
-        let tentative = random_signs(&mut rng, frames.len(), shape, device)?;
-        let rectified = match nes.gradient(oracle, &delta, &patches, &tentative, &mut rng)? {
-            Some(gradient) => {
-                let signs: Vec<f32> = gradient.iter().map(|g| if *g > 0.0 { -step } else { step }).collect();
-                patches.spread(&signs, &tentative)?
+        let moved = rectified.direction(oracle, &delta)?.f_mul_scalar(f64::from(step))?;
+        values = optimizer::clamp(delta.values.f_add(&moved)?, bound)?;
+    }
+    Ok(())
+}
+
+/// Draws the bound in from one within which a clip of the target lies, as the partial-information attack of Ilyas et al.
+/// (ICML 2018) does.
+fn draw_in<L: Scored>(
+    oracle: &mut Oracle<L>,
+    config: &Config,
+    mut rectified: Rectified,
+    mut delta: Delta,
+    goal: f32,
+) -> Result<(), Error> {
+    let (mut bound, mut by) = (255.0f32, DRAWN_IN[0]);
+    while bound > goal && oracle.next_iteration(config.max_iterations) {
+        let direction = rectified.direction(oracle, &delta)?;
+        let mut step = STEPS[0];
+        loop {
+            let within = (bound - by).max(goal);
+            let moved = delta.values.f_add(&direction.f_mul_scalar(f64::from(step))?)?;
+            let tried = Delta { frames: delta.frames.clone(), values: optimizer::clamp(moved, within)? };
+            if oracle.fools(&tried)? {
+                (delta, bound) = (tried, within);
+                break;
             }
-            // Nothing is known of any direction. Another draw may tell.
-            None => tentative.f_mul_scalar(f64::from(step))?,
-        };
-        values = optimizer::clamp(delta.values.f_add(&rectified)?, bound)?;
+            if step > STEPS[1] {
+                step = (step / 2.0).max(STEPS[1]);
+            } else if by > DRAWN_IN[1] {
+                (by, step) = ((by / 2.0).max(DRAWN_IN[1]), STEPS[0]);
+            } else {
+                // Another direction may be a better one.
+                break;
+            }
+        }
     }
     Ok(())
 }

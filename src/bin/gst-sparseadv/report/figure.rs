@@ -1,53 +1,87 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Figure 2: fooling rate against the bound on iterations, as SVG.
+//! Fooling rate against the bound on iterations (Figure 2), and against queries, as SVG.
 
 use anyhow::anyhow;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
-
-use crate::reproduce::metrics::fooled_within;
-use crate::reproduce::results::Attack;
 
 /// The paper's range, and the most that is drawn.
 pub const ITERATIONS: u32 = 100;
 
-/// Told apart by everyone (Okabe and Ito).
-const COLORS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGBColor(0, 158, 115)];
+/// Told apart by everyone (Okabe and Ito), the light yellow left out.
+const COLORS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(213, 94, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(204, 121, 167),
+    RGBColor(0, 0, 0),
+];
+
+/// Fooling rates in per cent at the numbers of an axis.
+pub struct Curve {
+    pub name: &'static str,
+    pub points: Vec<(f64, f64)>,
+}
 
 /// One curve a method, up to the iterations that were measured.
-pub fn svg(title: &str, curves: &[(&str, Vec<&Attack>)], measured: u32) -> anyhow::Result<String> {
+pub fn by_iterations(title: &str, curves: &[Curve], measured: u32) -> anyhow::Result<String> {
+    svg(title, "maximum number of iterations", curves, 0.0..f64::from(measured))
+}
+
+/// The same up to so many queries, by their logarithm.
+pub fn by_queries(title: &str, curves: &[Curve], most: u32) -> anyhow::Result<String> {
+    svg(title, "queries", curves, (1.0..f64::from(most.max(2))).log_scale())
+}
+
+fn svg<X>(title: &str, axis: &str, curves: &[Curve], range: X) -> anyhow::Result<String>
+where
+    X: AsRangedCoord<Value = f64>,
+    X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
     let mut text = String::new();
-    draw(&mut text, title, curves, measured).map_err(|error| anyhow!("the figure {title}: {error}"))?;
+    let area = SVGBackend::with_string(&mut text, (560, 360)).into_drawing_area();
+    draw(&area, title, axis, curves, range).map_err(|error| anyhow!("the figure {title}: {error}"))?;
+    drop(area);
     Ok(text)
 }
 
-fn draw(
-    text: &mut String,
+fn draw<X>(
+    area: &DrawingArea<SVGBackend, Shift>,
     title: &str,
-    curves: &[(&str, Vec<&Attack>)],
-    measured: u32,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let area = SVGBackend::with_string(text, (560, 360)).into_drawing_area();
+    axis: &str,
+    curves: &[Curve],
+    range: X,
+) -> Result<(), Box<dyn std::error::Error>>
+where
+    X: AsRangedCoord<Value = f64>,
+    X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
     area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
+    let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 16))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(44)
-        .build_cartesian_2d(0..measured, 0.0..105.0)?;
+        .build_cartesian_2d(range, 0.0..105.0)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
-        .x_desc("maximum number of iterations")
+        .x_desc(axis)
+        .x_label_formatter(&|x| format!("{x:.0}"))
         .y_desc("fooling rate (%)")
         .draw()?;
-    for (i, (name, attacks)) in curves.iter().enumerate() {
+    for (i, curve) in curves.iter().enumerate() {
         let color = COLORS[i % COLORS.len()];
-        let points = fooled_within(attacks, measured);
+        // Beyond the colors there are lines that are thinner.
+        let style = color.stroke_width(if i < COLORS.len() { 2 } else { 1 });
         chart
-            .draw_series(LineSeries::new((0..).zip(points), color.stroke_width(2)))?
-            .label(*name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+            .draw_series(LineSeries::new(curve.points.iter().copied(), style))?
+            .label(curve.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     }
     chart
         .configure_series_labels()

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 mod accuracy;
 mod figure;
 mod pages;
+mod systems;
 mod table;
 mod tables;
 
+use self::figure::Curve;
 use crate::html::{self, escape};
+use crate::reproduce::metrics::fooled_within;
 use crate::reproduce::paper;
 use crate::reproduce::results::Results;
 use crate::reproduce::systems::{Goal, Optimization, Selection, System};
@@ -29,15 +32,16 @@ pub fn pages(folder: &Path) -> anyhow::Result<()> {
     let tables = tables::all(&results);
 
     let figures = figures(&results)?;
+    let by_queries = systems::figures(&results)?;
     let mut pages: Vec<(String, Vec<u8>)> = Vec::new();
     for table in &tables {
         pages.push((format!("{}.csv", table.name), table.csv()?));
     }
-    for (name, svg) in &figures {
+    for (name, svg) in figures.iter().chain(&by_queries) {
         pages.push((format!("{name}.svg"), svg.clone().into_bytes()));
     }
-    pages.push(("report.md".into(), markdown(&results, &tables, &figures).into_bytes()));
-    pages.push(("report.html".into(), html(&results, &tables, &figures).into_bytes()));
+    pages.push(("report.md".into(), markdown(&results, &tables, [&figures, &by_queries]).into_bytes()));
+    pages.push(("report.html".into(), html(&results, &tables, [&figures, &by_queries]).into_bytes()));
     pages::write(folder, &pages)?;
     crate::out::outln!("wrote {}", folder.join("report.html").display());
     Ok(())
@@ -47,15 +51,19 @@ pub fn pages(folder: &Path) -> anyhow::Result<()> {
 fn figures(results: &Results) -> anyhow::Result<Vec<(String, String)>> {
     let mut figures = Vec::new();
     for pair in results.pairs() {
-        let curves = [Selection::Ours, Selection::Sa].map(|selection| {
-            let system = System::new(selection, Optimization::Paper);
-            (selection.name(), results.of(pair, Goal::Untargeted, &system))
-        });
-        let curves: Vec<_> = curves.into_iter().filter(|(_, attacks)| !attacks.is_empty()).collect();
+        let measured = measured_iterations(results);
+        let mut curves = Vec::new();
+        for selection in [Selection::Ours, Selection::Sa] {
+            let attacks = results.of(pair, Goal::Untargeted, &System::new(selection, Optimization::Paper));
+            if !attacks.is_empty() {
+                let points = (0..).map(f64::from).zip(fooled_within(&attacks, measured)).collect();
+                curves.push(Curve { name: selection.name(), points });
+            }
+        }
         if !curves.is_empty() {
             let title = format!("{}, {}", pair.1, pair.0);
             let name = format!("figure-2-{}-{}", file_name(pair.0), file_name(pair.1));
-            figures.push((name, figure::svg(&title, &curves, measured_iterations(results))?));
+            figures.push((name, figure::by_iterations(&title, &curves, measured)?));
         }
     }
     Ok(figures)
@@ -103,15 +111,30 @@ fn conditions(results: &Results) -> Vec<String> {
     lines
 }
 
-fn markdown(results: &Results, tables: &[table::Table], figures: &[(String, String)]) -> String {
+/// Figures by their files' names.
+type Figures = Vec<(String, String)>;
+
+/// The figures that follow a table, and what is said of them.
+fn behind<'a>(
+    table: &table::Table,
+    [figure_2, by_queries]: [&'a Figures; 2],
+) -> Option<(&'static str, &'static str, &'a Figures)> {
+    match table.name {
+        tables::TABLE_2 => Some((FIGURE_TITLE, paper::FIGURE_2, figure_2)),
+        systems::TABLE => Some((systems::FIGURE, systems::FIGURE_NOTE, by_queries)),
+        _ => None,
+    }
+}
+
+fn markdown(results: &Results, tables: &[table::Table], figures: [&Figures; 2]) -> String {
     let mut text = format!("# {TITLE}: the paper's experiments\n\n");
     for line in conditions(results) {
         text += &format!("    {line}\n");
     }
     for table in tables {
         text += &format!("\n{}", table.markdown());
-        if table.name == tables::TABLE_2 {
-            text += &format!("\n## {FIGURE_TITLE}\n\n{}\n\n", paper::FIGURE_2);
+        if let Some((title, note, figures)) = behind(table, figures) {
+            text += &format!("\n## {title}\n\n{note}\n\n");
             for (name, _) in figures {
                 text += &format!("![{name}]({name}.svg)\n");
             }
@@ -120,15 +143,15 @@ fn markdown(results: &Results, tables: &[table::Table], figures: &[(String, Stri
     text
 }
 
-fn html(results: &Results, tables: &[table::Table], figures: &[(String, String)]) -> String {
+fn html(results: &Results, tables: &[table::Table], figures: [&Figures; 2]) -> String {
     let mut body = String::new();
     for line in conditions(results) {
         body += &format!("<p><code>{}</code></p>\n", escape(&line));
     }
     for table in tables {
         body += &table.html();
-        if table.name == tables::TABLE_2 {
-            body += &format!("<h2>{FIGURE_TITLE}</h2>\n<p>{}</p>\n<div class=\"figures\">\n", escape(paper::FIGURE_2));
+        if let Some((title, note, figures)) = behind(table, figures) {
+            body += &format!("<h2>{title}</h2>\n<p>{}</p>\n<div class=\"figures\">\n", escape(note));
             for (_, svg) in figures {
                 body += svg;
             }

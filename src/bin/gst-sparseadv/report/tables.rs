@@ -8,7 +8,7 @@ use crate::reproduce::paper;
 use crate::reproduce::results::{Attack, Results};
 use crate::reproduce::systems::{Goal, Optimization, Selection, System};
 
-const GOALS: [Goal; 2] = [Goal::Untargeted, Goal::Targeted];
+pub const GOALS: [Goal; 2] = [Goal::Untargeted, Goal::Targeted];
 
 /// Name of the table that Figure 2 follows.
 pub const TABLE_2: &str = "table-2";
@@ -22,6 +22,8 @@ pub fn all(results: &Results) -> Vec<Table> {
         claim(results),
         ablation(results),
         variants(results),
+        super::systems::table(results),
+        super::systems::saved(results),
         paper_table_1(),
         paper_table_2(),
     ];
@@ -78,7 +80,7 @@ fn metrics(attacks: &[&Attack]) -> Option<Vec<String>> {
     ])
 }
 
-fn with_interval(estimate: Option<Estimate>, digits: usize) -> String {
+pub fn with_interval(estimate: Option<Estimate>, digits: usize) -> String {
     estimate.map_or("none".into(), |e| format!("{:.digits$} [{:.digits$}, {:.digits$}]", e.value, e.low, e.high))
 }
 
@@ -206,11 +208,11 @@ fn ablation(results: &Results) -> Table {
 fn variants(results: &Results) -> Table {
     let mut systems: Vec<(Vec<String>, System)> = Vec::new();
     for a in &results.attacks {
-        let Some(variant) = &a.system.variant else {
+        let Some(variant) = a.system.variant() else {
             continue;
         };
         if !systems.iter().any(|(_, system)| *system == a.system) {
-            systems.push((vec![variant.clone()], a.system.clone()));
+            systems.push((vec![variant.to_string()], a.system.clone()));
         }
     }
     Table {

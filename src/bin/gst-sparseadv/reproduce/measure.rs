@@ -3,7 +3,7 @@
 //! The measurements: which clips a model classifies rightly, and what each system makes of them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
@@ -14,11 +14,13 @@ use gstsparseadv::tally::Labels;
 use gstsparseadv::window::Windowing;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::seq::{IndexedRandom, SliceRandom};
+use tempfile::TempDir;
 
 use super::Arguments;
 use super::metrics::seeded;
 use super::results::{self, Accuracy, Attack, Line, Log, Results};
-use super::systems::{self, Goal, System};
+use super::rivals::{Has, Rival};
+use super::systems::{Goal, Optimization, Selection, System, Systems};
 use crate::decode::{self, Clip};
 use crate::element::Attacker;
 use crate::provenance::sha256;
@@ -51,7 +53,7 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn load(path: &std::path::Path, dataset: &str) -> anyhow::Result<Self> {
+    pub fn load(path: &Path, dataset: &str) -> anyhow::Result<Self> {
         let (metadata, _) = archive::read_metadata(path)?;
         ensure!(
             !metadata.labels.is_empty(),
@@ -89,7 +91,7 @@ impl Model {
     }
 
     /// The middle of a clip, one window long.
-    fn middle(&self, path: &std::path::Path, format: &str) -> anyhow::Result<Clip> {
+    fn middle(&self, path: &Path, format: &str) -> anyhow::Result<Clip> {
         let caps = match format {
             "" => String::new(),
             format => format!("videoconvert ! video/x-raw,format={format} !"),
@@ -214,32 +216,41 @@ impl Model {
     pub fn attack(
         &self,
         arguments: &Arguments,
+        set: &dataset::DataSet,
         clips: &BTreeMap<String, Vec<(String, PathBuf)>>,
         known: &Results,
         log: &mut Log,
     ) -> anyhow::Result<()> {
-        let mut systems = System::all();
-        if arguments.only_variants {
-            systems.retain(|s| {
-                s.optimization == systems::Optimization::Paper
-                    && [systems::Selection::Ours, systems::Selection::Sa].contains(&s.selection)
-            });
-        }
-        systems.extend(arguments.variant.iter().map(|v| System::variant(v)));
+        let systems = |goal: Goal| asked_for(arguments, goal);
         let done: HashSet<_> = known.attacks.iter().map(Attack::key).collect();
         let windows: usize = clips.values().map(Vec::len).sum();
-        let total = windows * systems.len() * arguments.goals.len();
+        let total = windows * arguments.goals.iter().map(|goal| systems(*goal).len()).sum::<usize>();
         let bar = progress(total, &format!("{} {}: attacks", self.dataset, self.name))?;
         for (class, clips) in clips {
             for (clip, path) in clips {
                 let window =
                     Window { clip: clip.clone(), class: class.clone(), frames: self.middle(path, &arguments.format)? };
-                for goal in &arguments.goals {
-                    for system in &systems {
-                        let key = (self.dataset.as_str(), self.name.as_str(), *goal, system, clip.as_str());
-                        if !done.contains(&key) {
-                            let line = self.measure(arguments, &window, *goal, system)?;
-                            log.add(&Line::Attack(Box::new(line)))?;
+                for goal in arguments.goals.iter().copied() {
+                    let target = self.target(arguments, &window, goal);
+                    let target = target.as_deref();
+                    let donors = self.donors(arguments, set, &window, target)?;
+                    for system in &systems(goal) {
+                        let key = (self.dataset.as_str(), self.name.as_str(), goal, system, clip.as_str());
+                        match system {
+                            _ if done.contains(&key) => {}
+                            System::BlackBox { rival } if rival.begins_with_clips(goal) && donors.is_none() => {
+                                let of = target.unwrap_or("other classes");
+                                bar.suspend(|| {
+                                    crate::out::errln!(
+                                        "passed over {} on {clip}: no training clip of {of}",
+                                        rival.name()
+                                    );
+                                });
+                            }
+                            _ => {
+                                let line = self.measure(arguments, &window, (goal, system), target, donors.as_ref())?;
+                                log.add(&Line::Attack(Box::new(line)))?;
+                            }
                         }
                         bar.inc(1);
                     }
@@ -261,8 +272,61 @@ impl Model {
         others.choose(&mut rng).map(|l| l.to_string())
     }
 
-    fn measure(&self, arguments: &Arguments, window: &Window, goal: Goal, system: &System) -> anyhow::Result<Attack> {
-        let target = self.target(arguments, window, goal);
+    /// Gives the element what a black box is allowed and begins with.
+    fn aid(&self, arguments: &Arguments, rival: Rival, donors: Option<&TempDir>) -> anyhow::Result<()> {
+        let element = &self.attacker.element;
+        element.set_property("max-queries", arguments.queries);
+        let path = |file: &Path| file.to_str().map(String::from).context("Expected paths in UTF-8. Rename the file.");
+        if let Some(surrogate) = arguments.surrogate.as_ref().filter(|_| rival.takes_surrogate()) {
+            element.set_property("surrogate", path(surrogate)?);
+        }
+        if let Some(agent) = arguments.agent.as_ref().filter(|_| rival == Rival::Wang) {
+            element.set_property("keyframes", format!("agent:{}", path(agent)?));
+        }
+        if let Some(donors) = donors {
+            element.set_property("donors", path(donors.path())?);
+        }
+        Ok(())
+    }
+
+    /// A folder of training clips that an attack may begin with: of the target, or of any class but the window's. Nothing
+    /// where there are none.
+    fn donors(
+        &self,
+        arguments: &Arguments,
+        set: &dataset::DataSet,
+        window: &Window,
+        target: Option<&str>,
+    ) -> anyhow::Result<Option<TempDir>> {
+        let fits = |clip: &&dataset::Clip| {
+            let place = dataset::find_class(&set.labels[clip.label], &self.metadata.labels);
+            let class = place.map(|place| self.metadata.labels[place].as_str());
+            !clip.held_out && class.is_some_and(|class| target.map_or(class != window.class, |target| class == target))
+        };
+        let mut clips: Vec<&dataset::Clip> = set.clips.iter().filter(fits).collect();
+        // The same ones for every system.
+        clips.shuffle(&mut seeded(arguments.seed));
+        clips.truncate(usize::from(arguments.donors));
+        if clips.is_empty() {
+            return Ok(None);
+        }
+        let folder = tempfile::tempdir()?;
+        for (number, clip) in clips.iter().enumerate() {
+            let end = clip.path.extension().map_or(String::new(), |end| format!(".{}", end.to_string_lossy()));
+            let link = folder.path().join(format!("{number:03}{end}"));
+            std::os::unix::fs::symlink(std::path::absolute(&clip.path)?, link)?;
+        }
+        Ok(Some(folder))
+    }
+
+    fn measure(
+        &self,
+        arguments: &Arguments,
+        window: &Window,
+        (goal, system): (Goal, &System),
+        target: Option<&str>,
+        donors: Option<&TempDir>,
+    ) -> anyhow::Result<Attack> {
         let iterations = arguments.iterations[usize::from(goal == Goal::Targeted)];
         self.attacker.configure(&format!(
             "{} {} max-iterations={iterations} seed={}",
@@ -273,7 +337,10 @@ impl Model {
         // Labels may have spaces in their names.
         let element = &self.attacker.element;
         element.set_property("label", &window.class);
-        element.set_property("target-label", &target);
+        element.set_property("target-label", target);
+        if let System::BlackBox { rival } = system {
+            self.aid(arguments, *rival, donors)?;
+        }
         let began = Instant::now();
         let (pushed, reports) = self.attacker.attack(&window.frames)?;
         let seconds = began.elapsed().as_secs_f64();
@@ -288,7 +355,7 @@ impl Model {
             class: window.class.clone(),
             success: report.success == Some(true),
             verified: pushed.fooled() == Some(true),
-            target,
+            target: target.map(String::from),
             calls: report.calls,
             queries_first_success: report.queries_first_success,
             iterations_first_success: report.iterations_first_success,
@@ -301,6 +368,22 @@ impl Model {
             seconds,
         })
     }
+}
+
+/// The systems that a run is of.
+fn asked_for(arguments: &Arguments, goal: Goal) -> Vec<System> {
+    let mut systems = if arguments.systems == Systems::BlackBox { Vec::new() } else { System::all() };
+    if arguments.only_variants {
+        let kept = [Selection::Ours, Selection::Sa].map(|selection| System::new(selection, Optimization::Paper));
+        systems.retain(|system| kept.contains(system));
+    }
+    systems.extend(arguments.variant.iter().map(|properties| System::with(properties)));
+    if arguments.systems != Systems::Paper {
+        let has = Has { surrogate: arguments.surrogate.is_some() };
+        let rivals = Rival::ALL.into_iter().filter(|rival| rival.runs(goal, has));
+        systems.extend(rivals.map(|rival| System::BlackBox { rival }));
+    }
+    systems
 }
 
 fn progress(total: usize, what: &str) -> anyhow::Result<ProgressBar> {

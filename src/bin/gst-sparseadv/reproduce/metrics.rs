@@ -85,11 +85,21 @@ fn estimate(attacks: &[&Attack], value: impl Fn(&Attack) -> Option<f64>) -> Opti
 /// By how much the mean of `value` is smaller with `ours` than with `other`, in per cent of the latter, over the clips
 /// where both have one: pairs of the same clip are drawn together.
 pub fn reduction(ours: &[&Attack], other: &[&Attack], value: impl Fn(&Attack) -> Option<f64>) -> Option<Estimate> {
+    reduction_from(ours, other, &value, &value)
+}
+
+/// The same, where another number counts of the other.
+pub fn reduction_from(
+    ours: &[&Attack],
+    other: &[&Attack],
+    own: impl Fn(&Attack) -> Option<f64>,
+    theirs: impl Fn(&Attack) -> Option<f64>,
+) -> Option<Estimate> {
     let pairs: Vec<(f64, f64)> = ours
         .iter()
         .filter_map(|a| {
             let b = other.iter().find(|b| b.clip == a.clip)?;
-            Some((value(a)?, value(b)?))
+            Some((own(a)?, theirs(b)?))
         })
         .collect();
     let of = |sample: &mut dyn Iterator<Item = (f64, f64)>| {
@@ -128,6 +138,19 @@ pub fn fooled_within(attacks: &[&Attack], most: u32) -> Vec<f64> {
         .collect()
 }
 
+/// The share of windows fooled by so many queries, in per cent: a corner at each success.
+pub fn fooled_by(attacks: &[&Attack], most: u32) -> Vec<(f64, f64)> {
+    let mut queries: Vec<u32> = attacks.iter().filter_map(|a| a.queries_first_success.filter(|n| *n <= most)).collect();
+    queries.sort_unstable();
+    let share = |fooled: usize| 100.0 * fooled as f64 / attacks.len().max(1) as f64;
+    let mut points = vec![(1.0, 0.0)];
+    for (before, n) in queries.iter().enumerate() {
+        points.extend([(f64::from(*n), share(before)), (f64::from(*n), share(before + 1))]);
+    }
+    points.push((f64::from(most), share(queries.len())));
+    points
+}
+
 #[cfg(test)]
 mod tests {
     use gstsparseadv::attack::Calls;
@@ -142,7 +165,7 @@ mod tests {
             dataset: "set".into(),
             model: "model".into(),
             goal: Goal::Untargeted,
-            system: System { selection: Selection::Ours, optimization: Optimization::Paper, variant: None },
+            system: System::new(Selection::Ours, Optimization::Paper),
             clip: i.to_string(),
             class: "walk".into(),
             target: None,
@@ -224,6 +247,13 @@ mod tests {
         let mut rng = seeded(1 << 32);
         let draws: Vec<_> = (0..4).filter_map(|_| [0, 1, 2, 3, 4].choose(&mut rng).copied()).collect();
         assert_eq!((clips, draws), (vec![1, 0, 7, 3, 6, 4, 5, 2], vec![0, 4, 2, 4]));
+    }
+
+    #[test]
+    fn a_curve_by_queries_has_a_corner_at_each_success() {
+        let all = attacks(&[(true, 4, 0.1, 0.75), (true, 9, 0.1, 0.75), (false, 50, 0.0, 1.0), (true, 60, 0.1, 0.5)]);
+        let curve = fooled_by(&all.iter().collect::<Vec<_>>(), 20);
+        assert_eq!(curve, [(1.0, 0.0), (4.0, 0.0), (4.0, 25.0), (9.0, 25.0), (9.0, 50.0), (20.0, 50.0)]);
     }
 
     #[test]

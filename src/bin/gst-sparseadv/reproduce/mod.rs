@@ -12,18 +12,20 @@ mod measure;
 pub mod metrics;
 pub mod paper;
 pub mod results;
+pub mod rivals;
 pub mod systems;
 
-use crate::provenance::{Difference, Versions, differences};
+use crate::provenance::{Difference, Versions, differences, sha256};
 use measure::Model;
-use results::{Line, Log, Results, Run};
-use systems::Goal;
+use results::{BlackBox, Line, Log, Results, Run};
+use systems::{Goal, Systems};
 
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  gst-sparseadv reproduce --data UCF-101=/data/UCF-101 --model c3d.pt --model lrcn.pt --out results\n\n\
     Killed, it goes on where it was when it is called again. Afterwards results/report.html has Table 1, Table 2, Figure 2 and the \
-    ablation, beside the paper's own numbers."
+    ablation, beside the paper's own numbers. With --systems all or black-box it has the systems that work without the \
+    model's gradient too, and their fooling rate against queries."
 )]
 pub struct Arguments {
     /// Data set by a name and its folder; may be repeated
@@ -55,6 +57,21 @@ pub struct Arguments {
     /// The paper's method with these properties too, for a table of variants; may be repeated
     #[arg(long, value_name = "PROPERTIES")]
     variant: Vec<String>,
+    /// Which systems: the paper's, those without the model's gradient, or all
+    #[arg(long, value_enum, default_value = "paper")]
+    systems: Systems,
+    /// Queries of an attack without the model's gradient at the most
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    queries: u32,
+    /// Clips that such an attack begins with, where it does: training clips of the target, or of any other class
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    donors: u16,
+    /// TorchScript classifier of pictures or video for those that look at a surrogate. It is a program and is run
+    #[arg(long, value_name = "FILE")]
+    surrogate: Option<PathBuf>,
+    /// Agent that picks the keyframes of Wang et al., made by learn --kind agent. It is a program and is run
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
     /// Only the variants, and ours and SA as the paper has them
     #[arg(long)]
     only_variants: bool,
@@ -100,7 +117,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<(usize, PathBuf)> {
         archive::read_metadata(path)?;
     }
     apart(arguments)?;
-    let this = description(arguments);
+    let this = description(arguments)?;
     let (mut log, known) = Log::open(&arguments.out, |known| same_conditions(known, &this))?;
     log.add(&Line::Run(this))?;
     let mut skipped = 0;
@@ -116,7 +133,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<(usize, PathBuf)> {
             model.is_the_known_one(&known)?;
             let classified = model.classify(arguments, set, &known, &mut log)?;
             skipped += classified.skipped;
-            model.attack(arguments, &classified.right, &known, &mut log)?;
+            model.attack(arguments, set, &classified.right, &known, &mut log)?;
         }
     }
     Ok((skipped, arguments.out.clone()))
@@ -133,17 +150,28 @@ fn sets(arguments: &Arguments) -> anyhow::Result<Vec<(String, DataSet)>> {
     arguments.data.iter().map(set).collect()
 }
 
-fn description(arguments: &Arguments) -> Run {
+fn description(arguments: &Arguments) -> anyhow::Result<Run> {
+    let hash = |file: &Option<PathBuf>| file.as_deref().map(sha256).transpose();
+    let black_box = match arguments.systems {
+        Systems::Paper => None,
+        Systems::BlackBox | Systems::All => Some(BlackBox {
+            queries: arguments.queries,
+            donors: arguments.donors,
+            surrogate: hash(&arguments.surrogate)?,
+            agent: hash(&arguments.agent)?,
+        }),
+    };
     let command: Vec<String> = std::env::args().skip(1).collect();
-    Run {
+    Ok(Run {
         command: command.join(" "),
         results_format: results::FORMAT,
         seed: arguments.seed,
         format: arguments.format.clone(),
         properties: arguments.properties.clone(),
         iterations: arguments.iterations,
+        black_box,
         versions: Versions::here(),
-    }
+    })
 }
 
 /// Results of different settings do not belong into one table.

@@ -41,8 +41,22 @@ pub struct Run {
     /// What every attack has besides its system's own.
     pub properties: String,
     pub iterations: [u32; 2],
+    /// What attacks without the model's gradient have, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub black_box: Option<BlackBox>,
     #[serde(flatten)]
     pub versions: Versions,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlackBox {
+    /// At the most.
+    pub queries: u32,
+    /// Clips that an attack begins with at the most.
+    pub donors: u16,
+    /// SHA-256 of the files, in hexadecimal.
+    pub surrogate: Option<String>,
+    pub agent: Option<String>,
 }
 
 /// The model's label of a test clip's middle window.

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rivals::Rival;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Goal {
@@ -101,8 +103,28 @@ impl Optimization {
     }
 }
 
+/// Which of the systems a run is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Systems {
+    /// Those of the paper's tables, which have the model's gradient
+    Paper,
+    /// Those without it
+    BlackBox,
+    /// Both
+    All,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct System {
+#[serde(untagged)]
+pub enum System {
+    /// Without the model's gradient.
+    BlackBox { rival: Rival },
+    /// With it.
+    WhiteBox(WhiteBox),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WhiteBox {
     pub selection: Selection,
     /// Older results spell it the British way.
     #[serde(alias = "optimisation")]
@@ -114,7 +136,7 @@ pub struct System {
 
 impl System {
     pub fn new(selection: Selection, optimization: Optimization) -> Self {
-        Self { selection, optimization, variant: None }
+        Self::WhiteBox(WhiteBox { selection, optimization, variant: None })
     }
 
     /// Table 2: every selection with the paper's optimization. The ablation: the paper's three with the others.
@@ -128,17 +150,29 @@ impl System {
     }
 
     /// The paper's method with other properties.
-    pub fn variant(properties: &str) -> Self {
-        Self { variant: Some(properties.to_string()), ..Self::new(Selection::Ours, Optimization::Paper) }
+    pub fn with(properties: &str) -> Self {
+        let (selection, optimization) = (Selection::Ours, Optimization::Paper);
+        Self::WhiteBox(WhiteBox { selection, optimization, variant: Some(properties.to_string()) })
+    }
+
+    /// The properties by which it is a variant of the paper's method, where it is one.
+    pub fn variant(&self) -> Option<&str> {
+        match self {
+            Self::WhiteBox(white) => white.variant.as_deref(),
+            Self::BlackBox { .. } => None,
+        }
     }
 
     /// Properties of the element, as in gst-launch-1.0.
     pub fn properties(&self) -> String {
-        format!(
-            "keyframes={} {} {}",
-            self.selection.property(),
-            self.optimization.properties(),
-            self.variant.as_deref().unwrap_or_default()
-        )
+        match self {
+            Self::BlackBox { rival } => rival.properties(),
+            Self::WhiteBox(WhiteBox { selection, optimization, variant }) => format!(
+                "keyframes={} {} {}",
+                selection.property(),
+                optimization.properties(),
+                variant.as_deref().unwrap_or_default()
+            ),
+        }
     }
 }

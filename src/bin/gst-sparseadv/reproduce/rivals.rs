@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The systems without the model's gradient that ours is compared with, each as its paper runs it as far as a stream's
+//! samples allow: what differs is said where the search is documented.
+
+use serde::{Deserialize, Serialize};
+
+use super::systems::Goal;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rival {
+    /// Ours: signs of squares, then fewer frames and smaller values.
+    Squares,
+    /// Jiang et al. 2019, in all frames.
+    VBad,
+    /// The same in the four frames that differ most from the ones before.
+    VBadSparse,
+    /// The same in all frames, with a surrogate.
+    VBadSurrogate,
+    /// Wei et al. 2020: deletion, salient pixels, the radius by labels.
+    Wei,
+    /// Wang et al. 2021: the same by signs, on the frames that an agent picks, or all of them without one.
+    Wang,
+    /// Jiang et al. 2023: a patch of another clip.
+    Stde,
+    /// Wei et al. 2022: from a surrogate of pictures alone.
+    I2v,
+}
+
+/// What a run has for those that need it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Has {
+    pub surrogate: bool,
+}
+
+impl Rival {
+    pub const ALL: [Self; 8] = [
+        Self::Squares,
+        Self::VBad,
+        Self::VBadSparse,
+        Self::VBadSurrogate,
+        Self::Wei,
+        Self::Wang,
+        Self::Stde,
+        Self::I2v,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Squares => "Ours, squares",
+            Self::VBad => "V-BAD",
+            Self::VBadSparse => "V-BAD, 4 frames",
+            Self::VBadSurrogate => "V-BAD, surrogate",
+            Self::Wei => "Wei 2020",
+            Self::Wang => "Wang 2021",
+            Self::Stde => "STDE",
+            Self::I2v => "I2V",
+        }
+    }
+
+    /// What the model tells it.
+    pub fn access(self) -> &'static str {
+        match self {
+            Self::Squares | Self::VBad | Self::VBadSparse | Self::VBadSurrogate => "logits",
+            Self::Wei | Self::Wang | Self::Stde | Self::I2v => "label",
+        }
+    }
+
+    /// Whether a run that has this can have it, for a goal. A surrogate of pictures knows nothing of a target.
+    pub fn runs(self, goal: Goal, has: Has) -> bool {
+        match self {
+            Self::VBadSurrogate => has.surrogate,
+            Self::I2v => has.surrogate && goal == Goal::Untargeted,
+            _ => true,
+        }
+    }
+
+    /// Whether it begins with other clips: with a target all but ours do.
+    pub fn begins_with_clips(self, goal: Goal) -> bool {
+        match self {
+            Self::Squares | Self::I2v => false,
+            Self::VBad | Self::VBadSparse | Self::VBadSurrogate => goal == Goal::Targeted,
+            Self::Wei | Self::Wang | Self::Stde => true,
+        }
+    }
+
+    pub fn takes_surrogate(self) -> bool {
+        matches!(self, Self::VBadSurrogate | Self::I2v)
+    }
+
+    /// Properties of the element.
+    pub fn properties(self) -> String {
+        let own = match self {
+            Self::Squares => "search=squares keyframes=all",
+            Self::VBad | Self::VBadSurrogate => "search=v-bad keyframes=all",
+            Self::VBadSparse => "search=v-bad keyframes=ifd:4",
+            Self::Wei => "search=opt keyframes=deletion region=salient",
+            Self::Wang => "search=sign-opt keyframes=all region=salient",
+            Self::Stde => "search=stde keyframes=all",
+            Self::I2v => "search=i2v keyframes=all",
+        };
+        format!("access={} confidence=0 {own}", self.access())
+    }
+}

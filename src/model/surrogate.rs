@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A model that stands in for the one that is attacked: one of pictures (layout `BCHW`), or another one of video. Without
+//! metadata it is taken for a classifier of ImageNet's pictures, as torchvision trains them.
+
+use std::path::Path;
+
+use tch::{Kind, TchError, Tensor};
+
+use super::archive::{self, Origin};
+use super::engine::How;
+use super::lens::Lens;
+use super::loaded::{Options, load_module};
+use super::metadata::{Layout, Resize};
+use super::module::Module;
+use super::refusal;
+use super::tensor::{gradient, run_error};
+use super::{DeviceChoice, Error, Metadata};
+use crate::attack::surrogate::{self, Loss, Seen};
+
+pub struct Surrogate {
+    module: Module,
+    path: String,
+}
+
+// SAFETY: what is not safe to use from several threads at a time are the lens's tensors, which nobody writes to, and the
+// leaf and the pass that a module may keep, which this one never does.
+unsafe impl Sync for Surrogate {}
+
+/// What torchvision's classifiers of pictures are shown.
+fn of_pictures() -> Metadata {
+    Metadata {
+        window: 1,
+        layout: Layout::Bchw,
+        resize: Resize::Exact([224, 224]),
+        crop: [224, 224],
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+        ..Metadata::default()
+    }
+}
+
+impl Surrogate {
+    /// Loads a surrogate for windows of `frames` frames of `height` x `width`, and asks it for a gradient once.
+    pub fn load(path: &Path, device: DeviceChoice, frames: usize, size: [usize; 2]) -> Result<Self, Error> {
+        let archive = archive::read(path, None)?;
+        let metadata = match archive.origin {
+            Origin::Defaults => of_pictures(),
+            _ => archive.metadata.clone(),
+        };
+        let path = path.display().to_string();
+        if metadata.layout != Layout::Bchw && metadata.window != frames {
+            let found = format!("one of {} frames", metadata.window);
+            return Err(Error::Surrogate { path, frames, found });
+        }
+        let options = Options { path: path.clone().into(), device, ..Options::default() };
+        let device = device.open()?;
+        let (module, kind) = load_module(&options, device, &archive)?;
+        let lens = Lens::new(metadata, device).map_err(run_error)?;
+        let mut module = Module::new(module, kind, lens);
+        // Whether it writes into what it is given need not be found out.
+        module.giving.copies = true;
+        let surrogate = Self { module, path };
+        let [height, width] = size.map(|n| n as i64);
+        let gray =
+            Tensor::f_full([frames as i64, 3, height, width], 127.0, (Kind::Float, device)).map_err(run_error)?;
+        let probed = surrogate.slope(&gray, &|seen| seen.logits.f_sum(Kind::Float));
+        let probed = probed.map_err(|e| refusal::of_code(e, &archive.code))?;
+        let finite = probed.f_isfinite().and_then(|finite| finite.f_all()?.f_double_value(&[])).map_err(run_error)?;
+        if finite == 0.0 {
+            return Err(Error::GradientNotFinite);
+        }
+        Ok(surrogate)
+    }
+
+    fn slope(&self, frames: &Tensor, loss: Loss) -> Result<Tensor, Error> {
+        let leaf = frames.f_detach().and_then(|frames| frames.f_set_requires_grad(true)).map_err(run_error)?;
+        let seen = self.seen(&leaf)?;
+        let loss = loss(&seen).map_err(run_error)?;
+        gradient(&loss, &leaf, false)?.ok_or(Error::NoGradient)
+    }
+
+    fn seen(&self, frames: &Tensor) -> Result<Seen, Error> {
+        let how = How { keep: false, reduced: false };
+        let input = self.input(frames).map_err(run_error)?;
+        let pass = self.module.run(&input, how)?;
+        let shows = frames.size()[0];
+        let found = pass.logits.size();
+        match found[..] {
+            [n, _] if n == 1 || n == shows => {}
+            _ => {
+                return Err(Error::Surrogate {
+                    path: self.path.clone(),
+                    frames: shows as usize,
+                    found: format!("one that returns {found:?}"),
+                });
+            }
+        }
+        let features = pass.features.unwrap_or_else(|| pass.logits.shallow_clone());
+        Ok(Seen { logits: pass.logits, features })
+    }
+
+    /// Frames as it takes them: what the other model sees, in its own size and values.
+    fn input(&self, frames: &Tensor) -> Result<Tensor, TchError> {
+        let lens = &self.module.lens;
+        let size = lens.metadata.crop.map(|n| n as i64);
+        let resized = match (frames.size()[2..] == size, lens.metadata.antialias) {
+            (true, _) => frames.shallow_clone(),
+            (false, true) => frames.f_internal_upsample_bilinear2d_aa(size, false, None, None)?,
+            (false, false) => frames.f_upsample_bilinear2d(size, false, None, None)?,
+        };
+        let given = lens.of_view(&resized)?;
+        match lens.metadata.layout {
+            Layout::Bchw => Ok(given),
+            Layout::Btchw => given.f_unsqueeze(0),
+            Layout::Bcthw => given.f_unsqueeze(0)?.f_movedim_int(1, 2),
+        }
+    }
+}
+
+impl surrogate::Surrogate for Surrogate {
+    fn look(&self, frames: &Tensor) -> Result<Seen, crate::attack::Error> {
+        Ok(tch::no_grad(|| self.seen(frames))?)
+    }
+
+    fn gradient(&self, frames: &Tensor, loss: Loss) -> Result<Tensor, crate::attack::Error> {
+        Ok(self.slope(frames, loss)?)
+    }
+}
