@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What fools a model how long after a scene has begun: attacks window by window, causal mode, and a learned file, live.
+//! What fools a model how long after a scene has begun: attacks window by window with the model's
+//! gradient and without it, causal mode, and a learned file, live.
 //!
 //!     cargo run --release --example causal -- MODEL.pt CLIP.. [--learned FILE] [--json FILE]
 //!
@@ -33,7 +34,7 @@ struct Arguments {
     #[arg(long, default_value_t = 6)]
     seconds: u32,
     /// Frames a second
-    #[arg(long, value_delimiter = ',', default_values_t = [30, 15, 6])]
+    #[arg(long, value_delimiter = ',', default_values_t = [25, 15, 6])]
     rates: Vec<u32>,
     /// Adds a line for each mode and rate to this file
     #[arg(long)]
@@ -56,6 +57,9 @@ fn main() -> anyhow::Result<()> {
     let mut modes = vec![
         ("window".to_string(), own.clone()),
         ("window, warm start".into(), format!("{own} warm-start=true")),
+        ("black box".into(), format!("{own} access=scores search=squares")),
+        ("black box, warm start".into(), format!("{own} access=scores search=squares warm-start=true")),
+        ("black box, 60 queries".into(), format!("{own} access=scores search=squares warm-start=true max-queries=60")),
         ("causal".into(), format!("{own} mode=causal")),
     ];
     if let Some(learned) = &arguments.learned {

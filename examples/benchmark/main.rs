@@ -245,7 +245,7 @@ impl Bare {
         let window = window.f_mul(&scale?)?.f_add(&bias?)?;
         let window = match metadata.layout {
             Layout::Bcthw => window.f_permute([0, 2, 1, 3, 4])?.f_contiguous()?,
-            Layout::Btchw => window,
+            Layout::Btchw | Layout::Bchw => window,
         };
         let input = window.f_to_device(self.input.device())?.f_set_requires_grad(true)?;
         Ok(Self { input, ..self })

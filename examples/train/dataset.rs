@@ -128,7 +128,7 @@ impl Cached {
 pub fn batch(geometry: &Geometry, windows: &[Tensor]) -> Result<Tensor> {
     let stacked = Tensor::f_stack(windows, 0)?.f_sub_scalar(MEAN)?.f_div_scalar(DEVIATION)?;
     Ok(match geometry.axes {
-        Axes::Btchw => stacked,
+        Axes::Btchw | Axes::Bchw => stacked,
         Axes::Bcthw => stacked.f_permute([0, 2, 1, 3, 4])?.f_contiguous()?,
     })
 }

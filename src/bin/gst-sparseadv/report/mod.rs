@@ -10,6 +10,7 @@ mod pages;
 mod systems;
 mod table;
 mod tables;
+mod transfer;
 
 use self::figure::Curve;
 use crate::html::{self, escape};

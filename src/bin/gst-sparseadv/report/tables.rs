@@ -24,6 +24,7 @@ pub fn all(results: &Results) -> Vec<Table> {
         variants(results),
         super::systems::table(results),
         super::systems::saved(results),
+        super::transfer::table(results),
         paper_table_1(),
         paper_table_2(),
     ];
@@ -82,6 +83,14 @@ fn metrics(attacks: &[&Attack]) -> Option<Vec<String>> {
 
 pub fn with_interval(estimate: Option<Estimate>, digits: usize) -> String {
     estimate.map_or("none".into(), |e| format!("{:.digits$} [{:.digits$}, {:.digits$}]", e.value, e.low, e.high))
+}
+
+/// How many of how many, and in per cent.
+pub fn share(some: usize, all: usize) -> String {
+    match all {
+        0 => "none".into(),
+        all => format!("{some} of {all} ({:.0} %)", 100.0 * some as f64 / all as f64),
+    }
 }
 
 fn header(first: &[&'static str]) -> Vec<&'static str> {

@@ -16,11 +16,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::seq::{IndexedRandom, SliceRandom};
 use tempfile::TempDir;
 
+mod aids;
+
 use super::Arguments;
 use super::metrics::seeded;
 use super::results::{self, Accuracy, Attack, Line, Log, Results};
-use super::rivals::{Has, Rival};
-use super::systems::{Goal, Optimization, Selection, System, Systems};
+use super::systems::{Goal, System, asked_for};
 use crate::decode::{self, Clip};
 use crate::element::Attacker;
 use crate::provenance::sha256;
@@ -217,9 +218,9 @@ impl Model {
         &self,
         arguments: &Arguments,
         set: &dataset::DataSet,
+        judges: &[Self],
         clips: &BTreeMap<String, Vec<(String, PathBuf)>>,
-        known: &Results,
-        log: &mut Log,
+        (known, log): (&Results, &mut Log),
     ) -> anyhow::Result<()> {
         let systems = |goal: Goal| asked_for(arguments, goal);
         let done: HashSet<_> = known.attacks.iter().map(Attack::key).collect();
@@ -248,7 +249,12 @@ impl Model {
                                 });
                             }
                             _ => {
-                                let line = self.measure(arguments, &window, (goal, system), target, donors.as_ref())?;
+                                let (mut line, pushed) =
+                                    self.measure(arguments, &window, (goal, system), target, donors.as_ref())?;
+                                for judge in judges.iter().filter(|judge| judge.name != self.name) {
+                                    let label = judge.metadata.label_name(judge.label(&pushed)?);
+                                    line.judged.insert(judge.name.clone(), label);
+                                }
                                 log.add(&Line::Attack(Box::new(line)))?;
                             }
                         }
@@ -272,53 +278,6 @@ impl Model {
         others.choose(&mut rng).map(|l| l.to_string())
     }
 
-    /// Gives the element what a black box is allowed and begins with.
-    fn aid(&self, arguments: &Arguments, rival: Rival, donors: Option<&TempDir>) -> anyhow::Result<()> {
-        let element = &self.attacker.element;
-        element.set_property("max-queries", arguments.queries);
-        let path = |file: &Path| file.to_str().map(String::from).context("Expected paths in UTF-8. Rename the file.");
-        if let Some(surrogate) = arguments.surrogate.as_ref().filter(|_| rival.takes_surrogate()) {
-            element.set_property("surrogate", path(surrogate)?);
-        }
-        if let Some(agent) = arguments.agent.as_ref().filter(|_| rival == Rival::Wang) {
-            element.set_property("keyframes", format!("agent:{}", path(agent)?));
-        }
-        if let Some(donors) = donors {
-            element.set_property("donors", path(donors.path())?);
-        }
-        Ok(())
-    }
-
-    /// A folder of training clips that an attack may begin with: of the target, or of any class but the window's. Nothing
-    /// where there are none.
-    fn donors(
-        &self,
-        arguments: &Arguments,
-        set: &dataset::DataSet,
-        window: &Window,
-        target: Option<&str>,
-    ) -> anyhow::Result<Option<TempDir>> {
-        let fits = |clip: &&dataset::Clip| {
-            let place = dataset::find_class(&set.labels[clip.label], &self.metadata.labels);
-            let class = place.map(|place| self.metadata.labels[place].as_str());
-            !clip.held_out && class.is_some_and(|class| target.map_or(class != window.class, |target| class == target))
-        };
-        let mut clips: Vec<&dataset::Clip> = set.clips.iter().filter(fits).collect();
-        // The same ones for every system.
-        clips.shuffle(&mut seeded(arguments.seed));
-        clips.truncate(usize::from(arguments.donors));
-        if clips.is_empty() {
-            return Ok(None);
-        }
-        let folder = tempfile::tempdir()?;
-        for (number, clip) in clips.iter().enumerate() {
-            let end = clip.path.extension().map_or(String::new(), |end| format!(".{}", end.to_string_lossy()));
-            let link = folder.path().join(format!("{number:03}{end}"));
-            std::os::unix::fs::symlink(std::path::absolute(&clip.path)?, link)?;
-        }
-        Ok(Some(folder))
-    }
-
     fn measure(
         &self,
         arguments: &Arguments,
@@ -326,7 +285,7 @@ impl Model {
         (goal, system): (Goal, &System),
         target: Option<&str>,
         donors: Option<&TempDir>,
-    ) -> anyhow::Result<Attack> {
+    ) -> anyhow::Result<(Attack, Clip)> {
         let iterations = arguments.iterations[usize::from(goal == Goal::Targeted)];
         self.attacker.configure(&format!(
             "{} {} max-iterations={iterations} seed={}",
@@ -345,8 +304,8 @@ impl Model {
         let (pushed, reports) = self.attacker.attack(&window.frames)?;
         let seconds = began.elapsed().as_secs_f64();
         let report = reports.first().context("expected a report, found none")?;
-        let pushed = Labels { last: Some(self.label(&pushed)?), ..report.labels() };
-        Ok(Attack {
+        let labels = Labels { last: Some(self.label(&pushed)?), ..report.labels() };
+        let line = Attack {
             dataset: self.dataset.clone(),
             model: self.name.clone(),
             goal,
@@ -354,7 +313,7 @@ impl Model {
             clip: window.clip.clone(),
             class: window.class.clone(),
             success: report.success == Some(true),
-            verified: pushed.fooled() == Some(true),
+            verified: labels.fooled() == Some(true),
             target: target.map(String::from),
             calls: report.calls,
             queries_first_success: report.queries_first_success,
@@ -364,26 +323,12 @@ impl Model {
             sparse_rate: report.perturbed.sparse_rate,
             clean_label: report.clean_label_name.clone(),
             final_label: report.final_label_name.clone(),
+            judged: BTreeMap::new(),
             size: report.size,
             seconds,
-        })
+        };
+        Ok((line, pushed))
     }
-}
-
-/// The systems that a run is of.
-fn asked_for(arguments: &Arguments, goal: Goal) -> Vec<System> {
-    let mut systems = if arguments.systems == Systems::BlackBox { Vec::new() } else { System::all() };
-    if arguments.only_variants {
-        let kept = [Selection::Ours, Selection::Sa].map(|selection| System::new(selection, Optimization::Paper));
-        systems.retain(|system| kept.contains(system));
-    }
-    systems.extend(arguments.variant.iter().map(|properties| System::with(properties)));
-    if arguments.systems != Systems::Paper {
-        let has = Has { surrogate: arguments.surrogate.is_some() };
-        let rivals = Rival::ALL.into_iter().filter(|rival| rival.runs(goal, has));
-        systems.extend(rivals.map(|rival| System::BlackBox { rival }));
-    }
-    systems
 }
 
 fn progress(total: usize, what: &str) -> anyhow::Result<ProgressBar> {

@@ -179,6 +179,7 @@ mod tests {
             sparse_rate: *clean,
             clean_label: None,
             final_label: None,
+            judged: Default::default(),
             size: Size { map: *map, map_keyframes: 4.0 * map, ..Size::default() },
             seconds: 0.5,
         };

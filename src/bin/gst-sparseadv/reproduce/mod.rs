@@ -72,6 +72,9 @@ pub struct Arguments {
     /// Agent that picks the keyframes of Wang et al., made by learn --kind agent. It is a program and is run
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
+    /// Let every model judge what was made on the others
+    #[arg(long)]
+    transfer: bool,
     /// Only the variants, and ours and SA as the paper has them
     #[arg(long)]
     only_variants: bool,
@@ -128,12 +131,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<(usize, PathBuf)> {
             crate::out::errln!("missing {}: {}", clip.name, clip.reason);
             skipped += 1;
         }
+        let judges = arguments.model.iter().filter(|_| arguments.transfer);
+        let judges = judges.map(|path| Model::load(path, name)).collect::<anyhow::Result<Vec<_>>>()?;
         for path in &arguments.model {
             let model = Model::load(path, name)?;
             model.is_the_known_one(&known)?;
             let classified = model.classify(arguments, set, &known, &mut log)?;
             skipped += classified.skipped;
-            model.attack(arguments, set, &classified.right, &known, &mut log)?;
+            model.attack(arguments, set, &judges, &classified.right, (&known, &mut log))?;
         }
     }
     Ok((skipped, arguments.out.clone()))

@@ -2,6 +2,7 @@
 
 //! What was measured, as JSON lines that a later run adds to and that the pages are made of.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -97,6 +98,9 @@ pub struct Attack {
     pub clean_label: Option<String>,
     #[serde(default)]
     pub final_label: Option<String>,
+    /// What other models say of the frames pushed, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub judged: BTreeMap<String, String>,
     #[serde(flatten)]
     pub size: Size,
     pub seconds: f64,

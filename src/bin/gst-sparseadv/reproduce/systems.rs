@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rivals::Rival;
+use super::Arguments;
+use super::rivals::{Has, Rival};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -114,6 +115,22 @@ pub enum Systems {
     All,
 }
 
+/// The systems that a run is of.
+pub fn asked_for(arguments: &Arguments, goal: Goal) -> Vec<System> {
+    let mut systems = if arguments.systems == Systems::BlackBox { Vec::new() } else { System::all() };
+    if arguments.only_variants {
+        let kept = [Selection::Ours, Selection::Sa].map(|selection| System::new(selection, Optimization::Paper));
+        systems.retain(|system| kept.contains(system));
+    }
+    systems.extend(arguments.variant.iter().map(|properties| System::with(properties)));
+    if arguments.systems != Systems::Paper {
+        let has = Has { surrogate: arguments.surrogate.is_some() };
+        let rivals = Rival::ALL.into_iter().filter(|rival| rival.runs(goal, has));
+        systems.extend(rivals.map(|rival| System::BlackBox { rival }));
+    }
+    systems
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum System {
@@ -160,6 +177,17 @@ impl System {
         match self {
             Self::WhiteBox(white) => white.variant.as_deref(),
             Self::BlackBox { .. } => None,
+        }
+    }
+
+    /// As tables have it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::BlackBox { rival } => rival.name().to_string(),
+            Self::WhiteBox(WhiteBox { selection, optimization, variant }) => {
+                let variant = variant.as_ref().map(|properties| format!(", {properties}")).unwrap_or_default();
+                format!("{}, {}{variant}", selection.name(), optimization.name())
+            }
         }
     }
 
