@@ -238,3 +238,57 @@ fn a_success_behind_a_transport_holds_for_every_reader() {
         assert_eq!(outcome.calls.codec_runs, outcome.iterations + 1);
     }
 }
+
+/// How well probes of a size tell the gradient, by the bytes that a stream holds: published sizes round to nothing.
+#[test]
+fn probes_have_to_be_seen_in_the_samples() {
+    use gstsparseadv::attack::access::Logits;
+    use gstsparseadv::attack::blackbox::nes::Nes;
+    use gstsparseadv::attack::blackbox::oracle::{Bounds, Oracle};
+    use gstsparseadv::attack::blackbox::patches::{Patches, random_signs};
+    use gstsparseadv::attack::criterion::Criterion;
+    use gstsparseadv::attack::{Calls, Norm, Progress};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    let (mut shown, grid) = (model(false), 4);
+    let view = view(&shown, Chroma::Repeated);
+    let samples = samples(&view, T);
+    let mut target = WindowTarget::new(&mut shown, &view, &samples).unwrap();
+    let frames: Vec<usize> = (0..T).collect();
+    let shape = target.shape();
+    let at =
+        Delta { frames: frames.clone(), values: Tensor::zeros(shape.of_frames(T), (tch::Kind::Float, Device::Cpu)) };
+    let _ = target.observe(&at).unwrap();
+    let logits = values(&target.logits(&at, 0).unwrap());
+    let label = argmax(&logits);
+    let rival =
+        argmax(&logits.iter().enumerate().map(|(k, v)| if k == label { f32::MIN } else { *v }).collect::<Vec<_>>());
+    let mut towards = vec![0.0; logits.len()];
+    (towards[label], towards[rival]) = (1.0, -1.0);
+    let towards = torch::upload(&towards, &[1, logits.len() as i64], Device::Cpu).unwrap();
+    let exact = target.backward(&towards, &frames).unwrap();
+    let patches = Patches::new(T, grid, shape, Device::Cpu);
+    let mut cosine = |sigma: f32| {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let tentative = random_signs(&mut rng, T, shape, Device::Cpu).unwrap();
+        let bounds = Bounds { most: None, deadline: None, canceled: &|| false };
+        let criterion = Criterion { goal: Goal::new(None, None), label, confidence: 0.0 };
+        let (mut progress, spent) = (|_: Progress| {}, (Calls::default(), std::time::Duration::ZERO));
+        let mut oracle =
+            Oracle::<Logits>::new(&mut target, bounds, criterion, Norm::L2, 0, spent, Vec::new(), &mut progress);
+        let nes = Nes { probes: 400, sigma };
+        let Some(estimate) = nes.gradient(&mut oracle, &at, &patches, &tentative, &mut rng).unwrap() else {
+            return 0.0;
+        };
+        // The exact gradient by the same coefficients.
+        let by_sign = (&exact * &tentative).sum_dim_intlist([2i64].as_slice(), true, tch::Kind::Float).squeeze_dim(0);
+        let cell = (SIDE / grid) as i64;
+        let by_patch = values(&by_sign.avg_pool2d([cell, cell], [cell, cell], [0, 0], false, true, None::<i64>));
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+        dot(&estimate, &by_patch) / (dot(&estimate, &estimate) * dot(&by_patch, &by_patch)).sqrt()
+    };
+    // V-BAD's targeted and untargeted sizes, and this project's.
+    let found = [0.0003, 0.26, 2.0].map(&mut cosine);
+    // Of n random directions in d dimensions the estimate's share is about sqrt(n / (n + d)): 200 and 80.
+    assert!(found[0].abs() < 0.2 && found[2] > 0.6 && found[2] > found[1] + 0.05, "{found:?}");
+}
