@@ -2,6 +2,7 @@
 """Writes a video classifier as the TorchScript archive that the GStreamer element `sparseadv` loads.
 
     python export_model.py r3d_18 --weights DEFAULT --out r3d_18.pt
+    python export_model.py hara --weights resnext-101-kinetics.pth --layer layer2 --out resnext-101.pt
     python export_model.py --module my_model.py:build --metadata my_model.json --layer backbone.layer2 --out my_model.pt
 
 The archive's forward takes [B,3,T,H,W] (or [B,T,3,H,W]) and returns logits, or with a layer the tuple (logits, features): the output of that
@@ -19,6 +20,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from hara import ARCHS, build_hara
 from model_zoo import ZOO, build, load_into
 from preprocess import MEMBER, ContractError, Metadata, read_metadata
 
@@ -354,7 +356,8 @@ def numbers(text: str) -> list[float]:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("model", nargs="?", choices=sorted(ZOO), help="a model of torchvision")
+    p.add_argument("model", nargs="?", choices=[*sorted(ZOO), "hara"], help="a model of torchvision, or hara: a 3D ResNet of Hara et al.")
+    p.add_argument("--arch", choices=list(ARCHS), help="which of Hara's networks (default: what the checkpoint says)")
     p.add_argument("--module", metavar="FILE.py:FACTORY", help="your own model instead: FACTORY() returns it")
     p.add_argument(
         "--weights",
@@ -363,7 +366,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="torchvision's own, random ones, or a state_dict (default: DEFAULT)",
     )
     p.add_argument("--out", type=Path, required=True, metavar="MODEL.pt")
-    p.add_argument("--layer", help="submodule whose output weighs the keyframes; `none` for no features (default: the model's own choice)")
+    p.add_argument(
+        "--layer",
+        help="submodule whose output weighs the keyframes; `none` for no features (default: the model's own choice; of hara layer1, which has "
+        "8 steps for 16 frames; layer2 has 4, layer3 2, and layer4 one, which tells no frame from another)",
+    )
     p.add_argument("--feature-layout", choices=["BCTHW", "BTCHW", "BTD"], help="order of the features' axes (default: by their number)")
     p.add_argument("--layer-channels-last", action="store_true", help="that output is [B, T, H, W, C]: turn it into BCTHW on its way")
     p.add_argument("--classes", type=int, help="number of classes of the weights given by file")
@@ -395,7 +402,9 @@ def main(argv: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
     try:
-        if args.model:
+        if args.model == "hara":
+            model, meta, entry = build_hara(args.weights, args.arch, args.classes)
+        elif args.model:
             model, meta, entry = build(args.model, args.weights, args.classes)
         else:
             model, meta, entry = user_model(args.module), Metadata(name=Path(args.module.partition(":")[0]).stem), None
@@ -426,6 +435,8 @@ def main(argv: list[str] | None = None) -> int:
     for p in model.parameters():
         p.requires_grad_(False)
     shape, classes = run_once(model, meta, args.feature_layout)
+    if entry and layer in entry.strides:
+        meta.feature_window = {"size": entry.strides[layer], "stride": entry.strides[layer], "start": 0}
     warn_of_outputs(model, meta)
     if meta.labels and len(meta.labels) != classes:
         raise SystemExit(f"expected {classes} labels, one a logit, found {len(meta.labels)}; correct --labels or the metadata")

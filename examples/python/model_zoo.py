@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -24,6 +24,8 @@ class ZooEntry:
     min_window: int = 1
     channels_last: bool = False
     """Whether the layers give [B, T, H, W, C], which the contract does not have and the wrapper turns into BCTHW."""
+    strides: dict[str, int] = field(default_factory=dict)
+    """Frames that a step of a layer stands for, where those that it sees would not tell frames apart."""
 
 
 # The windows are the usual clip lengths; s3d's average pool fails below 13 frames, and its weights name 14 as the minimum.
@@ -37,8 +39,8 @@ ZOO = {
 }
 
 
-def load_state(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict, alone or inside the usual training checkpoints. Never unpickles code."""
+def load_file(path: Path) -> dict[str, object]:
+    """What a checkpoint holds. Never unpickles code."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -53,6 +55,11 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         ) from None
     if not isinstance(state, dict):
         raise SystemExit(f"expected a state_dict in {path}, found a {type(state).__name__}; save model.state_dict()")
+    return state
+
+
+def state_of(state: dict[str, object], path: Path) -> dict[str, torch.Tensor]:
+    """The state dict of a checkpoint, alone or inside the usual ones of training."""
     for _ in range(3):  # a checkpoint within a checkpoint
         inner = next((state[k] for k in STATE_KEYS if isinstance(state.get(k), dict)), None)
         if inner is None:
@@ -96,7 +103,7 @@ def better(state: dict[str, torch.Tensor], prefix: str, wanted: set[str]) -> boo
 
 def load_into(model: torch.nn.Module, path: Path) -> None:
     wanted = set(model.state_dict())
-    state = load_state(path)
+    state = state_of(load_file(path), path)
     try:
         model.load_state_dict(fit_names(state, wanted))
     except RuntimeError as e:

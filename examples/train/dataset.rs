@@ -25,10 +25,17 @@ pub struct Geometry {
     pub resize: [i64; 2],
     /// Side of the square the model sees.
     pub view: i64,
+    pub values: Values,
 }
 
-pub const MEAN: f64 = 0.5;
-pub const DEVIATION: f64 = 0.25;
+/// How a value becomes the model's input, `(value * white - mean) / deviation` with values in 0..1.
+#[derive(Clone, Copy, Debug)]
+pub struct Values {
+    pub white: f32,
+    /// Of red, green and blue.
+    pub mean: [f32; 3],
+    pub deviation: f32,
+}
 
 impl Geometry {
     /// Frames of the clip from a window's first to its last, inclusive.
@@ -126,7 +133,12 @@ impl Cached {
 
 /// Stacks windows with values in 0..1 into the model's input.
 pub fn batch(geometry: &Geometry, windows: &[Tensor]) -> Result<Tensor> {
-    let stacked = Tensor::f_stack(windows, 0)?.f_sub_scalar(MEAN)?.f_div_scalar(DEVIATION)?;
+    let Values { white, mean, deviation } = geometry.values;
+    let mean = Tensor::f_from_slice(&mean)?.f_view([1, 1, 3, 1, 1])?;
+    let stacked = Tensor::f_stack(windows, 0)?
+        .f_mul_scalar(f64::from(white))?
+        .f_sub(&mean)?
+        .f_div_scalar(f64::from(deviation))?;
     Ok(match geometry.axes {
         Axes::Btchw | Axes::Bchw => stacked,
         Axes::Bcthw => stacked.f_permute([0, 2, 1, 3, 4])?.f_contiguous()?,

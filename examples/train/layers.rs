@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The layers both networks are built of. Unlike `tch::nn`'s they report errors, and their batch norm can be folded
+//! The layers all networks are built of. Unlike `tch::nn`'s they report errors, and their batch norm can be folded
 //! away.
 
 use tch::nn::{Init, Path, init};
@@ -16,7 +16,8 @@ pub struct ConvNorm {
     shift: Tensor,
     mean: Tensor,
     variance: Tensor,
-    stride: i64,
+    stride: Vec<i64>,
+    groups: i64,
     /// Weight and bias of the one convolution that does the same once the statistics are fixed.
     folded: Option<(Tensor, Tensor)>,
 }
@@ -24,14 +25,27 @@ pub struct ConvNorm {
 impl ConvNorm {
     /// `kernel` as long as there are dimensions: `[3, 3]` or `[3, 3, 3]`. Pads by half of it.
     pub fn new(path: &Path, inputs: i64, outputs: i64, kernel: &[i64], stride: i64) -> Result<Self, TchError> {
-        let shape = [&[outputs, inputs], kernel].concat();
+        Self::grouped(path, inputs, outputs, kernel, &vec![stride; kernel.len()], 1)
+    }
+
+    /// With a stride for each dimension, and with groups of channels that do not see each other.
+    pub fn grouped(
+        path: &Path,
+        inputs: i64,
+        outputs: i64,
+        kernel: &[i64],
+        stride: &[i64],
+        groups: i64,
+    ) -> Result<Self, TchError> {
+        let shape = [&[outputs, inputs / groups], kernel].concat();
         Ok(Self {
             weight: path.f_kaiming_normal("weight", &shape)?,
             scale: path.f_ones("scale", &[outputs])?,
             shift: path.f_zeros("shift", &[outputs])?,
             mean: path.f_zeros_no_train("mean", &[outputs])?,
             variance: path.f_ones_no_train("variance", &[outputs])?,
-            stride,
+            stride: stride.to_vec(),
+            groups,
             folded: None,
         })
     }
@@ -55,12 +69,11 @@ impl ConvNorm {
     fn convolve(&self, xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         let kernel = weight.size();
         let padding: Vec<i64> = kernel[2..].iter().map(|k| k / 2).collect();
-        let stride = vec![self.stride; padding.len()];
         let dilation = vec![1; padding.len()];
         if padding.len() == 3 {
-            xs.f_conv3d(weight, bias, &stride, &padding, &dilation, 1)
+            xs.f_conv3d(weight, bias, &self.stride, &padding, &dilation, self.groups)
         } else {
-            xs.f_conv2d(weight, bias, &stride, &padding, &dilation, 1)
+            xs.f_conv2d(weight, bias, &self.stride, &padding, &dilation, self.groups)
         }
     }
 

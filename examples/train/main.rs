@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Trains a video classifier, C3D or LRCN, on a folder of clips and exports it for the plugin.
+//! Trains a video classifier, C3D, a 3D ResNet or LRCN, on a folder of clips and exports it for the plugin.
 //!
 //! `cargo run --release --example train -- DATA --arch c3d --out model.pt` reads UCF-101, HMDB-51 or plain class
 //! folders, prints the accuracy on the held-out clips and writes a TorchScript archive with its metadata. The decoded
@@ -15,6 +15,7 @@ mod halve;
 mod layers;
 mod lrcn;
 mod network;
+mod resnet;
 mod score;
 mod video;
 
@@ -28,17 +29,47 @@ use gstsparseadv::model::metadata::{Layout as Axes, Metadata, Resize};
 use rand::{SeedableRng, rngs::StdRng};
 use tch::{Device, nn};
 
-use dataset::{Cached, DEVIATION, Geometry, MEAN, Skipped};
+use dataset::{Cached, Geometry, Skipped, Values};
 use network::Network;
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Arch {
     C3d,
     Lrcn,
+    Resnet18,
+    Resnet34,
+    Resnet50,
+    Resnet101,
+    Resnext101,
+}
+
+impl Arch {
+    /// The blocks of a 3D ResNet and how many each stage has.
+    fn blocks(self) -> Option<(resnet::Kind, [usize; 4])> {
+        match self {
+            Self::C3d | Self::Lrcn => None,
+            Self::Resnet18 => Some((resnet::Kind::Basic, [2, 2, 2, 2])),
+            Self::Resnet34 => Some((resnet::Kind::Basic, [3, 4, 6, 3])),
+            Self::Resnet50 => Some((resnet::Kind::Bottleneck, [3, 4, 6, 3])),
+            Self::Resnet101 => Some((resnet::Kind::Bottleneck, [3, 4, 23, 3])),
+            Self::Resnext101 => Some((resnet::Kind::Grouped, [3, 4, 23, 3])),
+        }
+    }
+
+    fn axes(self) -> Axes {
+        if self == Self::Lrcn { Axes::Btchw } else { Axes::Bcthw }
+    }
+
+    fn values(self) -> Values {
+        match self {
+            Self::C3d | Self::Lrcn => Values { white: 1.0, mean: [0.5; 3], deviation: 0.25 },
+            _ => Values { white: 255.0, mean: resnet::MEAN, deviation: 1.0 },
+        }
+    }
 }
 
 #[derive(Parser)]
-#[command(about = "Trains a C3D or LRCN video classifier and exports it for the plugin")]
+#[command(about = "Trains a C3D, 3D ResNet or LRCN video classifier and exports it for the plugin")]
 struct Args {
     /// The data set's folder.
     data: PathBuf,
@@ -59,19 +90,22 @@ struct Args {
     /// Groups (actors, source films) that are the test clips of plain folders, with commas between.
     #[arg(long, value_delimiter = ',')]
     test_groups: Vec<String>,
-    /// Channels of the first layer. The published C3D has 64.
+    /// Channels of the first layer. The published C3D and 3D ResNets have 64.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(i64).range(1..=512))]
     width: i64,
     /// Width of C3D's fc6 and fc7 or of LRCN's fc6 and LSTM; by default 64 x width, which is C3D's published
     /// proportion, or 8 x width.
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..=65536))]
     hidden: Option<i64>,
-    /// Share of the hidden layers' outputs left out of each training step. C3D's published share is 0.5.
+    /// Share of the hidden layers' outputs left out of each training step. C3D's published share is 0.5; a 3D ResNet
+    /// has no hidden layers.
     #[arg(long, default_value_t = 0.5)]
     dropout: f64,
-    /// The layer of C3D whose output is exported as features.
-    #[arg(long, default_value = "conv3b")]
-    feature_layer: String,
+    /// The layer whose output is exported as features, by which keyframes are weighed; by default C3D's conv3b or a 3D
+    /// ResNet's layer1. Of 16 frames the ResNet's conv1 has 16 steps, layer1 8, layer2 4 and layer3 2; layer4 has one, and
+    /// is refused, for it would weigh all frames alike.
+    #[arg(long)]
+    feature_layer: Option<String>,
     /// Frames a window.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(i64).range(1..=1024))]
     window: i64,
@@ -121,14 +155,12 @@ fn main() -> Result<()> {
     tch::manual_seed(args.seed as i64);
 
     let geometry = Geometry {
-        axes: match args.arch {
-            Arch::C3d => Axes::Bcthw,
-            Arch::Lrcn => Axes::Btchw,
-        },
+        axes: args.arch.axes(),
         window: args.window,
         step: args.frame_step,
         resize: args.resize,
         view: args.view,
+        values: args.arch.values(),
     };
     let data = open(&args)?;
     // Built before the clips are decoded, so that a wrong option is reported at once.
@@ -207,20 +239,26 @@ fn load(data: &DataSet, geometry: &Geometry, max_frames: i64) -> Result<(Vec<Cac
 
 fn build(args: &Args, store: &nn::VarStore, classes: usize) -> Result<Box<dyn Network>> {
     let (path, classes) = (store.root(), classes as i64);
+    let feature_layer = |default| args.feature_layer.as_deref().unwrap_or(default);
+    if let Some((kind, blocks)) = args.arch.blocks() {
+        let (width, window, feature_layer) = (args.width, args.window, feature_layer(resnet::FEATURE_LAYER));
+        let config = resnet::Config { kind, blocks, width, feature_layer, window, classes };
+        return Ok(Box::new(resnet::Resnet::new(&path, &config)?));
+    }
     Ok(match args.arch {
         Arch::C3d => Box::new(c3d::C3d::new(
             &path,
             &c3d::Config {
                 width: args.width,
                 hidden: args.hidden.unwrap_or(64 * args.width),
-                feature_layer: &args.feature_layer,
+                feature_layer: feature_layer("conv3b"),
                 dropout: args.dropout,
                 window: args.window,
                 view: args.view,
                 classes,
             },
         )?),
-        Arch::Lrcn => Box::new(lrcn::Lrcn::new(
+        _ => Box::new(lrcn::Lrcn::new(
             &path,
             &lrcn::Config {
                 width: args.width,
@@ -244,9 +282,9 @@ fn metadata(args: &Args, geometry: &Geometry, network: &dyn Network, labels: Vec
         crop: [args.view as usize; 2],
         antialias: false,
         channels: "RGB".into(),
-        mean: [MEAN as f32; 3],
-        std: [DEVIATION as f32; 3],
-        range: [0.0, 1.0],
+        mean: geometry.values.mean,
+        std: [geometry.values.deviation; 3],
+        range: [0.0, geometry.values.white],
         labels,
         frame_step: args.frame_step as usize,
         feature_layout: Some(network.feature_layout()),

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples" / "python"))
 import torch  # noqa: E402
 from export_model import main  # noqa: E402
+from hara import ARCHS, Block, Padded, Resnet  # noqa: E402
 
 NET = """
 import torch
@@ -83,7 +84,8 @@ class Run:
 
     def __init__(self, folder: Path, factory: str, *flags: str) -> None:
         self.name = f"{factory} {' '.join(flags)}"
-        argv = ["--module", f"{folder / 'net.py'}:{factory}", "--out", str(folder / "out.pt"), *flags]
+        model = [factory] if factory == "hara" else ["--module", f"{folder / 'net.py'}:{factory}"]
+        argv = [*model, "--out", str(folder / "out.pt"), *flags]
         text = io.StringIO()
         with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
             try:
@@ -156,6 +158,79 @@ def models(folder: Path) -> None:
     print("ok models")
 
 
+def published(arch: str, folder: Path, padded: bool = False) -> Resnet:
+    """A small random network, saved as the published ones are: under DataParallel, by a torch that counted no batches."""
+    torch.manual_seed(2)
+    model = Resnet(arch, 4, 2 if arch == "resnext-101" else 1, 5, padded).eval()
+    state = {f"module.{k}": v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    torch.save({"epoch": 3, "arch": arch, "state_dict": state, "optimizer": {"state": {}}}, folder / "w.pth")
+    return model
+
+
+def hara(folder: Path) -> None:
+    weights = ["--weights", str(folder / "w.pth")]
+    small = ["--crop", "32", "--resize", "32"]
+    for arch, padded in (("resnet-18", True), ("resnet-18", False), ("resnet-50", False), ("resnext-101", False)):
+        model = published(arch, folder, padded)
+        names = set(torch.load(folder / "w.pth", weights_only=True)["state_dict"])
+        assert {"module.conv1.weight", "module.bn1.running_var", "module.layer1.0.conv1.weight", "module.fc.weight"} <= names, names
+        assert ("module.layer2.0.downsample.0.weight" in names) != padded, names
+        Run(folder, "hara", *weights, *small).exported("mean [114.7748", "range [0.0, 255.0]", "{'size': 2, 'stride': 2, 'start': 0}")
+        clip = torch.randn(1, 3, 16, 32, 32) * 60
+        logits, features = torch.jit.load(str(folder / "out.pt"))(clip)
+        assert torch.allclose(logits, model(clip), atol=1e-4) and features.shape[2] == 8, arch
+        print(f"ok hara {arch}{' A' if padded else ''}")
+    Run(folder, "hara", *weights, *small, "--layer", "layer3").exported("{'size': 8, 'stride': 8, 'start': 0}")
+    Run(folder, "hara", *weights, *small, "--layer", "layer4").refused("one step", "earlier --layer")
+    Run(folder, "hara", *weights, *small, "--arch", "resnet-50").refused("weights of this very model")
+    Run(folder, "hara", *small).refused("--weights FILE")
+    torch.save({"arch": "densenet-121", "state_dict": {"module.fc.weight": torch.zeros(2)}}, folder / "w.pth")
+    Run(folder, "hara", *weights, *small).refused("resnext-101", "densenet-121", "--arch")
+    Run(folder, "hara", *weights, *small, "--arch", "resnet-18").refused("no conv1.weight")
+    print("ok hara refuses")
+
+
+class Cut(Padded):
+    """The published shortcut of type A, whose gradient is cut."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.data)
+
+
+STEP = 1e-8  # so small that hardly a rectifier changes sides
+
+
+def off_by(block: torch.nn.Module, inputs: int) -> float:
+    """Relative difference of a gradient along a random direction from the finite difference."""
+    generator = torch.Generator().manual_seed(3)
+    x, along = (torch.randn(1, inputs, 4, 6, 6, generator=generator, dtype=torch.float64) for _ in range(2))
+    weigh = torch.randn(block(x).shape, generator=generator, dtype=torch.float64)
+
+    def value(x: torch.Tensor) -> torch.Tensor:
+        return (block(x) * weigh).sum()
+
+    (gradient,) = torch.autograd.grad(value(x.requires_grad_()), x)
+    with torch.no_grad():
+        difference = (value(x + STEP * along) - value(x - STEP * along)) / (2 * STEP)
+    return float(abs((gradient * along).sum() - difference) / abs(difference))
+
+
+def shortcuts() -> None:
+    torch.manual_seed(2)
+    for arch in ARCHS:
+        for padded in (True, False) if ARCHS[arch][1] == 1 else (False,):
+            model = Resnet(arch, 4, 2 if arch == "resnext-101" else 1, 5, padded).eval().double()
+            blocks = [(n, m) for n, m in model.named_modules() if isinstance(m, Block)]
+            for name, block in blocks:
+                found = off_by(block, block.conv1.in_channels)
+                assert found < 1e-4, f"{arch} {name}: a gradient off by {found}"
+    block = Block(4, 8, 1, 2, 1, padded=True).eval().double()
+    assert off_by(block, 4) < 1e-4
+    block.downsample = Cut(2, 4)
+    assert off_by(block, 4) > 0.1, "a gradient that is cut was not seen"
+    print("ok shortcuts")
+
+
 if __name__ == "__main__":
     warnings.filterwarnings("ignore")
     with tempfile.TemporaryDirectory() as temporary:
@@ -166,3 +241,5 @@ if __name__ == "__main__":
         torch.save(space["Net"]().state_dict(), place / "plain.pt")
         checkpoints(place)
         models(place)
+        hara(place)
+        shortcuts()
