@@ -389,7 +389,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p.add_argument("--antialias", action="store_true", help="the resize widens its kernel when it shrinks")
     args = p.parse_args(argv)
     if (args.model is None) == (args.module is None):
-        p.error("expected either a model of torchvision or --module, found " + ("neither" if args.model is None else "both"))
+        p.error("expected either a model by name or --module, found " + ("neither" if args.model is None else "both"))
+    if args.arch and args.model != "hara":
+        p.error(f"expected --arch with hara alone, found it with {args.model or '--module'}; leave it out")
     return args
 
 

@@ -101,21 +101,25 @@ def from_checkpoint(path: Path, arch: str | None) -> tuple[Resnet, str]:
     needed = ("conv1.weight", "layer1.0.conv2.weight", "fc.weight")
     for name in needed:
         if name not in state:
-            raise SystemExit(f"expected the weights of a {arch} in {path}, found no {name} among {', '.join(list(state)[:3])}, ...; give another file")
+            raise SystemExit(
+                f"expected the weights of a {arch} in {path}, found no {name} among {', '.join(list(state)[:3])}, ...; give another file"
+            )
     stem, inner, last = (state[name] for name in needed)
     padded = not any(".downsample." in name for name in state)
     groups = inner.shape[0] // inner.shape[1] if arch.startswith("resnext") else 1
     if padded and ARCHS[arch][1] > 1:
         raise SystemExit(f"expected shortcuts of type B in a {arch} in {path}, found no name with .downsample.; give the right --arch")
     model = Resnet(arch, stem.shape[0], groups, last.shape[0], padded)
-    load_into(model, path)
+    load_into(model, path, file)
     return model, arch
 
 
 def build_hara(weights: str, arch: str | None, classes: int | None) -> tuple[nn.Module, Metadata, ZooEntry]:
     """The model in eval mode, the view that the published weights were trained for, and the entry."""
     if weights == "DEFAULT":
-        raise SystemExit("expected --weights FILE for hara, found none; download a published checkpoint, or take random weights with --weights none")
+        raise SystemExit(
+            "expected --weights FILE for hara, found none; download a published checkpoint, or take random weights with --weights none"
+        )
     if weights == "none":
         arch = arch or "resnext-101"
         torch.manual_seed(0)

@@ -101,9 +101,10 @@ def better(state: dict[str, torch.Tensor], prefix: str, wanted: set[str]) -> boo
     )
 
 
-def load_into(model: torch.nn.Module, path: Path) -> None:
+def load_into(model: torch.nn.Module, path: Path, file: dict[str, object] | None = None) -> None:
+    """Loads the weights at the path, or of the file that was read from there before."""
     wanted = set(model.state_dict())
-    state = state_of(load_file(path), path)
+    state = state_of(load_file(path) if file is None else file, path)
     try:
         model.load_state_dict(fit_names(state, wanted))
     except RuntimeError as e:
