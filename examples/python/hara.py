@@ -27,7 +27,7 @@ ARCHS = {
 # the same, so it stands for the frames from its center to the next one's. layer1 has the most steps: 8 for 16 frames, where layer4 has one.
 STRIDES = {"layer1": 2, "layer2": 4, "layer3": 8, "layer4": 16}
 ENTRY = ZooEntry("", 16, "layer1", strides=STRIDES)
-MEAN = [114.7748, 107.7354, 99.4750]  # of ActivityNet, which all published weights were trained with
+MEAN = [114.7748, 107.7354, 99.4750]  # of ActivityNet, the default of the published program
 
 
 class Padded(nn.Module):

@@ -12,7 +12,7 @@ use tch::{TchError, Tensor};
 use crate::layers::{ConvNorm, Linear};
 use crate::network::{Network, Output};
 
-/// What the published weights subtract from values of 0 to 255. There is no deviation.
+/// What the published program subtracts from values of 0 to 255. It divides by nothing.
 pub const MEAN: [f32; 3] = [114.7748, 107.7354, 99.4750];
 
 /// Names of the layers that can be exported as features, and the frames from one of their steps to the next.
@@ -177,10 +177,12 @@ impl Network for Resnet {
 
 #[cfg(test)]
 mod tests {
+    use gstsparseadv::model::Metadata;
     use tch::nn::VarStore;
     use tch::{Device, Kind as Type, no_grad};
 
     use super::*;
+    use crate::export;
 
     const SMALL: Config =
         Config { kind: Kind::Basic, blocks: [1; 4], width: 2, feature_layer: FEATURE_LAYER, window: 16, classes: 3 };
@@ -239,6 +241,24 @@ mod tests {
             assert_eq!(features.size()[2], steps);
             assert_eq!(network.feature_window().stride as i64 * steps, 16);
         }
+    }
+
+    /// The export compares what it has written with the network, logits and gradients.
+    #[test]
+    fn the_statistics_of_training_are_exported() {
+        tch::manual_seed(2);
+        let mut store = VarStore::new(Device::Cpu);
+        let mut network = Resnet::new(&store.root(), &Config { kind: Kind::Grouped, width: 4, ..SMALL }).expect("one");
+        let random = |shape: &[i64]| Tensor::randn(shape, (Type::Float, Device::Cpu));
+        let input = random(&[2, 3, 16, 40, 40]) * 60.0;
+        network.forward(&input, true).expect("a training step");
+        // It begins with zeros, whose logits have no gradient.
+        let mut last = store.variables().remove("fc.weight").expect("the last layer");
+        no_grad(|| last.copy_(&random(&last.size())));
+        store.freeze();
+        let folder = tempfile::tempdir().expect("a folder");
+        let metadata = Metadata { range: [0.0, 255.0], mean: MEAN, ..Metadata::default() };
+        export::write(&mut network, &input, &metadata, &folder.path().join("model.pt")).expect("an archive");
     }
 
     #[test]
