@@ -47,14 +47,13 @@ pub trait Level: Copy {
     /// The probability of the label that is to be left, where that is told. Where another label is on top it is not more
     /// than half of what that one leaves.
     fn probability(answer: &Answer<Self>, criterion: &Criterion) -> Option<f64>;
+    /// What the goal lacks, as far as it is told, in logits; negative where it is reached. Nothing where the answer says
+    /// nothing of it: it is a label alone, or about one that is neither to be left nor to be reached.
+    fn lack(answer: &Answer<Self>, criterion: &Criterion) -> Option<f64>;
 }
 
 /// A level that tells how sure the model is.
-pub trait Scored: Level {
-    /// What the goal lacks, as far as it is told, in logits; negative where it is reached. Nothing where the answer says
-    /// nothing of it: it is about a label that is neither to be left nor to be reached.
-    fn lack(answer: &Answer<Self>, criterion: &Criterion) -> Option<f64>;
-}
+pub trait Scored: Level {}
 
 #[derive(Clone, Copy, Debug)]
 pub struct Label;
@@ -101,6 +100,10 @@ impl Level for Label {
     fn probability(_: &Answer<Self>, _: &Criterion) -> Option<f64> {
         None
     }
+
+    fn lack(_: &Answer<Self>, _: &Criterion) -> Option<f64> {
+        None
+    }
 }
 
 impl Level for Scores {
@@ -108,19 +111,7 @@ impl Level for Scores {
         let top = answer.probability();
         Some(if answer.label() == criterion.label { top } else { (1.0 - top) / 2.0 })
     }
-}
 
-impl Level for Logits {
-    fn holds(answer: &Answer<Self>, criterion: &Criterion) -> bool {
-        criterion.holds(answer.logits(), 0.0)
-    }
-
-    fn probability(answer: &Answer<Self>, criterion: &Criterion) -> Option<f64> {
-        Some(softmax(answer.logits())[criterion.label])
-    }
-}
-
-impl Scored for Scores {
     /// By the odds of the label on top: the margin where there are two classes, and a bound on it where there are more.
     fn lack(answer: &Answer<Self>, criterion: &Criterion) -> Option<f64> {
         let top = answer.probability();
@@ -134,8 +125,20 @@ impl Scored for Scores {
     }
 }
 
-impl Scored for Logits {
+impl Level for Logits {
+    fn holds(answer: &Answer<Self>, criterion: &Criterion) -> bool {
+        criterion.holds(answer.logits(), 0.0)
+    }
+
+    fn probability(answer: &Answer<Self>, criterion: &Criterion) -> Option<f64> {
+        Some(softmax(answer.logits())[criterion.label])
+    }
+
     fn lack(answer: &Answer<Self>, criterion: &Criterion) -> Option<f64> {
         Some(f64::from(criterion.confidence - criterion.margin(answer.logits())))
     }
 }
+
+impl Scored for Scores {}
+
+impl Scored for Logits {}

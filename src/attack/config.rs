@@ -63,8 +63,8 @@ impl Search {
     pub fn needs(self) -> Access {
         match self {
             Self::Walk | Self::TwoStage | Self::WeightedSum => Access::Gradient,
-            Self::VBad | Self::Squares => Access::Scores,
-            Self::Opt | Self::SignOpt | Self::Stde | Self::I2v => Access::Label,
+            Self::VBad => Access::Scores,
+            Self::Squares | Self::Opt | Self::SignOpt | Self::Stde | Self::I2v => Access::Label,
         }
     }
 
@@ -226,7 +226,8 @@ impl Config {
         match self.search {
             Search::Walk => self.norm,
             Search::TwoStage | Search::WeightedSum => Norm::L21,
-            // Of what answers alone find, the smallest is kept.
+            // Of what answers alone find, the smallest is kept: as it is mostly reported, or as it is searched for.
+            Search::Squares | Search::Stde => Norm::L1,
             _ => Norm::L2,
         }
     }

@@ -115,6 +115,7 @@ fn by_labels<L: Level>(
     }
     match config.search {
         Search::I2v => i2v::search(oracle, config, &chosen),
+        Search::Squares => squares::search(oracle, config, &chosen),
         Search::Stde => stde::search(oracle, config, &chosen),
         _ => by_radius(oracle, config, chosen, keyframes),
     }
@@ -209,10 +210,7 @@ fn by_scores<L: Scored>(
         return Ok(());
     }
     let start = if begun.is_empty() { None } else { Some(values_of(&begun, &frames, oracle)?) };
-    match config.search {
-        Search::VBad => v_bad::search(oracle, config, &frames, start),
-        _ => squares::search(oracle, config, &frames),
-    }
+    v_bad::search(oracle, config, &frames, start)
 }
 
 /// Frames that carry a perturbation already, and what.

@@ -2,37 +2,60 @@
 
 //! A random search for signs (Square Attack, Andriushchenko et al., ECCV 2020), for windows of a video. Every value is at
 //! the bound, one way or the other. A proposal turns the values of a square, in a run of the frames, to one sign a color; it
-//! stays where the goal lacks less by it. One query a proposal, and no probe that is too small to be seen.
+//! stays where the goal lacks less by it. One query a proposal, and no probe that is too small to be seen. Where labels alone
+//! are told, other stripes are drawn instead.
 //!
-//! Where the paper's bound is fixed, here it grows from a small one until the window is fooled, unless `epsilon` says what it
-//! is. Signs are kept when it does. What is found is made smaller at the end (`shrink.rs`).
+//! Where the paper's bound is fixed, here it is large and grows until the window is fooled, unless `epsilon` says what it
+//! is: a success is cheaper to make smaller than to find at once. Frames and parts of the picture are left clean then
+//! (`shrink.rs`). In the end each proposal turns a square and makes everything smaller at the same time; it stays where the
+//! window is still fooled.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::oracle::Oracle;
 use super::patches::{sign, stripes};
-use super::shrink::shrink;
-use crate::attack::access::Scored;
+use super::shrink::{Rectangle, shrink};
+use crate::attack::access::Level;
 use crate::attack::target::{Delta, Shape};
 use crate::attack::{Config, Error};
 use crate::torch;
 
 /// The bound in gray levels at first, by what it grows, and proposals after which it does.
-const BOUND: f32 = 16.0;
+const BOUND: f32 = 48.0;
 const GROWTH: f32 = 1.5;
-const GROW_AFTER: u32 = 40;
+const GROW_AFTER: u32 = 25;
 /// The largest bound, where most of a picture would be gone.
-const LARGEST: f32 = 64.0;
+const LARGEST: f32 = 128.0;
 /// The share of a frame that a square covers at first, and the proposals after which it is halved.
 const SHARE: f64 = 0.3;
 const HALVED_AFTER: [u32; 6] = [10, 40, 120, 300, 800, 2000];
+/// What a proposal of the end multiplies all values by: at first, and at the most, where proposals fail.
+const SMALLER: f64 = 0.85;
+const SMALLER_AT_MOST: f64 = 0.98;
+/// Proposals in a row that fail in the end.
+const PATIENCE: u32 = 20;
 
 /// Attacks these frames.
-pub fn search<L: Scored>(oracle: &mut Oracle<L>, config: &Config, frames: &[usize]) -> Result<(), Error> {
-    let shape = oracle.shape();
+pub fn search<L: Level>(oracle: &mut Oracle<L>, config: &Config, frames: &[usize]) -> Result<(), Error> {
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
-    let mut signs = stripes(&mut rng, frames.len(), shape);
+    let Some(success) = first(oracle, config, frames, &mut rng)? else { return Ok(()) };
+    if config.stop_early {
+        return Ok(());
+    }
+    let rest = shrink(oracle, success)?;
+    refine(oracle, config, rest, &mut rng)
+}
+
+/// A success, where there is one.
+fn first<L: Level>(
+    oracle: &mut Oracle<L>,
+    config: &Config,
+    frames: &[usize],
+    rng: &mut impl Rng,
+) -> Result<Option<Delta>, Error> {
+    let shape = oracle.shape();
+    let mut signs = stripes(rng, frames.len(), shape);
     let mut bound = if config.epsilon > 0.0 { config.epsilon } else { BOUND };
     let (mut least, mut looked) = (f64::INFINITY, false);
     while oracle.next_iteration(config.max_iterations) {
@@ -43,22 +66,26 @@ pub fn search<L: Scored>(oracle: &mut Oracle<L>, config: &Config, frames: &[usiz
             (least, looked) = (f64::INFINITY, false);
         }
         // A larger bound, and the first signs, are looked at as they are.
-        let proposed = if looked { proposal(&mut rng, &signs, frames.len(), shape, iteration) } else { signs.clone() };
+        let proposed = match looked {
+            false => signs.clone(),
+            // Nothing is told of any, and one is as good as another.
+            true if least == f64::INFINITY => stripes(rng, frames.len(), shape),
+            true => proposal(rng, &signs, frames.len(), shape, iteration),
+        };
         let values: Vec<f32> = proposed.iter().map(|sign| sign * bound).collect();
         let values = torch::upload(&values, &shape.of_frames(frames.len()), oracle.device())?;
         let delta = Delta { frames: frames.to_vec(), values };
         let answer = oracle.ask_one(&delta)?;
         if oracle.keep(&delta, &answer)? {
-            return if config.stop_early { Ok(()) } else { shrink(oracle, delta) };
+            return Ok(Some(delta));
         }
         let lack = L::lack(&answer, oracle.criterion()).unwrap_or(f64::INFINITY);
-        // Where nothing is told of any, one is as good as another.
         if lack < least || lack == f64::INFINITY && least == f64::INFINITY {
             (least, signs) = (lack, proposed);
         }
         looked = true;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The signs with a square of some frames turned to one sign a color.
@@ -83,4 +110,41 @@ fn proposal(rng: &mut impl Rng, signs: &[f32], frames: usize, shape: Shape, iter
         }
     }
     proposed
+}
+
+/// Turns squares, or leaves them clean, and makes all values smaller, as long as that fools.
+fn refine<L: Level>(
+    oracle: &mut Oracle<L>,
+    config: &Config,
+    mut success: Delta,
+    rng: &mut impl Rng,
+) -> Result<(), Error> {
+    let shape = oracle.shape();
+    let (mut factor, mut failures) = (SMALLER, 0);
+    while failures < PATIENCE && oracle.next_iteration(config.max_iterations) {
+        let values = success.values.f_mul_scalar(factor)?;
+        let side = |n: usize| ((n as f64 * rng_share(failures)).round() as i64).clamp(1, n as i64);
+        let size = [side(shape.height), side(shape.width)];
+        let at = [shape.height as i64 - size[0], shape.width as i64 - size[1]].map(|most| rng.random_range(0..=most));
+        let mut square = Rectangle { at, size }.of(&values)?;
+        let _ = match rng.random_range(0..3) {
+            0 => square.f_zero_()?,
+            1 => square.f_mul_scalar_(-1.0)?,
+            // As it is: smaller alone.
+            _ => square,
+        };
+        let smaller = Delta { frames: success.frames.clone(), values };
+        if oracle.fools(&smaller)? {
+            (success, failures, factor) = (smaller, 0, SMALLER);
+        } else {
+            failures += 1;
+            factor = factor.sqrt().min(SMALLER_AT_MOST);
+        }
+    }
+    Ok(())
+}
+
+/// The share of a side that a square of the end has: smaller where larger ones have failed.
+fn rng_share(failures: u32) -> f64 {
+    0.5 / f64::from(1 + failures / 4)
 }
