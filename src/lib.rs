@@ -64,6 +64,7 @@
 //!   come back.
 //! - [`video`]: observing and rendering between the bytes of a stream and the model's view.
 //! - [`model`]: TorchScript classifiers: archive, metadata, probing, passes of one window or several, sharing.
+//! - [`agent`]: what picks keyframes after it has learned which ones an attack gains by.
 //! - [`universal`]: perturbations for any window: learning them, files of them, and what they change in a stream's bytes.
 //! - [`target`]: a window of a stream as a model sees it, which is what is attacked.
 //! - [`tally`]: what the labels of a window come to, and the rates over windows.
@@ -93,6 +94,7 @@
 #[cfg(test)]
 extern crate self as gstsparseadv;
 
+pub mod agent;
 pub mod attack;
 pub mod clipclassifier;
 pub mod dataset;

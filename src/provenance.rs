@@ -41,6 +41,12 @@ pub struct Provenance {
     /// The same of the file of a universal perturbation, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perturbation_sha256: Option<String>,
+    /// The same of the file of an agent that picked keyframes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_sha256: Option<String>,
+    /// Of the model whose gradients a black-box search looks at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surrogate_sha256: Option<String>,
     /// The URI of the stream, where its source has one.
     pub input: Option<String>,
     /// The element's properties that are not at their defaults, as `gst-launch-1.0` takes them.
@@ -57,6 +63,8 @@ impl Provenance {
             model: model.display().to_string(),
             model_sha256: model_sha256.into(),
             perturbation_sha256: None,
+            agent_sha256: None,
+            surrogate_sha256: None,
             input: None,
             settings: settings_of(element),
             versions: Versions::here(),

@@ -5,6 +5,9 @@
 
 mod common;
 
+#[path = "learn/agent.rs"]
+mod agent;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -105,6 +108,25 @@ impl Data {
 
     fn learn(&self, output: &Path, more: &[&str]) -> Output {
         self.command(output, more).output().expect("gst-sparseadv")
+    }
+
+    /// Stops a run after it has taken a step.
+    fn stopped(&self, output: &Path, more: &[&str]) {
+        let mut state = output.as_os_str().to_owned();
+        state.push(".learning");
+        let state = PathBuf::from(state);
+        // Longer each time until it has taken a step by then: how soon it does depends on what else runs.
+        let mut patience = Duration::from_millis(300);
+        while steps_in(&state) == 0 {
+            let mut process = self.command(output, more).spawn().expect("gst-sparseadv");
+            wait_until("a state", || state.exists());
+            std::thread::sleep(patience);
+            let interrupt = Command::new("kill").args(["-INT", &process.id().to_string()]).status();
+            assert!(interrupt.expect("kill").success());
+            assert_eq!(process.wait().expect("an end").code(), Some(130), "it ended before it was stopped");
+            assert!(state.exists() && !output.exists());
+            patience = patience * 3 / 2;
+        }
     }
 }
 
@@ -236,18 +258,7 @@ fn a_run_that_was_stopped_goes_on() {
         let (whole, parts) = (data.path("whole.safetensors"), data.path("parts.safetensors"));
         assert_eq!(data.learn(&whole, &more).status.code(), Some(0));
         let state = data.path("parts.safetensors.learning");
-        // Longer each time until it has taken a step by then: how soon it does depends on what else runs.
-        let mut patience = Duration::from_millis(300);
-        while steps_in(&state) == 0 {
-            let mut process = data.command(&parts, &more).spawn().expect("gst-sparseadv");
-            wait_until("a state", || state.exists());
-            std::thread::sleep(patience);
-            let interrupt = Command::new("kill").args(["-INT", &process.id().to_string()]).status();
-            assert!(interrupt.expect("kill").success());
-            assert_eq!(process.wait().expect("an end").code(), Some(130), "it ended before it was stopped");
-            assert!(state.exists() && !parts.exists());
-            patience = patience * 3 / 2;
-        }
+        data.stopped(&parts, &more);
         // Other settings would learn something else from here on.
         let output = data.learn(&parts, &["--bound", "30", "--steps", "700", "--batch", "4"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

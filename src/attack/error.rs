@@ -21,7 +21,7 @@ pub enum Error {
     KeyframeOutOfRange { frames: usize, found: usize },
     #[error(
         "Expected keyframes that can be chosen by answers alone, found {keyframes}, which needs the model's gradient. Set keyframes to all, \
-         ifd, fixed, random, heuristic or frame numbers, or access=gradient."
+         ifd, fixed, random, heuristic, agent:FILE or frame numbers, or access=gradient."
     )]
     NeedsGradient { keyframes: String },
     #[error(
@@ -34,6 +34,10 @@ pub enum Error {
     NeedsRadius,
     #[error("Expected a surrogate for search=i2v, found none. Name a model of pictures with the surrogate property.")]
     NeedsSurrogate,
+    #[error(
+        "Expected keyframes=agent:{file} with the agent that the file holds, found that nobody has read it. Read it before the attack."
+    )]
+    NoAgent { file: String },
     #[error("Expected a label below the model's {classes} classes, found {found}.")]
     LabelOutOfRange { classes: usize, found: usize },
     #[error("The attack failed in libtorch: {0}.")]

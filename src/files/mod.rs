@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 mod bounded;
 mod growing;
+pub mod learning;
 
 pub use bounded::read_at_most;
 pub use growing::{Growing, LONGEST_LINE, growing_names, open_growing};

@@ -18,6 +18,9 @@ use crate::files;
 /// Fields of the metadata without a neutral default: a wrong one shows the model something else.
 const ESSENTIAL: [&str; 3] = ["window", "resize", "crop"];
 
+/// The most bytes of a program that is no classifier. An agent has one million.
+const PROGRAM_BYTES: u64 = 256 << 20;
+
 /// Where a model's metadata came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -63,16 +66,31 @@ pub(super) fn read(path: &Path, expected: Option<&str>) -> Result<Archive, Error
         None => open(path)?,
     };
     let (metadata, origin, guessed) = metadata_of(path, &mut members)?;
+    let code = checked_code(path, &mut members)?;
+    let mut source = members.into_source();
+    let mut hash = Sha256::new();
+    source.rewind().and_then(|()| std::io::copy(&mut source, &mut hash)).map_err(|e| unreadable(path, &e))?;
+    Ok(Archive { metadata, origin, guessed, sha256: format!("{:x}", hash.finalize()), code, bytes })
+}
+
+/// A TorchScript archive that is no classifier: its bytes, which were looked into as those of one are, and its code.
+pub(super) fn read_program(path: &Path) -> Result<(Vec<u8>, String), Error> {
+    regular(path)?;
+    let bytes = files::read_at_most(path, PROGRAM_BYTES).map_err(|e| unreadable(path, &e))?;
+    let mut members = Members::open(path, Cursor::new(&bytes[..]))?;
+    let code = checked_code(path, &mut members)?;
+    Ok((bytes, code))
+}
+
+/// The code of an archive that says nothing of itself that is not so.
+fn checked_code(path: &Path, members: &mut Members<impl Read + Seek>) -> Result<String, Error> {
     let code = members.code()?;
     members.check()?;
     nesting::check(&code).map_err(|found| {
         let path = path.display().to_string();
         Error::Damaged { member: "the code".into(), path, found }
     })?;
-    let mut source = members.into_source();
-    let mut hash = Sha256::new();
-    source.rewind().and_then(|()| std::io::copy(&mut source, &mut hash)).map_err(|e| unreadable(path, &e))?;
-    Ok(Archive { metadata, origin, guessed, sha256: format!("{:x}", hash.finalize()), code, bytes })
+    Ok(code)
 }
 
 /// The bytes of a file, if they have this SHA-256.

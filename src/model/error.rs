@@ -7,7 +7,7 @@ use super::refusal;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("The model {path} cannot be read: {reason}. Expected a TorchScript archive; check the path.")]
+    #[error("The file {path} cannot be read: {reason}. Expected a TorchScript archive; check the path.")]
     Unreadable { path: String, reason: String },
     #[error("Expected a TorchScript archive, found {} in {path}. {}", found.what, found.remedy)]
     NotTorchScript { path: String, found: Found },
@@ -76,6 +76,10 @@ pub enum Error {
          with the surrogate property, or correct its metadata."
     )]
     Surrogate { path: String, frames: usize, found: String },
+    #[error(
+        "Expected of the agent {path} a probability for each of {frames} frames, a tensor of shape [{frames}] with numbers from 0 to 1, found {found}. It is given [1, 6, {frames}, height, width]. Learn one by gst-sparseadv learn --kind agent, or export yours so, for windows of any length."
+    )]
+    Agent { path: String, frames: usize, found: String },
     #[error("Expected a device as auto, cpu, cuda or cuda:N, found {found}. Correct the device property.")]
     DeviceName { found: String },
     #[error(

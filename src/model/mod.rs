@@ -25,6 +25,8 @@
 //! A model may have `encode_frames` and `classify_features` besides, which encode frame by frame ([`frames`]). Whether they
 //! are `forward` together is found out when the model is loaded.
 //!
+//! The file of an [`Agent`] is a program too, and is looked into in the same way.
+//!
 //! # Passes
 //!
 //! A [`Model`] is a handle: a model that was loaded once, and a window that it is shown. Handles of one model may be on
@@ -37,6 +39,7 @@
 //! something else than the contract says is refused. A model in half precision, or one that writes into its input,
 //! works with a warning or a copy.
 
+pub mod agent;
 pub mod archive;
 mod autocast;
 mod batch;
@@ -64,12 +67,13 @@ pub mod precision;
 mod probe;
 mod refusal;
 mod shared;
-pub mod surrogate;
+mod surrogate;
 mod tensor;
 mod tf32;
 mod together;
 mod warnings;
 
+pub use agent::Agent;
 pub use archive::Origin;
 pub use classifier::Model;
 pub use device::DeviceChoice;
@@ -79,4 +83,5 @@ pub use libtorch::version as libtorch_version;
 pub use loaded::Options;
 pub use metadata::Metadata;
 pub use precision::Precision;
+pub use surrogate::Surrogate;
 pub use together::together;

@@ -1,78 +1,96 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What an attack is given besides the model: other clips, and another model. They are read when the element starts, and
-//! again where they are others by then.
+//! What an attack is given besides the model: other clips, another model, and an agent that picks keyframes. They are read
+//! when the element starts, and again where they are others by then.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::imp::Loaded;
 use super::settings::Settings;
-use crate::attack::surrogate::Surrogate;
-use crate::attack::{Config, Donors};
+use crate::attack::{Config, Donors, select};
 use crate::element::donors;
-use crate::model;
+use crate::model::{Agent, Surrogate};
+use crate::provenance::Provenance;
 use crate::window::Windowing;
 
 #[derive(Clone, Default)]
 pub(super) struct Aids {
-    donors: Kept<Donors>,
-    surrogate: Kept<Option<Arc<dyn Surrogate>>>,
-}
-
-/// Something that was read, and of what.
-#[derive(Clone, Default)]
-struct Kept<T> {
-    of: Option<String>,
-    value: T,
-}
-
-impl<T: Default> Kept<T> {
-    /// Reads it, unless it is there already as `of` says; nothing of it where that says none.
-    fn read(&mut self, of: Option<String>, read: impl FnOnce() -> Result<T, String>) -> Result<(), String> {
-        if self.of == of {
-            return Ok(());
-        }
-        *self = Self::default();
-        if of.is_some() {
-            *self = Self { value: read()?, of };
-        }
-        Ok(())
-    }
+    /// Of what the clips were read, and they.
+    donors: (Option<String>, Donors),
+    surrogate: Option<Arc<Surrogate>>,
+    agent: Option<Arc<Agent>>,
 }
 
 impl Aids {
-    /// Reads what the search has a use for.
+    /// Reads what the settings name and the search has a use for.
     pub fn read(
         &mut self,
         settings: &Settings,
         config: &Config,
-        Loaded { model, options, .. }: &Loaded,
+        Loaded { model, .. }: &Loaded,
         windowing: Windowing,
     ) -> Result<(), String> {
         let metadata = model.metadata();
-        let clips = settings.donors.as_deref().filter(|_| config.search.takes_donors()).unwrap_or(Path::new(""));
-        let of = Some(clips).filter(|clips| !clips.as_os_str().is_empty());
-        let of = of.map(|clips| format!("{clips:?} {windowing:?} {metadata:?}"));
-        self.donors.read(of, || donors::read(clips, metadata, windowing))?;
+        let clips = settings.donors.as_deref().filter(|_| config.search.takes_donors());
+        let of = clips.map(|clips| format!("{clips:?} {windowing:?} {metadata:?}"));
+        if self.donors.0 != of {
+            self.donors = Default::default();
+            let read = clips.map(|clips| donors::read(clips, metadata, windowing)).transpose()?;
+            self.donors = (of, read.unwrap_or_default());
+        }
+        let named = settings.surrogate.as_deref().filter(|_| config.search.takes_surrogate());
+        self.surrogate = kept(
+            self.surrogate.take(),
+            named,
+            "surrogate",
+            |known, path| known.is_of(path, model),
+            |path| Surrogate::load(path, model),
+        )?;
+        let named = config.selection.file();
+        self.agent = kept(
+            self.agent.take(),
+            named,
+            "keyframes",
+            |known, path| known.is_of(path, model),
+            |path| Agent::load(path, model),
+        )?;
+        Ok(())
+    }
 
-        let file = settings.surrogate.as_deref().filter(|_| config.search.takes_surrogate()).unwrap_or(Path::new(""));
-        let of = Some(file).filter(|file| !file.as_os_str().is_empty());
-        let (frames, size) = (metadata.window, metadata.crop);
-        let of = of.map(|file| {
-            let about = file.metadata().ok().map(|about| (about.len(), about.modified().ok()));
-            format!("{file:?} {about:?} {:?} {frames} {size:?}", options.device)
-        });
-        self.surrogate.read(of, || {
-            let loaded = model::surrogate::Surrogate::load(file, options.device, frames, size);
-            let loaded = loaded.map_err(|e| format!("The surrogate property: {e}"))?;
-            Ok(Some(Arc::new(loaded) as Arc<dyn Surrogate>))
-        })
+    /// Says what it is in reports.
+    pub fn note(&self, provenance: &mut Provenance) {
+        provenance.surrogate_sha256 = self.surrogate.as_ref().map(|surrogate| surrogate.sha256().to_string());
+        provenance.agent_sha256 = self.agent.as_ref().map(|agent| agent.sha256().to_string());
     }
 
     /// Gives an attack what was read.
     pub fn give(&self, config: &mut Config) {
-        config.donors = self.donors.value.clone();
-        config.surrogate = self.surrogate.value.clone();
+        config.donors = self.donors.1.clone();
+        config.surrogate = self.surrogate.clone().map(|surrogate| surrogate as _);
+        let given = |(file, agent): (&Path, Arc<Agent>)| select::Agent::given(file, agent, self.donors.1.clone());
+        if let Some(agent) = config.selection.file().zip(self.agent.clone()).map(given) {
+            config.selection = agent.into();
+        }
+    }
+
+    /// Lets go of what stands on the model.
+    pub fn forget(&mut self) {
+        (self.surrogate, self.agent) = (None, None);
+    }
+}
+
+/// What is named, where it is there already, or loaded.
+fn kept<T, E: std::fmt::Display>(
+    known: Option<Arc<T>>,
+    named: Option<&Path>,
+    property: &str,
+    is_of: impl Fn(&T, &Path) -> bool,
+    load: impl Fn(&Path) -> Result<T, E>,
+) -> Result<Option<Arc<T>>, String> {
+    let Some(path) = named else { return Ok(None) };
+    match known.filter(|known| is_of(known, path)) {
+        Some(known) => Ok(Some(known)),
+        None => Ok(Some(Arc::new(load(path).map_err(|e| format!("The {property} property: {e}"))?))),
     }
 }

@@ -70,6 +70,8 @@
  * * `fixed` (the peer SA): the first frames. `ifd`: the frames that differ most from the one before. `heuristic`: the
  *   frames whose removal lowers the label's probability most. `random`: by `seed`. Each takes a number, such as
  *   `ifd:4`.
+ * * `agent:FILE`: those that a trained agent picks. It asks the model nothing, and works with any `access`. The section
+ *   "Black box" says more.
  * * `all`, or frame numbers such as `0,5,7`.
  *
  * With `grow-after`, more frames become keyframes while the attack has no success. A selection by gradient weighs the
@@ -360,7 +362,8 @@ pub struct SparseAdv {
         get = |this: &Self| this.settings.snapshot().keyframes.clone().or(Some(Selection::default().to_string())),
         default = Some(Selection::default().to_string().as_str()), nick = "Keyframes",
         blurb = "Which frames to perturb: gradient, gradient:features, gradient:net, gradient:input, gradient:loss, \
-            fixed[:N], ifd[:N], heuristic[:N], random[:N], all, deletion[:LEVELS], or frame numbers such as 0,5,7")]
+            fixed[:N], ifd[:N], heuristic[:N], random[:N], all, deletion[:LEVELS], agent:FILE, or frame numbers such as \
+            0,5,7. FILE is a program and runs as one: name only files you trust")]
     #[property(name = "region", type = Option<String>, set = set!(region), mutable_ready,
         get = |this: &Self| this.settings.snapshot().region.clone().or(Some(Region::default().to_string())),
         default = Some(Region::default().to_string().as_str()), nick = "Region",
@@ -684,6 +687,7 @@ impl ElementImpl for SparseAdv {
             }
             gst::StateChange::ReadyToNull => {
                 *lock(&self.loaded) = None;
+                lock(&self.aids).forget();
                 *lock(&self.model_metadata) = None;
                 *lock(&self.report) = None;
             }

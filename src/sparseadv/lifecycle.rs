@@ -82,7 +82,10 @@ impl SparseAdv {
             provenance.settings.insert("precision".into(), "bf16".into());
         }
         let windowing = settings.common.windowing(metadata);
-        lock(&self.aids).read(&settings, &config, loaded, windowing).map_err(wrong)?;
+        let mut aids = lock(&self.aids);
+        aids.read(&settings, &config, loaded, windowing).map_err(wrong)?;
+        aids.note(&mut provenance);
+        drop(aids);
         let together = loaded.model.windows_a_pass();
         loaded.pursuit = match &begins_with {
             Some(universal) if causal || auto => {
@@ -96,8 +99,7 @@ impl SparseAdv {
         *lock(&self.model_metadata) = Some(Arc::new(metadata.clone()));
         let choice = begins_with.filter(|_| auto).map(|universal| Choice::of(loaded, &config, universal));
         let choice = choice.transpose().map_err(|e| wrong(e.to_string()))?;
-        let plan = Plan { windowing, together, goal: config.goal, provenance, universal, watched, choice };
-        Ok(Some(plan))
+        Ok(Some(Plan { windowing, together, goal: config.goal, provenance, universal, watched, choice }))
     }
 
     /// Loads the model, unless it is there already as these options have it.

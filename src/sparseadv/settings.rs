@@ -134,7 +134,7 @@ impl Settings {
         if selection.needs() > told {
             return Err(format!(
                 "The keyframes property: expected frames that can be chosen with access={}, found {selection}, which needs access={}. Set all, ifd, fixed, \
-                 random or frame numbers.",
+                 random, agent:FILE or frame numbers.",
                 nick(told),
                 nick(selection.needs())
             ));

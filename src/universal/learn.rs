@@ -176,10 +176,6 @@ impl Learner {
         Ok([self.values.shallow_clone(), mean, variance])
     }
 
-    pub(super) fn values_shape(&self) -> Vec<i64> {
-        self.values.size()
-    }
-
     /// Takes over these, of so many steps of Adam.
     pub(super) fn take(&mut self, [values, mean, variance]: [Tensor; 3], steps: i32) {
         self.values = values;

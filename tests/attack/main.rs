@@ -2,6 +2,7 @@
 
 //! The attack's rules, on a classifier simple enough to know every answer: logits that are linear in the view.
 
+mod agent;
 mod blackbox;
 mod crossings;
 mod objective;

@@ -323,3 +323,18 @@ impl Noise {
         (self.next() >> 40) as f32 / (1u64 << 24) as f32
     }
 }
+
+/// An agent that picks keyframes by `net` of what is shown of a window, `[1, 6, frames, SIDE, SIDE]`.
+pub fn agent(frames: usize, mut net: impl FnMut(&Tensor) -> Vec<Tensor>) -> ModelFile {
+    let side = SIDE as i64;
+    let shown = weights(9, &[1, 6, frames as i64, side, side], 0.5) + 0.5;
+    traced_with(&[shown], |inputs| net(&inputs[0]))
+}
+
+/// The usual one of the tests: it picks the frames that are brighter than their window is on average.
+pub fn bright_agent() -> ModelFile {
+    agent(4, |shown| {
+        let brightness = shown.narrow(1, 0, 3).mean_dim(&[0i64, 1, 3, 4][..], false, Kind::Float);
+        vec![((&brightness - brightness.mean(Kind::Float)) * 1000.0).sigmoid()]
+    })
+}

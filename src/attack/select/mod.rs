@@ -2,16 +2,19 @@
 
 //! Which frames to perturb. A selection is a type of its own in a file of its own, and a row of `REGISTRY`.
 
+pub mod agent;
 mod baselines;
 mod deletion;
 mod gradient;
 mod removal;
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use agent::Agent;
 pub(crate) use baselines::splitmix;
 pub use baselines::{All, Fixed, InterFrameDifference, List, Random};
 pub use deletion::Deletion;
@@ -85,6 +88,10 @@ pub trait Select: Send + Sync {
     fn weighs_anew(&self) -> bool {
         false
     }
+    /// The file of an agent, which somebody has to read.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
     /// What it has to be told at the least.
     fn needs(&self) -> Access {
         Access::Label
@@ -101,6 +108,9 @@ pub trait Blind: Send + Sync {
     fn choose(&self, window: &Known) -> Result<Keyframes, Error>;
     fn bounds(&self, frames: usize) -> Option<(usize, usize)> {
         let _ = frames;
+        None
+    }
+    fn file(&self) -> Option<&Path> {
         None
     }
 }
@@ -123,13 +133,17 @@ impl<B: Blind> Select for B {
     fn bounds(&self, frames: usize) -> Option<(usize, usize)> {
         Blind::bounds(self, frames)
     }
+
+    fn file(&self) -> Option<&Path> {
+        Blind::file(self)
+    }
 }
 
 /// From what stands behind the colon, or from a text without one. `None` where it is not of this kind.
 type Parse = fn(name: &str, argument: Option<&str>) -> Option<Arc<dyn Select>>;
 
 /// Every selection.
-const REGISTRY: [Parse; 8] = [
+const REGISTRY: [Parse; 9] = [
     Gradient::parse,
     Fixed::parse,
     InterFrameDifference::parse,
@@ -137,6 +151,7 @@ const REGISTRY: [Parse; 8] = [
     Random::parse,
     All::parse,
     Deletion::parse,
+    Agent::parse,
     List::parse,
 ];
 
@@ -193,7 +208,7 @@ impl FromStr for Selection {
         REGISTRY.iter().find_map(|parse| parse(name, argument)).map(Self).ok_or_else(|| {
             format!(
                 "expected keyframes as gradient, gradient:features, gradient:net, gradient:input, gradient:loss, fixed, ifd, heuristic, random (each of the last four \
-                 also with a count, as fixed:4), all, deletion, or frame numbers such as 0,5,7; found {s}"
+                 also with a count, as fixed:4), all, deletion, agent:FILE, or frame numbers such as 0,5,7; found {s}"
             )
         })
     }

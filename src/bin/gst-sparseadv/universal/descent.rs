@@ -24,7 +24,7 @@ use super::clips::{Clip, Clips};
 use crate::interrupt;
 
 /// How often it is kept where learning stands.
-const KEEP: Duration = Duration::from_secs(10);
+pub const KEEP: Duration = Duration::from_secs(10);
 
 /// A window of less loss than this asks for next to nothing, and no backward pass is made for it: it is changed by odds of
 /// more than two hundred to one.
@@ -223,7 +223,8 @@ impl Drawn<'_> {
     }
 }
 
-fn progress(steps: u64) -> anyhow::Result<ProgressBar> {
+/// A bar of steps.
+pub fn progress(steps: u64) -> anyhow::Result<ProgressBar> {
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} [{elapsed_precise}, {eta} left]")?;
     Ok(ProgressBar::new(steps).with_style(style))
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `learn`: a universal perturbation from the clips of a data set.
+//! `learn`: a universal perturbation from the clips of a data set, or an agent that picks keyframes.
+
+mod agent;
 
 use std::path::PathBuf;
 
@@ -35,7 +37,8 @@ pub struct Arguments {
     #[arg(long)]
     model: PathBuf,
     /// What is learned: circular (as many frames as a window has), frame (one for all), border (a ring at the edge of what
-    /// the model sees), flicker (a color a frame), or region (a rectangle)
+    /// the model sees), flicker (a color a frame), region (a rectangle), or agent (no perturbation, but what picks keyframes
+    /// for keyframes=agent:FILE: a TorchScript file, by labels alone)
     #[arg(long, default_value = "circular")]
     kind: Shape,
     /// Bound on what is added in gray levels; what a border or region shows has none
@@ -97,6 +100,7 @@ enum Shape {
     Border,
     Flicker,
     Region,
+    Agent,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -117,8 +121,10 @@ impl From<Passes> for Precision {
 }
 
 impl Arguments {
-    fn kind(&self) -> anyhow::Result<Kind> {
-        Ok(match (self.kind, &self.region[..]) {
+    /// The kind of perturbation, if it is one that is learned.
+    fn kind(&self) -> anyhow::Result<Option<Kind>> {
+        Ok(Some(match (self.kind, &self.region[..]) {
+            (Shape::Agent, _) => return Ok(None),
             (Shape::Region, &[top, left, height, width]) => Kind::Region { top, left, height, width },
             (Shape::Region, _) => {
                 bail!(
@@ -130,7 +136,7 @@ impl Arguments {
             (Shape::Frame, _) => Kind::Frame,
             (Shape::Border, _) => Kind::Border(self.width),
             (Shape::Flicker, _) => Kind::Flicker,
-        })
+        }))
     }
 
     /// Refuses numbers that mean nothing.
@@ -198,7 +204,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         ..Options::default()
     })?;
     let metadata = model.metadata().clone();
-    let kind = arguments.kind()?;
+    let Some(kind) = arguments.kind()? else { return agent::run(arguments, &set, &model) };
     let aim = arguments.aim(&metadata, model.classes())?;
     let mut header = Header {
         format: FORMAT,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Universal perturbations: learning them, and judging them on clips that they were not learned from.
+//! Universal perturbations: learning them, and judging them on clips that they were not learned from. Agents that pick
+//! keyframes are learned in the same way.
 
 mod clips;
 mod descent;
