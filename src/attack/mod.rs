@@ -104,7 +104,7 @@ pub use criterion::{Goal, Loss};
 pub use donors::Donors;
 pub use error::Error;
 pub use norm::Norm;
-pub use outcome::{Best, Outcome, Perturbation, Progress, Size};
+pub use outcome::{Best, Outcome, Perturbation, Progress, Size, Trail};
 pub use region::Region;
 pub use run::{Start, run};
 pub use select::{Keyframes, Selection};

@@ -31,6 +31,7 @@ pub struct Outcome {
     /// the end, about its result: the first look counts there that led by as much as a success loses in them.
     pub queries_first_success: Option<u32>,
     pub iterations_first_success: Option<u32>,
+    pub trail: Trail,
     pub iterations: u32,
     pub size: Size,
     /// The time budget ended the attack.
@@ -42,6 +43,31 @@ pub struct Outcome {
     pub duration: Duration,
     /// Logits of the result.
     pub logits: Vec<f32>,
+}
+
+/// The successes of a black box, each smaller than the one before: how much a query more is worth.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Trail {
+    /// Queries up to each of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trail_queries: Vec<u32>,
+    /// Its mean absolute perturbation, as [`Size::map`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trail_map: Vec<f64>,
+}
+
+impl Trail {
+    pub fn add(&mut self, queries: u32, map: f64) {
+        self.trail_queries.push(queries);
+        self.trail_map.push(map);
+    }
+
+    /// Queries until the perturbation was no larger than this.
+    pub fn until(&self, map: f64) -> Option<u32> {
+        let mut all = self.trail_queries.iter().zip(&self.trail_map);
+        all.find_map(|(queries, found)| (*found <= map).then_some(*queries))
+    }
 }
 
 /// Sizes of a perturbation in gray levels of the model's view, over all real frames unless said otherwise.

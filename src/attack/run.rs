@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::calls::{Calls, Counted, Purpose};
 use super::criterion::{Criterion, argmax, softmax};
-use super::outcome::{Best, Outcome, Perturbation, Progress, Size};
+use super::outcome::{Best, Outcome, Perturbation, Progress, Size, Trail};
 use super::search::{self, Found, Problem};
 use super::select::{Clean, Keyframes};
 use super::target::{Features, Shape};
@@ -225,6 +225,7 @@ fn clean_outcome(label: usize, logits: Vec<f32>) -> Outcome {
         calls: super::Calls::default(),
         queries_first_success: None,
         iterations_first_success: None,
+        trail: Trail::default(),
         iterations: 0,
         size: Size::default(),
         out_of_time: false,

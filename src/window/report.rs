@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::criterion::{argmax, softmax};
-use crate::attack::{Best, Calls, Goal, Outcome, Perturbation, Size};
+use crate::attack::{Best, Calls, Goal, Outcome, Perturbation, Size, Trail};
 use crate::model::Metadata;
 use crate::provenance::Provenance;
 use crate::tally::Labels;
@@ -46,6 +46,8 @@ pub struct WindowReport {
     pub calls: Calls,
     pub queries_first_success: Option<u32>,
     pub iterations_first_success: Option<u32>,
+    #[serde(flatten)]
+    pub trail: Trail,
     pub iterations: u32,
     /// Of each frame, as the selection of keyframes weighs it.
     pub weights: Vec<f64>,
@@ -114,6 +116,7 @@ impl WindowReport {
         self.calls = outcome.calls;
         self.queries_first_success = outcome.queries_first_success;
         self.iterations_first_success = outcome.iterations_first_success;
+        self.trail.clone_from(&outcome.trail);
         self.iterations = outcome.iterations;
         self.weights.clone_from(&outcome.keyframes.weights);
         self.set_perturbation(&outcome.perturbation, outcome.size);

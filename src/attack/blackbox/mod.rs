@@ -236,6 +236,7 @@ impl Outcome {
         self.calls = asked.calls;
         self.iterations = asked.iterations;
         self.out_of_time = asked.out_of_time;
+        self.trail = asked.trail;
         self.duration = began.elapsed();
         let Some(best) = asked.best else { return };
         self.queries_first_success = asked.first.map(|(queries, _)| queries);

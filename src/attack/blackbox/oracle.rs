@@ -14,7 +14,7 @@ use crate::attack::access::{Answer, Level};
 use crate::attack::calls::{Calls, Purpose, checked};
 use crate::attack::criterion::Criterion;
 use crate::attack::norm::{self, Norm};
-use crate::attack::outcome::{Best, Perturbation, Progress, Size};
+use crate::attack::outcome::{Best, Perturbation, Progress, Size, Trail};
 use crate::attack::select::{Ask, Known};
 use crate::attack::target::{Delta, Query, Reading, Shape};
 use crate::torch;
@@ -48,6 +48,7 @@ pub struct Oracle<'a, L> {
     carried: Vec<(usize, Tensor)>,
     kept: Option<Kept>,
     first: Option<(u32, u32)>,
+    trail: Trail,
     out_of_time: bool,
     progress: &'a mut dyn FnMut(Progress),
     level: PhantomData<L>,
@@ -60,6 +61,7 @@ pub struct Asked {
     pub best: Option<Best>,
     /// Queries and iterations up to the first success.
     pub first: Option<(u32, u32)>,
+    pub trail: Trail,
     pub out_of_time: bool,
 }
 
@@ -91,6 +93,7 @@ impl<'a, L: Level> Oracle<'a, L> {
             carried,
             kept: None,
             first: None,
+            trail: Trail::default(),
             out_of_time: false,
             progress,
             level: PhantomData,
@@ -103,6 +106,7 @@ impl<'a, L: Level> Oracle<'a, L> {
             iterations: self.iterations,
             best: self.kept.map(|kept| kept.best),
             first: self.first,
+            trail: self.trail,
             out_of_time: self.out_of_time,
         }
     }
@@ -205,6 +209,7 @@ impl<'a, L: Level> Oracle<'a, L> {
         let Some(logits) = confirmed? else { return Ok(false) };
         let best = best(self.shape(), delta, &observed, &norms, logits)?;
         self.first.get_or_insert((self.calls.queries, self.iterations));
+        self.trail.add(self.calls.queries, best.size.map);
         (self.progress)(Progress::Improved(&best));
         self.kept = Some(Kept { best, size });
         Ok(true)

@@ -318,6 +318,7 @@ impl Model {
             calls: report.calls,
             queries_first_success: report.queries_first_success,
             iterations_first_success: report.iterations_first_success,
+            trail: report.trail.clone(),
             iterations: report.iterations,
             perturbed_frames: report.perturbed.perturbed_frames,
             sparse_rate: report.perturbed.sparse_rate,

@@ -174,6 +174,7 @@ mod tests {
             calls: Calls { queries: queries + 5, forwards: queries + 5, ..Calls::default() },
             queries_first_success: success.then_some(*queries),
             iterations_first_success: success.then(|| queries - 2),
+            trail: Default::default(),
             iterations: 9,
             perturbed_frames: 4,
             sparse_rate: *clean,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use gstsparseadv::attack::Calls;
-use gstsparseadv::attack::Size;
+use gstsparseadv::attack::{Size, Trail};
 use serde::{Deserialize, Serialize};
 
 use super::systems::{Goal, System};
@@ -89,6 +89,8 @@ pub struct Attack {
     pub calls: Calls,
     pub queries_first_success: Option<u32>,
     pub iterations_first_success: Option<u32>,
+    #[serde(flatten)]
+    pub trail: Trail,
     pub iterations: u32,
     pub perturbed_frames: usize,
     /// Share of frames left clean.
