@@ -84,6 +84,12 @@ SECTIONS = {
         "phases, of windows whose label is another than before, or is the target; `least` is the worst phase. `kept` counts windows of other "
         "labels that were to keep theirs.",
     ),
+    "tried": (
+        "What else was tried on the LRCN",
+        "The LRCN falls to fewer windows than C3D, and these do no better. With a margin the descent spends its bound on windows that have "
+        "fallen already, and windows that are far from any other label stay. Weights by the odds (`focus`, above) and more steps leave the "
+        "same number.",
+    ),
     "behind": (
         "Universal perturbations behind a codec",
         "The same, learned to outlive an encoder: half of the windows went through `x264enc pass=qual quantizer=23` while learning. `behind x264` "
@@ -225,7 +231,7 @@ class Record:
 
 
 # Sections of what `judge` says.
-JUDGED = ("universal", "behind", "dual")
+JUDGED = ("universal", "tried", "behind", "dual")
 
 
 def take_judged(file: Path, name: str) -> Path:

@@ -5,7 +5,7 @@
 #     examples/results/measure.sh MODELS WEIZMANN [SECTION...]
 #
 # MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants search codec lead phase
-# resizers judge peers norm universal behind dual warm causal steady passing profile speed scale against, all of them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and
+# resizers judge peers norm universal tried behind dual warm causal steady passing profile speed scale against, all of them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and
 # tool (default: target/release), PYTHON a Python with torch, av, numpy, and for its sections ART, adv-lib, matplotlib, pillow, opencv and
 # torchvision (default: .venv/bin/python). What WORK names is a folder that keeps attacked clips, so that a section can be called again.
 set -euo pipefail
@@ -183,6 +183,15 @@ universal() { # an hour on two cores
     done
 }
 
+tried() { # half an hour on two cores
+    local universals=${WORK:-$links/universals}
+    mkdir -p "$universals"
+    rgb
+    learned lrcn frame-10-margin --kind frame --bound 10 --steps 250 --batch 24 --margin 2
+    learned lrcn circular-10-margin --bound 10 --steps 350 --batch 24 --margin 2
+    judged tried RGB lrcn-{frame,circular}-10-margin
+}
+
 behind() { # half an hour on two cores
     local universals=${WORK:-$links/universals}
     local x264="videoconvert ! x264enc pass=qual quantizer=23 ! h264parse ! avdec_h264 ! videoconvert"
@@ -268,7 +277,7 @@ gpu() { # on a machine with an NVIDIA GPU; no part of all sections
     "$python" examples/python/results.py $out --take gpu.jsonl --name gpu
 }
 
-for section in "${@:-paper variants search codec lead phase resizers judge peers norm universal behind dual warm causal steady passing profile speed scale against}"; do
+for section in "${@:-paper variants search codec lead phase resizers judge peers norm universal tried behind dual warm causal steady passing profile speed scale against}"; do
     for one in $section; do
         echo "$(date +%T) $one"
         $one

@@ -18,7 +18,7 @@ pub enum Layout {
     /// `[B, T, 3, H, W]`, as recurrent models take it.
     #[serde(rename = "BTCHW")]
     Btchw,
-    /// `[B, 3, H, W]`: single pictures. Such a model can be a surrogate ([`super::surrogate`]), and not what is attacked.
+    /// `[B, 3, H, W]`: single pictures. Such a model can be a surrogate ([`super::Surrogate`]), and not what is attacked.
     #[serde(rename = "BCHW")]
     Bchw,
 }

@@ -100,9 +100,11 @@
  * What a level hides is not there for the attack: each level is a type of its own, and an attack is written for one. These
  * searches need answers alone, and may be had with any access that suffices:
  *
- * * `squares` needs scores. It is a random search for the signs of squares (Andriushchenko et al., ECCV 2020). Its bound
- *   grows until the window is fooled, unless `epsilon` sets it. Then frames are left clean, and the rest is scaled
- *   down, as long as the window stays fooled. `stop-early` leaves that out.
+ * * `squares` needs labels alone, and gains by scores. It is a random search for the signs of squares (Andriushchenko et
+ *   al., ECCV 2020). Its bound is large, and grows until the window is fooled, unless `epsilon` sets it. Then frames and
+ *   parts of the picture are left clean. In the end squares are turned while all becomes smaller, as long as the window
+ *   stays fooled. `stop-early` leaves out all but the first. `trail_queries` and `trail_map` in reports tell how many
+ *   queries each smaller success took.
  * * `v-bad` needs scores. It is V-BAD (Jiang et al., ACM MM 2019). Its tentative direction comes from the gradient of
  *   `surrogate`, or is drawn at random. Its bound is 12.75 gray levels, unless `epsilon` sets it. It ends with the first
  *   success. With a target it begins at a clip of `donors` that has it, and draws the bound in from there. `probes` is the number of

@@ -103,8 +103,8 @@ impl Settings {
         let (access, search) = (self.attack.access, self.attack.search);
         if search.needs() > access {
             return Err(format!(
-                "The search property: expected one that needs no more than access={}, found {}, which needs access={}. Set search=opt or sign-opt \
-                 for labels alone, squares or v-bad for scores.",
+                "The search property: expected one that needs no more than access={}, found {}, which needs access={}. Set search=squares, \
+                 stde, opt or sign-opt for labels alone, v-bad for scores.",
                 nick(access),
                 nick(search),
                 nick(search.needs())

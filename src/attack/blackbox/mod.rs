@@ -113,6 +113,7 @@ fn by_labels<L: Level>(
     if chosen.is_empty() {
         return Ok(());
     }
+    oracle.turn_to(Purpose::Search);
     match config.search {
         Search::I2v => i2v::search(oracle, config, &chosen),
         Search::Squares => squares::search(oracle, config, &chosen),
