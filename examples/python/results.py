@@ -34,6 +34,11 @@ SECTIONS = {
         "Variants of the paper's method",
         "Each row is the paper's method with one property changed, on the clips of an actor that the other tables leave out.",
     ),
+    "systems": (
+        "Systems without the model's gradient",
+        "`gst-sparseadv reproduce --systems black-box` runs each on the same windows. The settings of ours were picked on clips of another actor. "
+        "Every model judges what was made on the others.",
+    ),
     "search": (
         "Walk and descent",
         "`search=two-stage` is the paper's descent with this element's step, the default before the walk. Rows without `search` are walks, which make "
@@ -155,7 +160,7 @@ UNMEASURED = {
 }
 # Of a section, where its measuring program has drawn one.
 PICTURES = {"norm": ("Windows fooled and MAP by calls", "curve.svg"), "speed": ("Seconds by what they depend on", "scale.svg")}
-REPORT_SECTIONS = {"paper": ("Table 1.", "Table 2.", "The paper's claim"), "variants": ("Table 2.", "Variants")}
+REPORT_SECTIONS = {"paper": ("Table 1.", "Table 2.", "The paper's claim"), "variants": ("Table 2.", "Variants"), "systems": ("Systems without", "What ours saves", "Transfer")}
 PAGE = "README.md"
 
 
@@ -320,7 +325,7 @@ def report_parts(folder: Path, titles: tuple[str, ...]) -> tuple[str, str]:
     plugin = one_commit({run["plugin"] for run in runs}, str(folder))
     parts = [part.strip() for part in (folder / "report.md").read_text().split("\n## ")[1:]]
     kept = [f"#### {fitted(part)}" for part in parts if part.startswith(titles)]
-    figures = [f"![{path.stem}]({folder.name}/{path.name})" for path in sorted(folder.glob("figure-2-*.svg"))]
+    figures = [f"![{path.stem}]({folder.name}/{path.name})" for path in [*sorted(folder.glob("figure-2-*.svg")), *sorted(folder.glob("systems-*.svg"))]]
     return plugin, "\n\n".join([*kept, *figures])
 
 

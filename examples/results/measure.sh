@@ -4,7 +4,7 @@
 #
 #     examples/results/measure.sh MODELS WEIZMANN [SECTION...]
 #
-# MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants search codec lead phase
+# MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants systems search codec lead phase
 # resizers judge peers norm universal tried behind dual warm causal steady passing profile speed scale against, all of them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and
 # tool (default: target/release), PYTHON a Python with torch, av, numpy, and for its sections ART, adv-lib, matplotlib, pillow, opencv and
 # torchvision (default: .venv/bin/python). What WORK names is a folder that keeps attacked clips, so that a section can be called again.
@@ -61,6 +61,13 @@ variants() {
         --variant keyframes=gradient:input --variant keyframes=gradient:loss --variant boundary=0.5 --variant learning-rate=1 \
         --variant "learning-rate=2 learning-rate-decay=0.7" --variant grow-after=5 --variant loss=margin
     "$python" examples/python/results.py $out --take weizmann-variants --name variants
+}
+
+systems() { # an hour on two cores; MODELS/weizmann-resnet.pt is what examples/train makes with --arch resnet18 --width 16
+    local third=MODELS/weizmann-resnet.pt more=()
+    [ -e "$third" ] && more=(--model "$third")
+    reproduce weizmann-systems "${more[@]}" --only-groups moshe,lyova --goals untargeted --systems black-box --transfer --queries 200
+    "$python" examples/python/results.py $out --take weizmann-systems --name systems
 }
 
 codec() { # beside what was the default before
@@ -277,7 +284,7 @@ gpu() { # on a machine with an NVIDIA GPU; no part of all sections
     "$python" examples/python/results.py $out --take gpu.jsonl --name gpu
 }
 
-for section in "${@:-paper variants search codec lead phase resizers judge peers norm universal tried behind dual warm causal steady passing profile speed scale against}"; do
+for section in "${@:-paper variants systems search codec lead phase resizers judge peers norm universal tried behind dual warm causal steady passing profile speed scale against}"; do
     for one in $section; do
         echo "$(date +%T) $one"
         $one

@@ -4,6 +4,9 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
 
 use super::common::guarded;
 use super::{EXAMPLES, expect, lines, number, reproduce, text};
@@ -71,5 +74,50 @@ fn systems_without_a_gradient() {
         let other = reproduce(root.path(), &out, &["--systems", "black-box", "--queries", "90"]);
         assert_eq!(other.status.code(), Some(1), "{other:?}");
         assert!(String::from_utf8_lossy(&other.stderr).contains("queries"), "{other:?}");
+    });
+}
+
+/// What ours saves is counted at equal size, and transfer over windows that the judge is right about.
+#[test]
+fn tables_by_hand() {
+    guarded(60, || {
+        let out = tempfile::tempdir().expect("a temporary directory");
+        let accuracy = |model: &str, clip: &str, label: &str| json!({ "kind": "accuracy", "dataset": "D", "model": model, "clip": clip, "class": "a", "label": label });
+        let attack = |system: Value, clip: &str, queries: &[u32], map: &[f64], judged: &str| {
+            json!({
+                "kind": "attack", "dataset": "D", "model": "own", "goal": "untargeted", "system": system, "clip": clip, "class": "a",
+                "target": null, "success": true, "verified": true, "forwards": 50, "backwards": 0, "queries": 50, "codec_runs": 0,
+                "queries_first_success": queries[0], "iterations_first_success": 1, "iterations": 9, "perturbed_frames": 1,
+                "sparse_rate": 0.5, "trail_queries": queries, "trail_map": map, "judged": { "other": judged },
+                "map": map[map.len() - 1], "seconds": 1.0,
+            })
+        };
+        let (ours, stde) = (json!({ "rival": "squares" }), json!({ "rival": "stde" }));
+        let lines = [
+            accuracy("own", "a/1", "a"),
+            accuracy("own", "a/2", "a"),
+            accuracy("other", "a/1", "a"),
+            // Wrong about the clean clip: what it says of the attacked one tells nothing.
+            accuracy("other", "a/2", "b"),
+            // Ours is as small as the other's result after 20 queries, where that took 30.
+            attack(ours.clone(), "a/1", &[10, 20, 40], &[4.0, 2.0, 1.0], "b"),
+            attack(stde.clone(), "a/1", &[5, 30], &[6.0, 2.0], "a"),
+            // And never that small on the second.
+            attack(ours, "a/2", &[10, 20], &[4.0, 3.0], "b"),
+            attack(stde, "a/2", &[5, 30], &[6.0, 1.0], "b"),
+        ];
+        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::write(out.path().join("results.jsonl"), lines).expect("results");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
+        expect(0, &command.arg("report").arg(out.path()).output().expect("report"));
+        let row = |table: &str, words: &[&str]| {
+            let table = text(out.path().join(format!("{table}.csv")));
+            let row = table.lines().find(|line| words.iter().all(|word| line.contains(word)));
+            row.unwrap_or_else(|| panic!("no {words:?} in {table}")).to_string()
+        };
+        assert!(row("saved", &["STDE"]).ends_with(r#"1 of 2 (50 %),"33 [33, 33]""#), "{}", row("saved", &["STDE"]));
+        let transfer = |system: &str| row("transfer", &["own,other,untargeted", system]);
+        assert!(transfer("Ours, squares").ends_with("2 of 2 (100 %),1 of 1 (100 %)"), "{}", transfer("Ours, squares"));
+        assert!(transfer("STDE").ends_with("2 of 2 (100 %),0 of 1 (0 %)"), "{}", transfer("STDE"));
     });
 }
