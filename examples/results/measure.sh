@@ -66,7 +66,7 @@ variants() {
 systems() { # an hour on two cores; MODELS/weizmann-resnet.pt is what examples/train makes with --arch resnet18 --width 16
     local third=MODELS/weizmann-resnet.pt more=()
     [ -e "$third" ] && more=(--model "$third")
-    reproduce weizmann-systems "${more[@]}" --only-groups moshe,lyova --goals untargeted --systems black-box --transfer --queries 200
+    reproduce weizmann-systems "${more[@]}" --only-groups moshe,lyova --goals untargeted --systems black-box --surrogate MODELS/weizmann-lrcn.pt --surrogate MODELS/weizmann-c3d.pt --transfer --queries 200
     "$python" examples/python/results.py $out --take weizmann-systems --name systems
 }
 

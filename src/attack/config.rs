@@ -78,6 +78,11 @@ impl Search {
         matches!(self, Self::Opt | Self::SignOpt | Self::Stde | Self::VBad)
     }
 
+    /// Whether it estimates gradients by probes.
+    pub fn takes_probes(self) -> bool {
+        matches!(self, Self::Opt | Self::SignOpt | Self::VBad)
+    }
+
     /// Whether it looks at a surrogate.
     pub fn takes_surrogate(self) -> bool {
         matches!(self, Self::VBad | Self::I2v)
@@ -228,6 +233,8 @@ impl Config {
             Search::TwoStage | Search::WeightedSum => Norm::L21,
             // Of what answers alone find, the smallest is kept: as it is mostly reported, or as it is searched for.
             Search::Squares | Search::Stde => Norm::L1,
+            // Its bound is one on each value.
+            Search::VBad => Norm::Linf,
             _ => Norm::L2,
         }
     }

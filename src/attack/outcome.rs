@@ -45,7 +45,8 @@ pub struct Outcome {
     pub logits: Vec<f32>,
 }
 
-/// The successes of a black box, each smaller than the one before: how much a query more is worth.
+/// The successes of a black box in the order they were kept, each smaller than the one before in what the search makes
+/// small: how much a query more is worth.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Trail {
@@ -61,6 +62,11 @@ impl Trail {
     pub fn add(&mut self, queries: u32, map: f64) {
         self.trail_queries.push(queries);
         self.trail_map.push(map);
+    }
+
+    /// Queries until the result was there.
+    pub fn to_result(&self) -> Option<u32> {
+        self.trail_queries.last().copied()
     }
 
     /// Queries until the perturbation was no larger than this.

@@ -23,6 +23,11 @@ fn off() -> MutexGuard<'static, (usize, bool)> {
     OFF.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether a pass failed since cuDNN has no backward of recurrent layers in evaluation mode; libtorch's own kernels have.
+pub(super) fn lacks_backward(reason: &str) -> bool {
+    reason.contains("cudnn RNN backward")
+}
+
 /// While one of these exists, cuDNN is off. The last one to go puts it back as it was.
 pub(super) struct WithoutCudnn {
     _unprobed: RwLockReadGuard<'static, ()>,

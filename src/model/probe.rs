@@ -85,8 +85,7 @@ pub(super) fn probe(module: &mut Module) -> Result<Probed, Error> {
         look_at(module)
     };
     match found {
-        // cuDNN has no backward of recurrent layers in evaluation mode; libtorch's own kernels have.
-        Err(Error::Run { reason }) if reason.contains("cudnn RNN backward") => {
+        Err(Error::Run { reason }) if cudnn::lacks_backward(&reason) => {
             module.giving.without_cudnn = true;
             look_at(module)
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tch::{Kind, TchError, Tensor};
 
 use super::archive::{self, Origin};
+use super::cudnn;
 use super::engine::How;
 use super::lens::Lens;
 use super::loaded::load_module;
@@ -84,11 +85,20 @@ impl Surrogate {
         // Whether it writes into what it is given need not be found out.
         module.giving.copies = true;
         let sha256 = archive.sha256.clone();
-        let surrogate = Self { module, home, path: path.to_path_buf(), sha256, files };
+        let mut surrogate = Self { module, home, path: path.to_path_buf(), sha256, files };
         let [height, width] = model.metadata().crop.map(|n| n as i64);
         let gray =
             Tensor::f_full([frames as i64, 3, height, width], 127.0, (Kind::Float, device)).map_err(run_error)?;
-        let probed = surrogate.there(|| surrogate.slope(&gray, &|seen| seen.logits.f_sum(Kind::Float)));
+        let probe =
+            |surrogate: &Self| surrogate.there(|| surrogate.slope(&gray, &|seen| seen.logits.f_sum(Kind::Float)));
+        let mut probed = {
+            let _as_it_is = cudnn::as_it_is();
+            probe(&surrogate)
+        };
+        if matches!(&probed, Err(Error::Run { reason }) if cudnn::lacks_backward(reason)) {
+            surrogate.module.giving.without_cudnn = true;
+            probed = probe(&surrogate);
+        }
         let probed = probed.map_err(|e| refusal::of_code(e, &archive.code))?;
         let finite = probed.f_isfinite().and_then(|finite| finite.f_all()?.f_double_value(&[])).map_err(run_error)?;
         if finite == 0.0 {

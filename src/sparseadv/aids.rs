@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! What an attack is given besides the model: other clips, another model, and an agent that picks keyframes. They are read
-//! when the element starts, and again where they are others by then.
+//! when the element starts, and again where others are named by then, or a file is another one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) struct Aids {
 }
 
 impl Aids {
-    /// Reads what the settings name and the search has a use for.
+    /// Reads what the settings name.
     pub fn read(
         &mut self,
         settings: &Settings,
@@ -32,14 +32,15 @@ impl Aids {
         windowing: Windowing,
     ) -> Result<(), String> {
         let metadata = model.metadata();
-        let clips = settings.donors.as_deref().filter(|_| config.search.takes_donors());
+        // Whatever the search is: it may be another one while playing.
+        let clips = settings.donors.as_deref();
         let of = clips.map(|clips| format!("{clips:?} {windowing:?} {metadata:?}"));
         if self.donors.0 != of {
             self.donors = Default::default();
             let read = clips.map(|clips| donors::read(clips, metadata, windowing)).transpose()?;
             self.donors = (of, read.unwrap_or_default());
         }
-        let named = settings.surrogate.as_deref().filter(|_| config.search.takes_surrogate());
+        let named = settings.surrogate.as_deref();
         self.surrogate = kept(
             self.surrogate.take(),
             named,
@@ -74,9 +75,9 @@ impl Aids {
         }
     }
 
-    /// Lets go of what stands on the model.
+    /// Lets go of it all.
     pub fn forget(&mut self) {
-        (self.surrogate, self.agent) = (None, None);
+        *self = Self::default();
     }
 }
 

@@ -113,7 +113,7 @@
  *
  * * `stde` needs labels alone. It is STDE (Jiang et al., ICCV 2023): a patch of a clip of `donors` in few frames.
  *   Differential evolution makes both small. Without clips the patch shows stripes.
- * * `i2v` asks once. It is I2V (Wei et al., CVPR 2022): each frame is led away from what `surrogate` sees in it. Its bound
+ * * `i2v` asks once more than about the clean window. It is I2V (Wei et al., CVPR 2022): each frame is led away from what `surrogate` sees in it. Its bound
  *   is 16 gray levels, unless `epsilon` sets it.
  * * `opt` and `sign-opt` need labels alone. They seek the direction that fools at the least radius, from stripes of random
  *   signs. `opt` is the search of Wei et al. (AAAI 2020), with a search for each slope. `sign-opt` is that of Wang et al.

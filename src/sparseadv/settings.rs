@@ -179,6 +179,8 @@ impl Settings {
         let unused: Vec<&str> = [
             ("donors", !set.search.takes_donors() && self.donors.is_some()),
             ("surrogate", !set.search.takes_surrogate() && self.surrogate.is_some()),
+            ("probes", self.probes > 0 && !set.search.takes_probes()),
+            ("probe-size", self.probe_size > 0.0 && set.search != Search::VBad),
             ("learning-rate", !paper && set.learning_rate != default.learning_rate),
             ("learning-rate-decay", !descends && set.learning_rate_decay != default.learning_rate_decay),
             ("optimizer", !paper && set.search != Search::I2v && set.optimizer != default.optimizer),
@@ -190,7 +192,7 @@ impl Settings {
         .collect();
         let other = match unused.as_slice() {
             ["donors", ..] => "opt",
-            ["surrogate", ..] => "v-bad",
+            ["surrogate" | "probes" | "probe-size", ..] => "v-bad",
             unused if unused.contains(&"norm") => "walk",
             _ => "two-stage",
         };

@@ -38,8 +38,17 @@ fn with_oracle<L: gstsparseadv::attack::access::Level, T>(
     most: Option<u32>,
     work: impl FnOnce(&mut Oracle<L>) -> T,
 ) -> (T, Calls) {
-    let scene = scene();
-    let mut target = Target::new(&scene, model);
+    with_oracle_of(&scene(), model, most, work)
+}
+
+/// The same of any window.
+pub fn with_oracle_of<L: gstsparseadv::attack::access::Level, T>(
+    scene: &Exact,
+    model: &mut Linear,
+    most: Option<u32>,
+    work: impl FnOnce(&mut Oracle<L>) -> T,
+) -> (T, Calls) {
+    let mut target = Target::new(scene, model);
     let bounds = Bounds { most, deadline: None, canceled: &|| false };
     let mut progress = |_: Progress| {};
     let spent = (Calls::default(), Duration::ZERO);

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use gstsparseadv::attack::access::Label;
 use gstsparseadv::attack::criterion::argmax;
 use gstsparseadv::attack::surrogate::{Loss, Seen, Surrogate};
 use gstsparseadv::attack::{Access, Config, Donors, Error, Goal, Search};
@@ -12,6 +13,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
+use crate::blackbox::with_oracle_of;
 use crate::toy::*;
 
 /// A model of pictures: how much there is in a frame of some patterns.
@@ -121,7 +123,20 @@ fn v_bad_comes_from_a_clip_of_the_target() {
     }
 }
 
-/// It asks once, in the end.
+/// What is shown in several places of a window that is cut short has the gradient of all of them.
+#[test]
+fn a_cut_window_has_the_whole_gradient_of_its_last_frame() {
+    let scene = Exact { real: 2, ..gray() };
+    let (found, _) = with_oracle_of::<Label, _>(&scene, &mut model(1.0), None, |oracle| {
+        let shape = [T as i64, 3, 2, 2];
+        let places: Vec<f32> = (0..T * LEN).map(|i| (i / LEN + 1) as f32).collect();
+        torch::download(&oracle.of_frames(&tensor(&places, &shape).unwrap(), &[1, 0]).unwrap()).unwrap()
+    });
+    let repeated: f32 = (2..=T).map(|place| place as f32).sum();
+    assert_eq!(found, [vec![repeated; LEN], vec![1.0; LEN]].concat());
+}
+
+/// It asks once more than about the clean window, in the end.
 #[test]
 fn i2v_leads_away_from_what_a_surrogate_sees() {
     let known = model(10.0);

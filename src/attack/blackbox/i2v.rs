@@ -4,8 +4,10 @@
 //! Adversarial Examples from Images to Videos*, CVPR 2022).
 //!
 //! Each frame is led away from what the surrogate sees in it: the cosine between the features of the perturbed and of the
-//! clean frame falls. The steps, their number and the bound are the paper's. The model that is attacked is asked once, in
-//! the end. The features are those that the surrogate returns beside its logits; where it returns none, the logits.
+//! clean frame falls. The steps, their number and the bound are the paper's. The model that is attacked is asked once more than
+//! about the clean window, in the end. The features are those that the surrogate returns beside its logits; where it returns none, the logits.
+
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -18,7 +20,6 @@ use crate::attack::optimizer::{self, Optimizer};
 use crate::attack::surrogate::Seen;
 use crate::attack::target::Delta;
 use crate::attack::{Config, Error};
-use crate::torch;
 
 /// The paper's bound, step and number of steps: 16 and 0.005 * 255 gray levels.
 const BOUND: f32 = 16.0;
@@ -35,18 +36,19 @@ pub fn search<L: Level>(oracle: &mut Oracle<L>, config: &Config, frames: &[usize
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
     let values = random_signs(&mut rng, frames.len(), shape, device)?.f_mul_scalar(BEGIN)?;
     let mut delta = Delta { frames: frames.to_vec(), values };
-    let places = torch::index(frames, device)?;
     let nothing = Delta { frames: frames.to_vec(), values: delta.values.f_zeros_like()? };
     let clean = surrogate.look(&oracle.window(&nothing)?)?.features.f_flatten(1, -1)?;
     let loss = |seen: &Seen| {
         Tensor::f_cosine_similarity(&seen.features.f_flatten(1, -1)?, &clean, 1, 1e-8)?.f_sum(Kind::Float)
     };
     let mut optimizer = Optimizer::new(config.optimizer);
-    while oracle.iterations() < STEPS && oracle.next_iteration(config.max_iterations) {
-        oracle.check_time()?;
+    let mut longest = Duration::ZERO;
+    while oracle.iterations() < STEPS && oracle.has_time_for(longest)? && oracle.next_iteration(config.max_iterations) {
+        let began = Instant::now();
         let gradient = surrogate.gradient(&oracle.window(&delta)?, &loss)?;
-        let gradient = gradient.f_index_select(0, &places)?.f_unsqueeze(0)?;
+        let gradient = oracle.of_frames(&gradient, frames)?;
         delta.values = optimizer::clamp(optimizer.descend(STEP, &delta.values, &gradient)?, bound)?;
+        longest = longest.max(began.elapsed());
     }
     oracle.fools(&delta)?;
     Ok(())

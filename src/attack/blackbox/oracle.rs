@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::attack::Error;
 use crate::attack::access::{Answer, Level};
@@ -130,6 +130,16 @@ impl<'a, L: Level> Oracle<'a, L> {
         let places = torch::index(&delta.frames, self.device())?;
         let perturbed = self.clean()?.f_index_add(0, &places, &delta.values.f_squeeze_dim(0)?)?.f_clamp(0.0, 255.0)?;
         Ok(perturbed.f_index_select(0, &torch::index(&self.shape().sources(), self.device())?)?)
+    }
+
+    /// The gradient by some real frames, `[1, frames, 3, height, width]`, from one by all T that a surrogate is shown.
+    pub fn of_frames(&self, by_window: &Tensor, frames: &[usize]) -> Result<Tensor, Error> {
+        let (shape, device) = (self.shape(), self.device());
+        let size = [shape.real, 3, shape.height, shape.width].map(|n| n as i64);
+        let real = Tensor::f_zeros(size, (Kind::Float, device))?;
+        // The last one is shown in all places that repeat it.
+        let real = real.f_index_add(0, &torch::index(&shape.sources(), device)?, by_window)?;
+        Ok(real.f_index_select(0, &torch::index(frames, device)?)?.f_unsqueeze(0)?)
     }
 
     pub fn criterion(&self) -> &Criterion {
@@ -271,8 +281,21 @@ impl<'a, L: Level> Oracle<'a, L> {
         weakest.map(Answer::new).ok_or_else(nothing)
     }
 
+    /// What an attack does besides queries takes so long: it is reckoned with as a query is.
+    pub fn takes(&mut self, time: Duration) {
+        self.longest = self.longest.max(time);
+    }
+
+    /// Whether there is time for something of this duration, and for a query. An error where nobody wants it any more.
+    pub fn has_time_for(&self, time: Duration) -> Result<bool, Error> {
+        if (self.bounds.canceled)() {
+            return Err(Error::Canceled);
+        }
+        Ok(self.bounds.deadline.is_none_or(|deadline| Instant::now() + time + self.longest <= deadline))
+    }
+
     /// An error where the attack has to end before another query.
-    pub fn check_time(&mut self) -> Result<(), Error> {
+    fn check_time(&mut self) -> Result<(), Error> {
         if (self.bounds.canceled)() {
             return Err(Error::Canceled);
         }

@@ -11,7 +11,7 @@ use super::oracle::Oracle;
 use super::patches::stripes;
 use super::radius::{Search, length, unit};
 use crate::attack::Error;
-use crate::attack::access::Level;
+use crate::attack::access::{Answer, Level};
 use crate::attack::donors::Donors;
 use crate::attack::target::{Delta, Shape};
 use crate::torch;
@@ -56,13 +56,20 @@ pub fn first<L: Level>(
 }
 
 /// These frames as the first clip has them with which the window fools, whatever the bound. A query for each that is tried.
-pub fn replaced<L: Level>(oracle: &mut Oracle<L>, donors: &Donors, frames: &[usize]) -> Result<Option<Delta>, Error> {
+/// The answer goes with them:
+/// they are no result yet.
+pub fn replaced<L: Level>(
+    oracle: &mut Oracle<L>,
+    donors: &Donors,
+    frames: &[usize],
+) -> Result<Option<(Delta, Answer<L>)>, Error> {
     let clean = oracle.clean()?.f_index_select(0, &torch::index(frames, oracle.device())?)?.f_unsqueeze(0)?;
     for donor in usable(donors, oracle.shape()) {
         let values = shown(donor, frames, &clean)?.f_sub(&clean)?;
         let delta = Delta { frames: frames.to_vec(), values };
-        if oracle.fools(&delta)? {
-            return Ok(Some(delta));
+        let answer = oracle.ask_one(&delta)?;
+        if oracle.holds(&answer) {
+            return Ok(Some((delta, answer)));
         }
     }
     Ok(None)

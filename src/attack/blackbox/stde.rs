@@ -12,7 +12,7 @@
 //! Where `epsilon` is set, the stripes are that far from the clean frame; a clip is shown as it is.
 //!
 //! A candidate that covers more than its parent could not take its place, and is not asked about. What is kept as the
-//! result is the smallest success in L2, as with every search here.
+//! result is the success of the smallest mean absolute perturbation.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -143,7 +143,9 @@ fn texture<L: Level>(
 ) -> Result<Option<Delta>, Error> {
     let shape = oracle.shape();
     if !config.donors.windows().is_empty() {
-        return starts::replaced(oracle, &config.donors, frames);
+        let Some((whole, answer)) = starts::replaced(oracle, &config.donors, frames)? else { return Ok(None) };
+        // It has no bound, and is a result as it is.
+        return Ok(oracle.keep(&whole, &answer)?.then_some(whole));
     }
     let bound = if config.epsilon > 0.0 { config.epsilon } else { 255.0 };
     for _ in 0..DRAWN {

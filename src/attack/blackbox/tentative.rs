@@ -57,8 +57,7 @@ impl Tentative<'_> {
             squares.f_sum(Kind::Float)
         };
         let gradient = surrogate.gradient(&window, &loss)?;
-        let frames = gradient.f_index_select(0, &torch::index(&at.frames, device)?)?;
-        Ok(frames.f_sign()?.f_unsqueeze(0)?)
+        Ok(oracle.of_frames(&gradient, &at.frames)?.f_sign()?)
     }
 }
 

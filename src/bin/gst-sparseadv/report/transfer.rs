@@ -4,7 +4,7 @@
 
 use super::table::Table;
 use super::tables::{GOALS, share};
-use crate::reproduce::results::{Attack, Results};
+use crate::reproduce::results::{Attack, Judged, Results};
 use crate::reproduce::systems::System;
 
 /// A row for each pair of models and each system whose frames another model has judged.
@@ -18,26 +18,18 @@ pub fn table(results: &Results) -> Table {
                 judges.sort_unstable();
                 judges.dedup();
                 for judge in judges {
-                    let fooled = |attack: &&&Attack| -> Option<bool> {
-                        let label = attack.judged.get(judge)?;
-                        // A window that the judge is wrong about anyway tells nothing.
-                        let clean = results
-                            .accuracy
-                            .iter()
-                            .find(|line| line.dataset == dataset && line.model == *judge && line.clip == attack.clip)?;
-                        let right = clean.label == clean.class;
-                        right.then(|| attack.target.as_ref().map_or(*label != attack.class, |target| label == target))
-                    };
-                    let counted: Vec<bool> = attacks.iter().filter_map(|attack| fooled(&attack)).collect();
-                    let own = attacks.iter().filter(|attack| attack.success).count();
+                    let judged: Vec<(&Attack, &Judged)> =
+                        attacks.iter().filter_map(|attack| Some((*attack, attack.judged.get(judge)?))).collect();
+                    let own = judged.iter().filter(|(attack, _)| attack.success).count();
+                    // A window that the judge is wrong about anyway tells nothing.
+                    let right: Vec<&Judged> =
+                        judged.iter().map(|(_, judged)| *judged).filter(|judged| judged.right).collect();
+                    let fooled = right.iter().filter(|judged| judged.fooled).count();
                     rows.push(
                         [dataset, made_on, judge, goal.name(), &system.name()]
                             .map(str::to_string)
                             .into_iter()
-                            .chain([
-                                share(own, attacks.len()),
-                                share(counted.iter().filter(|fooled| **fooled).count(), counted.len()),
-                            ])
+                            .chain([share(own, judged.len()), share(fooled, right.len())])
                             .collect(),
                     );
                 }

@@ -20,7 +20,8 @@ mod aids;
 
 use super::Arguments;
 use super::metrics::seeded;
-use super::results::{self, Accuracy, Attack, Line, Log, Results};
+use super::results::{self, Accuracy, Attack, Judged, Line, Log, Results};
+use super::rivals::Has;
 use super::systems::{Goal, System, asked_for};
 use crate::decode::{self, Clip};
 use crate::element::Attacker;
@@ -222,7 +223,9 @@ impl Model {
         clips: &BTreeMap<String, Vec<(String, PathBuf)>>,
         (known, log): (&Results, &mut Log),
     ) -> anyhow::Result<()> {
-        let systems = |goal: Goal| asked_for(arguments, goal);
+        let surrogate = self.surrogate(arguments)?;
+        let has = Has { surrogate: surrogate.is_some(), agent: arguments.agent.is_some() };
+        let systems = |goal: Goal| asked_for(arguments, goal, has);
         let done: HashSet<_> = known.attacks.iter().map(Attack::key).collect();
         let windows: usize = clips.values().map(Vec::len).sum();
         let total = windows * arguments.goals.iter().map(|goal| systems(*goal).len()).sum::<usize>();
@@ -249,11 +252,15 @@ impl Model {
                                 });
                             }
                             _ => {
-                                let (mut line, pushed) =
-                                    self.measure(arguments, &window, (goal, system), target, donors.as_ref())?;
+                                let (mut line, pushed) = self.measure(
+                                    arguments,
+                                    &window,
+                                    (goal, system),
+                                    target,
+                                    (donors.as_ref(), surrogate),
+                                )?;
                                 for judge in judges.iter().filter(|judge| judge.name != self.name) {
-                                    let label = judge.metadata.label_name(judge.label(&pushed)?);
-                                    line.judged.insert(judge.name.clone(), label);
+                                    line.judged.insert(judge.name.clone(), judge.judge(&window, target, &pushed)?);
                                 }
                                 log.add(&Line::Attack(Box::new(line)))?;
                             }
@@ -265,6 +272,22 @@ impl Model {
         }
         bar.finish_and_clear();
         Ok(())
+    }
+
+    /// What this model says of a window that was attacked on another one. Each has names of its own for classes.
+    fn judge(&self, window: &Window, target: Option<&str>, pushed: &Clip) -> anyhow::Result<Judged> {
+        let (clean, last) = (self.label(&window.frames)?, self.label(pushed)?);
+        let known = |class: &str| dataset::find_class(class, &self.metadata.labels);
+        let truth = known(&window.class);
+        Ok(Judged {
+            clean: self.metadata.label_name(clean),
+            label: self.metadata.label_name(last),
+            right: Some(clean) == truth,
+            fooled: match target {
+                Some(target) => known(target) == Some(last),
+                None => Some(last) != truth,
+            },
+        })
     }
 
     /// Another label by chance, the same one for every system.
@@ -284,7 +307,7 @@ impl Model {
         window: &Window,
         (goal, system): (Goal, &System),
         target: Option<&str>,
-        donors: Option<&TempDir>,
+        aids: (Option<&TempDir>, Option<&Path>),
     ) -> anyhow::Result<(Attack, Clip)> {
         let iterations = arguments.iterations[usize::from(goal == Goal::Targeted)];
         self.attacker.configure(&format!(
@@ -298,7 +321,7 @@ impl Model {
         element.set_property("label", &window.class);
         element.set_property("target-label", target);
         if let System::BlackBox { rival } = system {
-            self.aid(arguments, *rival, donors)?;
+            self.aid(arguments, *rival, aids)?;
         }
         let began = Instant::now();
         let (pushed, reports) = self.attacker.attack(&window.frames)?;

@@ -139,8 +139,8 @@ pub fn fooled_within(attacks: &[&Attack], most: u32) -> Vec<f64> {
 }
 
 /// The share of windows fooled by so many queries, in per cent: a corner at each success.
-pub fn fooled_by(attacks: &[&Attack], most: u32) -> Vec<(f64, f64)> {
-    let mut queries: Vec<u32> = attacks.iter().filter_map(|a| a.queries_first_success.filter(|n| *n <= most)).collect();
+pub fn fooled_by(attacks: &[&Attack], most: u32, until: impl Fn(&Attack) -> Option<u32>) -> Vec<(f64, f64)> {
+    let mut queries: Vec<u32> = attacks.iter().filter_map(|a| until(a).filter(|n| *n <= most)).collect();
     queries.sort_unstable();
     let share = |fooled: usize| 100.0 * fooled as f64 / attacks.len().max(1) as f64;
     let mut points = vec![(1.0, 0.0)];
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_curve_by_queries_has_a_corner_at_each_success() {
         let all = attacks(&[(true, 4, 0.1, 0.75), (true, 9, 0.1, 0.75), (false, 50, 0.0, 1.0), (true, 60, 0.1, 0.5)]);
-        let curve = fooled_by(&all.iter().collect::<Vec<_>>(), 20);
+        let curve = fooled_by(&all.iter().collect::<Vec<_>>(), 20, |a| a.queries_first_success);
         assert_eq!(curve, [(1.0, 0.0), (4.0, 0.0), (4.0, 25.0), (9.0, 25.0), (9.0, 50.0), (20.0, 50.0)]);
     }
 

@@ -18,6 +18,7 @@ pub mod systems;
 use crate::provenance::{Difference, Versions, differences, sha256};
 use measure::Model;
 use results::{BlackBox, Line, Log, Results, Run};
+use rivals::{Has, Rival};
 use systems::{Goal, Systems};
 
 #[derive(clap::Args)]
@@ -66,9 +67,10 @@ pub struct Arguments {
     /// Clips that such an attack begins with, where it does: training clips of the target, or of any other class
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     donors: u16,
-    /// TorchScript classifier of pictures or video for those that look at a surrogate. It is a program and is run
+    /// TorchScript classifier of pictures or video for those that look at a surrogate: the first that is not the model
+    /// itself. May be repeated. It is a program and is run
     #[arg(long, value_name = "FILE")]
-    surrogate: Option<PathBuf>,
+    surrogate: Vec<PathBuf>,
     /// Agent that picks the keyframes of Wang et al., made by learn --kind agent. It is a program and is run
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
@@ -120,6 +122,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<(usize, PathBuf)> {
         archive::read_metadata(path)?;
     }
     apart(arguments)?;
+    without_effect(arguments)?;
     let this = description(arguments)?;
     let (mut log, known) = Log::open(&arguments.out, |known| same_conditions(known, &this))?;
     log.add(&Line::Run(this))?;
@@ -144,6 +147,27 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<(usize, PathBuf)> {
     Ok((skipped, arguments.out.clone()))
 }
 
+/// Refuses options that would do nothing, and says what a run leaves out.
+fn without_effect(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.systems == Systems::Paper && (!arguments.surrogate.is_empty() || arguments.agent.is_some()) {
+        bail!(
+            "Expected --systems black-box or all beside --surrogate and --agent, found paper. Leave them out, or set it."
+        );
+    }
+    if arguments.transfer && arguments.model.len() < 2 {
+        bail!("Expected several models beside --transfer, found one. Name another with --model, or leave it out.");
+    }
+    if arguments.systems != Systems::Paper {
+        let has = Has { surrogate: !arguments.surrogate.is_empty(), agent: arguments.agent.is_some() };
+        let left_out = Rival::ALL.into_iter().filter(|rival| !rival.runs(Goal::Untargeted, has)).map(Rival::name);
+        let left_out: Vec<&str> = left_out.collect();
+        if !left_out.is_empty() {
+            crate::out::errln!("note: left out without --surrogate or --agent: {}", left_out.join("; "));
+        }
+    }
+    Ok(())
+}
+
 /// The data sets by their names.
 fn sets(arguments: &Arguments) -> anyhow::Result<Vec<(String, DataSet)>> {
     let set = |data: &String| {
@@ -156,14 +180,13 @@ fn sets(arguments: &Arguments) -> anyhow::Result<Vec<(String, DataSet)>> {
 }
 
 fn description(arguments: &Arguments) -> anyhow::Result<Run> {
-    let hash = |file: &Option<PathBuf>| file.as_deref().map(sha256).transpose();
     let black_box = match arguments.systems {
         Systems::Paper => None,
         Systems::BlackBox | Systems::All => Some(BlackBox {
             queries: arguments.queries,
             donors: arguments.donors,
-            surrogate: hash(&arguments.surrogate)?,
-            agent: hash(&arguments.agent)?,
+            surrogates: arguments.surrogate.iter().map(|file| sha256(file)).collect::<anyhow::Result<_>>()?,
+            agent: arguments.agent.as_deref().map(sha256).transpose()?,
         }),
     };
     let command: Vec<String> = std::env::args().skip(1).collect();
@@ -183,7 +206,11 @@ fn description(arguments: &Arguments) -> anyhow::Result<Run> {
 fn same_conditions(known: &Results, this: &Run) -> anyhow::Result<()> {
     for run in &known.runs {
         // What was called is no condition.
-        let now = Run { command: run.command.clone(), ..this.clone() };
+        let mut now = Run { command: run.command.clone(), ..this.clone() };
+        // One of them may have been of other systems alone.
+        if run.black_box.is_none() || now.black_box.is_none() {
+            now.black_box.clone_from(&run.black_box);
+        }
         let others: Vec<String> = differences(run, &now)?
             .into_iter()
             .map(|Difference { field, before, now }| {

@@ -56,7 +56,7 @@ pub struct BlackBox {
     /// Clips that an attack begins with at the most.
     pub donors: u16,
     /// SHA-256 of the files, in hexadecimal.
-    pub surrogate: Option<String>,
+    pub surrogates: Vec<String>,
     pub agent: Option<String>,
 }
 
@@ -100,12 +100,24 @@ pub struct Attack {
     pub clean_label: Option<String>,
     #[serde(default)]
     pub final_label: Option<String>,
-    /// What other models say of the frames pushed, by their names.
+    /// What other models say of the window, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub judged: BTreeMap<String, String>,
+    pub judged: BTreeMap<String, Judged>,
     #[serde(flatten)]
     pub size: Size,
     pub seconds: f64,
+}
+
+/// What a model says of a window that was attacked on another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// Of the clean frames and of those pushed, by its own names.
+    pub clean: String,
+    pub label: String,
+    /// Whether the first is the window's class.
+    pub right: bool,
+    /// Whether the other is another class, or the target where there is one.
+    pub fooled: bool,
 }
 
 impl Attack {

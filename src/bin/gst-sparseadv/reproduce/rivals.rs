@@ -20,7 +20,9 @@ pub enum Rival {
     VBadSurrogate,
     /// Wei et al. 2020: deletion, salient pixels, the radius by labels.
     Wei,
-    /// Wang et al. 2021: the same by signs, on the frames that an agent picks, or all of them without one.
+    /// Wang et al. 2021: the same by signs, on the frames that an agent picks.
+    WangAgent,
+    /// The same on all frames.
     Wang,
     /// Jiang et al. 2023: a patch of another clip.
     Stde,
@@ -32,15 +34,17 @@ pub enum Rival {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Has {
     pub surrogate: bool,
+    pub agent: bool,
 }
 
 impl Rival {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Squares,
         Self::VBad,
         Self::VBadSparse,
         Self::VBadSurrogate,
         Self::Wei,
+        Self::WangAgent,
         Self::Wang,
         Self::Stde,
         Self::I2v,
@@ -53,7 +57,8 @@ impl Rival {
             Self::VBadSparse => "V-BAD, 4 frames",
             Self::VBadSurrogate => "V-BAD, surrogate",
             Self::Wei => "Wei 2020",
-            Self::Wang => "Wang 2021",
+            Self::WangAgent => "Wang 2021",
+            Self::Wang => "Wang 2021, all frames",
             Self::Stde => "STDE",
             Self::I2v => "I2V",
         }
@@ -63,7 +68,7 @@ impl Rival {
     pub fn access(self) -> &'static str {
         match self {
             Self::Squares | Self::VBad | Self::VBadSparse | Self::VBadSurrogate => "logits",
-            Self::Wei | Self::Wang | Self::Stde | Self::I2v => "label",
+            Self::Wei | Self::WangAgent | Self::Wang | Self::Stde | Self::I2v => "label",
         }
     }
 
@@ -71,6 +76,7 @@ impl Rival {
     pub fn runs(self, goal: Goal, has: Has) -> bool {
         match self {
             Self::VBadSurrogate => has.surrogate,
+            Self::WangAgent => has.agent,
             Self::I2v => has.surrogate && goal == Goal::Untargeted,
             _ => true,
         }
@@ -81,7 +87,7 @@ impl Rival {
         match self {
             Self::Squares | Self::I2v => false,
             Self::VBad | Self::VBadSparse | Self::VBadSurrogate => goal == Goal::Targeted,
-            Self::Wei | Self::Wang | Self::Stde => true,
+            Self::Wei | Self::WangAgent | Self::Wang | Self::Stde => true,
         }
     }
 
@@ -96,7 +102,8 @@ impl Rival {
             Self::VBad | Self::VBadSurrogate => "search=v-bad keyframes=all",
             Self::VBadSparse => "search=v-bad keyframes=ifd:4",
             Self::Wei => "search=opt keyframes=deletion region=salient",
-            Self::Wang => "search=sign-opt keyframes=all region=salient",
+            // The agent's file may have spaces in its name, and is set by itself.
+            Self::WangAgent | Self::Wang => "search=sign-opt keyframes=all region=salient",
             Self::Stde => "search=stde keyframes=all",
             Self::I2v => "search=i2v keyframes=all",
         };

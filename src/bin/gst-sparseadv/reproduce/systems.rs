@@ -115,8 +115,8 @@ pub enum Systems {
     All,
 }
 
-/// The systems that a run is of.
-pub fn asked_for(arguments: &Arguments, goal: Goal) -> Vec<System> {
+/// The systems that a run is of, with a model for which it has this.
+pub fn asked_for(arguments: &Arguments, goal: Goal, has: Has) -> Vec<System> {
     let mut systems = if arguments.systems == Systems::BlackBox { Vec::new() } else { System::all() };
     if arguments.only_variants {
         let kept = [Selection::Ours, Selection::Sa].map(|selection| System::new(selection, Optimization::Paper));
@@ -124,7 +124,6 @@ pub fn asked_for(arguments: &Arguments, goal: Goal) -> Vec<System> {
     }
     systems.extend(arguments.variant.iter().map(|properties| System::with(properties)));
     if arguments.systems != Systems::Paper {
-        let has = Has { surrogate: arguments.surrogate.is_some() };
         let rivals = Rival::ALL.into_iter().filter(|rival| rival.runs(goal, has));
         systems.extend(rivals.map(|rival| System::BlackBox { rival }));
     }

@@ -11,26 +11,42 @@ use rand::seq::SliceRandom;
 use tempfile::TempDir;
 
 use super::{Model, Window};
+use crate::provenance::sha256;
 use crate::reproduce::Arguments;
 use crate::reproduce::metrics::seeded;
 use crate::reproduce::rivals::Rival;
 
 impl Model {
     /// Gives the element what a black box is allowed and begins with.
-    pub(super) fn aid(&self, arguments: &Arguments, rival: Rival, donors: Option<&TempDir>) -> anyhow::Result<()> {
+    pub(super) fn aid(
+        &self,
+        arguments: &Arguments,
+        rival: Rival,
+        (donors, surrogate): (Option<&TempDir>, Option<&Path>),
+    ) -> anyhow::Result<()> {
         let element = &self.attacker.element;
         element.set_property("max-queries", arguments.queries);
         let path = |file: &Path| file.to_str().map(String::from).context("Expected paths in UTF-8. Rename the file.");
-        if let Some(surrogate) = arguments.surrogate.as_ref().filter(|_| rival.takes_surrogate()) {
+        if let Some(surrogate) = surrogate.filter(|_| rival.takes_surrogate()) {
             element.set_property("surrogate", path(surrogate)?);
         }
-        if let Some(agent) = arguments.agent.as_ref().filter(|_| rival == Rival::Wang) {
+        if let Some(agent) = arguments.agent.as_ref().filter(|_| rival == Rival::WangAgent) {
             element.set_property("keyframes", format!("agent:{}", path(agent)?));
         }
         if let Some(donors) = donors {
             element.set_property("donors", path(donors.path())?);
         }
         Ok(())
+    }
+
+    /// The first surrogate that is not the model itself, which would make a white box of it.
+    pub(super) fn surrogate<'a>(&self, arguments: &'a Arguments) -> anyhow::Result<Option<&'a Path>> {
+        for file in &arguments.surrogate {
+            if sha256(file)? != self.sha256 {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
     }
 
     /// A folder of training clips that an attack may begin with: of the target, or of any class but the window's. Nothing
