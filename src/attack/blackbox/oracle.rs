@@ -200,6 +200,11 @@ impl<'a, L: Level> Oracle<'a, L> {
         L::holds(answer, &self.criterion)
     }
 
+    /// The size of the smallest success, in the norm that is made small; infinite where there is none.
+    pub fn kept_size(&self) -> f64 {
+        self.kept.as_ref().map_or(f64::INFINITY, |kept| kept.size)
+    }
+
     /// Keeps a success, by the answer to it, if it is smaller than those before and holds in the readings that confirm. Each
     /// of these is a query. Returns whether it holds there, or need not be asked about.
     pub fn keep(&mut self, delta: &Delta, answer: &Answer<L>) -> Result<bool, Error> {

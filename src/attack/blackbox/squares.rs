@@ -8,7 +8,7 @@
 //! Where the paper's bound is fixed, here it is large and grows until the window is fooled, unless `epsilon` says what it
 //! is: a success is cheaper to make smaller than to find at once. Frames and parts of the picture are left clean then
 //! (`shrink.rs`). In the end each proposal turns a square and makes everything smaller at the same time; it stays where the
-//! window is still fooled.
+//! window is still fooled. Where `max-queries` leaves some it begins anew.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -22,29 +22,40 @@ use crate::attack::{Config, Error};
 use crate::torch;
 
 /// The bound in gray levels at first, by what it grows, and proposals after which it does.
-const BOUND: f32 = 48.0;
+const BOUND: f32 = 96.0;
 const GROWTH: f32 = 1.5;
 const GROW_AFTER: u32 = 25;
 /// The largest bound, where most of a picture would be gone.
-const LARGEST: f32 = 128.0;
+const LARGEST: f32 = 192.0;
 /// The share of a frame that a square covers at first, and the proposals after which it is halved.
 const SHARE: f64 = 0.3;
 const HALVED_AFTER: [u32; 6] = [10, 40, 120, 300, 800, 2000];
 /// What a proposal of the end multiplies all values by: at first, and at the most, where proposals fail.
 const SMALLER: f64 = 0.85;
 const SMALLER_AT_MOST: f64 = 0.98;
+/// Where queries are bounded it begins anew, by other stripes, until so many times in a row have brought nothing smaller.
+const IN_VAIN: u32 = 2;
 /// Proposals in a row that fail in the end.
 const PATIENCE: u32 = 20;
 
 /// Attacks these frames.
 pub fn search<L: Level>(oracle: &mut Oracle<L>, config: &Config, frames: &[usize]) -> Result<(), Error> {
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
-    let Some(success) = first(oracle, config, frames, &mut rng)? else { return Ok(()) };
-    if config.stop_early {
-        return Ok(());
+    // Where queries are bounded they are there to be used.
+    let most = if config.max_queries.is_some() { u32::MAX } else { 1 };
+    let (mut begun, mut since) = (0, 0);
+    while begun < most && since < IN_VAIN {
+        let before = oracle.kept_size();
+        let Some(success) = first(oracle, config, frames, &mut rng)? else { return Ok(()) };
+        if config.stop_early {
+            return Ok(());
+        }
+        let rest = shrink(oracle, success)?;
+        refine(oracle, config, rest, &mut rng)?;
+        begun += 1;
+        since = if oracle.kept_size() < before { 0 } else { since + 1 };
     }
-    let rest = shrink(oracle, success)?;
-    refine(oracle, config, rest, &mut rng)
+    Ok(())
 }
 
 /// A success, where there is one.
@@ -57,9 +68,9 @@ fn first<L: Level>(
     let shape = oracle.shape();
     let mut signs = stripes(rng, frames.len(), shape);
     let mut bound = if config.epsilon > 0.0 { config.epsilon } else { BOUND };
-    let (mut least, mut looked) = (f64::INFINITY, false);
+    let (mut least, mut looked, begun) = (f64::INFINITY, false, oracle.iterations());
     while oracle.next_iteration(config.max_iterations) {
-        let iteration = oracle.iterations() - 1;
+        let iteration = oracle.iterations() - begun - 1;
         let grows = config.epsilon <= 0.0 && bound < LARGEST && iteration > 0 && iteration.is_multiple_of(GROW_AFTER);
         if grows {
             bound = (bound * GROWTH).min(LARGEST);
