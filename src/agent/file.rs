@@ -98,3 +98,9 @@ fn with_member(path: &Path, text: &str) -> io::Result<()> {
     archive.finish()?;
     Ok(())
 }
+
+/// Whether a file is an agent that was saved here.
+pub fn is_one(path: &Path) -> bool {
+    let archive = std::fs::File::open(path).map(zip::ZipArchive::new);
+    matches!(archive, Ok(Ok(archive)) if archive.file_names().any(|name| name.ends_with(MEMBER)))
+}

@@ -28,5 +28,5 @@ pub mod learn;
 pub mod network;
 pub mod trial;
 
-pub use file::{Error, MEMBER, save};
+pub use file::{Error, MEMBER, is_one, save};
 pub use learn::{Config, Episode, Learner};

@@ -2,16 +2,19 @@
 
 //! Clips that an attack begins with: the first window of each as the model sees it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gst::prelude::*;
 
 use super::stream::Stream;
 use crate::attack::Donors;
+use crate::files;
 use crate::model::Metadata;
 use crate::video::view::Samples;
 use crate::window::Windowing;
 
+/// How deep folders are looked into.
+pub const DEPTH: usize = 2;
 /// Clips of a folder at the most, as Wei et al. (AAAI 2020) take them.
 const CLIPS: usize = 100;
 /// A clip that stands still for so long is left out.
@@ -22,9 +25,7 @@ const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 /// Those of a folder and the folders in it, spread evenly over all of them, or of one file. Files that are no videos of a
 /// window are passed over.
 pub fn read(path: &Path, metadata: &Metadata, windowing: Windowing) -> Result<Donors, String> {
-    let mut files = Vec::new();
-    list(path, &mut files, 2).map_err(|e| wrong(path, &format!("found that it cannot be read ({e})")))?;
-    files.sort();
+    let files = files::within(path, DEPTH).map_err(|e| wrong(path, &format!("found that it cannot be read ({e})")))?;
     let every = files.len().div_ceil(CLIPS).max(1);
     let windows: Vec<Vec<f32>> =
         files.iter().step_by(every).filter_map(|file| window(file, metadata, windowing)).collect();
@@ -39,21 +40,6 @@ fn wrong(path: &Path, found: &str) -> String {
         "The donors property: expected a folder with videos of at least a window, or such a video, {found}: {}.",
         path.display()
     )
-}
-
-/// The files at a path, as deep as it is said.
-fn list(path: &Path, files: &mut Vec<PathBuf>, depth: usize) -> std::io::Result<()> {
-    if !path.metadata()?.is_dir() {
-        files.push(path.to_path_buf());
-        return Ok(());
-    }
-    if depth > 0 {
-        for entry in path.read_dir()? {
-            // Links to nothing, and folders that nobody may read.
-            let _ = list(&entry?.path(), files, depth - 1);
-        }
-    }
-    Ok(())
 }
 
 /// The first window of a video, `[T, 3, height, width]`; nothing where there is none.

@@ -65,6 +65,38 @@ pub fn check_outputs(outputs: &[(&str, &Path)], inputs: &[(&str, &Path)]) -> Res
     Ok(())
 }
 
+/// The files at a path, or in a folder and as deep below it, by their names. Links to nothing and folders that nobody may
+/// read are passed over.
+pub fn within(path: &Path, depth: usize) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    list(path, depth, &mut files)?;
+    files.sort();
+    Ok(files)
+}
+
+fn list(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    if !path.metadata()?.is_dir() {
+        files.push(path.to_path_buf());
+        return Ok(());
+    }
+    if depth > 0 {
+        for entry in path.read_dir()? {
+            let _ = list(&entry?.path(), depth - 1, files);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what is there and no file: writing would replace a device, or wait for a pipe.
+pub fn check_regular(what: &str, path: &Path) -> Result<(), String> {
+    match path.metadata() {
+        Ok(about) if !about.is_file() && !about.is_dir() => {
+            Err(format!("Expected a file to write as {what}, found a device or a pipe: {}.", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A file under way. It gets its name when it is whole; dropped before, it is removed.
 #[derive(Debug)]
 pub struct Part {

@@ -122,7 +122,9 @@ fn the_end_of_the_budget_is_a_result() {
             assert!(cut.success && cut.calls.queries == most, "{search:?} {most}");
             assert_eq!(cut.queries_first_success, Some(first));
             assert_eq!(cut.perturbation == whole.perturbation, cut.size == whole.size);
-            assert_eq!(cut.out_of_queries, most < whole.calls.queries, "{search:?} {most}");
+            // With a bound squares begin anew, which the last query is too few for.
+            let anew = search == Search::Squares;
+            assert_eq!(cut.out_of_queries, most < whole.calls.queries || anew, "{search:?} {most}");
         }
     }
 }

@@ -35,6 +35,24 @@ fn an_output_is_never_the_input_the_model_or_another_output() {
     let report = format!("report-location={} max-iterations=1", input.display());
     refused(&attack(&input, &out, &["--properties", &report]), "found the same one");
     refused(&attack(&input, &model, &[&with_model[..], &["--muxer", "mp4mux"]].concat()), "found the same one");
+    // What properties name is read too.
+    let donors = folder.at("donors");
+    fs::create_dir(&donors).expect("a folder");
+    let aid = donors.join("aid.mp4");
+    fs::copy(&input, &aid).expect("a clip");
+    for (property, output) in [
+        (format!("perturbation={}", aid.display()), "--report"),
+        (format!("surrogate={}", aid.display()), "--picture"),
+        (format!("keyframes=agent:{}", aid.display()), "--page"),
+        (format!("donors={}", donors.display()), "--report"),
+        (format!("donors={}", aid.display()), "--picture"),
+    ] {
+        let more = ["--properties", &property, output, aid.to_str().expect("UTF-8")];
+        refused(&attack(&input, &out, &more), "found the same one");
+        refused(&attack(&input, &aid, &more[..2]), "found the same one");
+    }
+    assert_eq!(fs::read(&aid).expect("a clip"), before);
+    fs::remove_dir_all(&donors).expect("the folder");
     assert_eq!(fs::read(&input).expect("a clip"), before);
     assert_eq!(fs::metadata(&model).expect("a model").len(), size);
     assert_eq!(folder.names(), ["hard.mp4", "in.mp4", "link.mp4", "m.pt"]);

@@ -38,7 +38,7 @@ fn refused_by(rig: &Rig, words: &[&str]) -> String {
     assert!(rig.element.set_state(gst::State::Null).is_ok());
     let right = good(Good::default());
     rig.element.set_property("model", right.location());
-    for property in ["label", "target-label", "report-location", "region", "donors"] {
+    for property in ["label", "target-label", "report-location", "region", "donors", "surrogate"] {
         rig.element.set_property(property, None::<&str>);
     }
     for (property, value) in [("access", "gradient"), ("search", "walk"), ("mode", "window")] {

@@ -113,7 +113,7 @@ fn tables_by_hand() {
             row.unwrap_or_else(|| panic!("no {words:?} in {table}")).to_string()
         };
         // Of 30 and 30 queries it takes 20, and all of the 50 that it asked.
-        assert!(row("saved", &["STDE"]).contains(r#"1 of 2 (50 %),"-17 [""#), "{}", row("saved", &["STDE"]));
+        assert!(row("saved", &["STDE"]).contains(r#"1 of 2 (50 %),"-17 ["#), "{}", row("saved", &["STDE"]));
         let transfer = |system: &str| row("transfer", &["own,other,untargeted", system]);
         assert!(transfer("Ours, squares").ends_with("2 of 2 (100 %),1 of 1 (100 %)"), "{}", transfer("Ours, squares"));
         assert!(transfer("STDE").ends_with("2 of 2 (100 %),0 of 1 (0 %)"), "{}", transfer("STDE"));

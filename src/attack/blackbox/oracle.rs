@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::attack::Error;
 use crate::attack::access::{Answer, Level};
@@ -135,8 +135,7 @@ impl<'a, L: Level> Oracle<'a, L> {
     /// The gradient by some real frames, `[1, frames, 3, height, width]`, from one by all T that a surrogate is shown.
     pub fn of_frames(&self, by_window: &Tensor, frames: &[usize]) -> Result<Tensor, Error> {
         let (shape, device) = (self.shape(), self.device());
-        let size = [shape.real, 3, shape.height, shape.width].map(|n| n as i64);
-        let real = Tensor::f_zeros(size, (Kind::Float, device))?;
+        let real = by_window.f_narrow(0, 0, shape.real as i64)?.f_zeros_like()?;
         // The last one is shown in all places that repeat it.
         let real = real.f_index_add(0, &torch::index(&shape.sources(), device)?, by_window)?;
         Ok(real.f_index_select(0, &torch::index(frames, device)?)?.f_unsqueeze(0)?)

@@ -3,8 +3,12 @@
 //! `attack`: one file through decoder, element, encoder and muxer, then what the model says of the file that came out.
 //! Nothing is held but the windows under way, however long the file is; nothing has its name before all is done.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use gst::prelude::*;
+use gstsparseadv::element::donors::DEPTH;
+use gstsparseadv::files;
 use gstsparseadv::model::{Model, Options, Precision, archive};
 use gstsparseadv::window::Windowing;
 
@@ -58,6 +62,27 @@ struct Job<'a> {
     left_out: usize,
 }
 
+/// The files that properties name, to be read.
+fn named(attacker: &Attacker) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
+    let mut files = Vec::new();
+    for property in ["perturbation", "surrogate", "donors"] {
+        let Some(path) = attacker.element.property::<Option<PathBuf>>(property) else { continue };
+        match path.is_dir() {
+            // Clips lie in it, and in folders of it.
+            true => {
+                let clips = files::within(&path, DEPTH).with_context(|| format!("{}", path.display()))?;
+                files.extend(clips.into_iter().map(|clip| (property, clip)));
+            }
+            false => files.push((property, path)),
+        }
+    }
+    let keyframes = attacker.element.property::<Option<String>>("keyframes");
+    if let Some(agent) = keyframes.as_deref().and_then(|text| text.trim().strip_prefix("agent:")) {
+        files.push(("keyframes", agent.into()));
+    }
+    Ok(files)
+}
+
 impl<'a> Job<'a> {
     fn prepare(arguments: &'a Arguments) -> anyhow::Result<Self> {
         let attacker = arguments.attacker()?;
@@ -69,11 +94,13 @@ impl<'a> Job<'a> {
             (PAGE, arguments.page.as_deref()),
             (VIDEO, Some(arguments.output.as_path())),
         ];
-        let inputs = [
+        let named = named(&attacker)?;
+        let mut inputs = vec![
             ("the input", arguments.input.as_path()),
             ("the model", &arguments.model),
             ("the model's metadata", &sidecar),
         ];
+        inputs.extend(named.iter().map(|(property, file)| (*property, file.as_path())));
         let (encoder, muxer) =
             container::chosen(&arguments.output, arguments.encoder.as_deref(), arguments.muxer.as_deref())?;
         let outputs = Outputs::new(&outputs, &inputs)?;

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use gstsparseadv::files::{self, Part};
 
 /// Files under way, in the order in which they get their names.
@@ -33,9 +33,7 @@ impl Outputs {
         files::check_outputs(&wanted, inputs).map_err(|e| anyhow!(e))?;
         let mut files = Vec::new();
         for (what, path) in wanted {
-            if path.metadata().is_ok_and(|m| !m.is_file()) {
-                bail!("Expected a file to write as {what}, found a device or a pipe: {}.", path.display());
-            }
+            files::check_regular(what, path).map_err(|e| anyhow!(e))?;
             // What killed runs left.
             files::remove_parts(path);
             let part =

@@ -3,11 +3,12 @@
 //! `judge`: what universal perturbations do to the clips of a data set.
 
 use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use gstsparseadv::dataset;
+use gstsparseadv::files::{self, LONGEST_LINE};
 use gstsparseadv::model::{Model, Options};
 use gstsparseadv::provenance::Versions;
 use gstsparseadv::universal::Universal;
@@ -58,6 +59,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     interrupt::watch()?;
+    if let Some(json) = &arguments.json {
+        check_lines(arguments, json)?;
+    }
     let set = dataset::open(&arguments.data, &arguments.dataset.options())?;
     errln!("note: {}", set.sides);
     let model = Model::load(&Options {
@@ -82,12 +86,41 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         behind.iter().for_each(|(bin, verdict)| outln!("behind {bin}:\n{verdict}"));
         if let Some(json) = &arguments.json {
             let line = json!({
-                "file": path, "perturbation_sha256": sha256, "learned": universal.header.learned,
-                "kind": universal.header.kind, "model": arguments.model, "model_sha256": model.sha256(), "held_out": clean,
+                "file": named(path), "perturbation_sha256": sha256, "learned": universal.header.learned,
+                "kind": universal.header.kind, "model": named(&arguments.model), "model_sha256": model.sha256(), "held_out": clean,
                 "held_out_behind": behind, "versions": Versions::here(),
             });
-            writeln!(File::options().create(true).append(true).open(json)?, "{line}")?;
+            let file = File::options().create(true).append(true).open(json);
+            let written = file.and_then(|mut file| writeln!(file, "{line}"));
+            written.with_context(|| format!("{} could not be written", json.display()))?;
         }
     }
     Ok(clips.skipped())
+}
+
+/// A path as text. One that is not UTF-8 has `%XX` for each odd byte.
+fn named(path: &Path) -> String {
+    path.to_str().map_or_else(|| dataset::display_path(path), String::from)
+}
+
+/// Refuses to add lines to anything but lines of an earlier call.
+fn check_lines(arguments: &Arguments, json: &Path) -> anyhow::Result<()> {
+    let inputs = arguments.files.iter().map(|file| ("a perturbation", file.as_path()));
+    let inputs: Vec<(&str, &Path)> = inputs.chain([("the model", arguments.model.as_path())]).collect();
+    files::check_outputs(&[("--json", json)], &inputs).map_err(anyhow::Error::msg)?;
+    // A device or a pipe has no lines yet.
+    if !json.is_file() {
+        return Ok(());
+    }
+    let mut first = String::new();
+    // What is not text is no line.
+    let read = BufReader::new(File::open(json)?.take(LONGEST_LINE)).read_line(&mut first);
+    let line: serde_json::Result<serde_json::Value> = serde_json::from_str(&first);
+    let is_one = line.is_ok_and(|line| line.get("perturbation_sha256").is_some());
+    ensure!(
+        matches!(read, Ok(0)) || is_one,
+        "Expected no file there yet, or lines of gst-sparseadv judge, as --json, found something else: {}. Move it away, or name another file.",
+        json.display()
+    );
+    Ok(())
 }

@@ -4,7 +4,7 @@
 
 mod agent;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 use gstsparseadv::dataset;
@@ -144,7 +144,31 @@ impl Arguments {
         ensure!((1.0..=127.0).contains(&self.bound), "Expected a bound of 1 to 127 gray levels, found {}.", self.bound);
         ensure!(self.steps > 0 && self.batch > 0, "Expected steps and a batch of at least one.");
         ensure!(self.margin.is_finite(), "Expected a finite margin, found {}.", self.margin);
+        let finite = |number: Option<f64>| number.is_none_or(|number| number.is_finite() && number >= 0.0);
+        ensure!(
+            finite(self.thickness) && finite(self.roughness),
+            "Expected a --thickness and a --roughness of at least 0, found {:?} and {:?}.",
+            self.thickness.unwrap_or_default(),
+            self.roughness.unwrap_or_default()
+        );
         ensure!((0.0..=100.0).contains(&self.focus), "Expected a focus of 0 to 100, found {}.", self.focus);
+        Ok(())
+    }
+
+    /// Refuses to write in the place of anything but what an earlier run has learned.
+    fn check_output(&self, is_one: impl Fn(&Path) -> bool) -> anyhow::Result<()> {
+        let path = self.output.as_path();
+        files::check_outputs(&[("the output", path)], &[("the model", &self.model)]).map_err(anyhow::Error::msg)?;
+        files::check_regular("the output", path).map_err(anyhow::Error::msg)?;
+        ensure!(
+            !path.exists() || is_one(path),
+            "Expected no file there yet, or one that gst-sparseadv learn wrote, as the output, found another one: {}. Move it away, or name \
+             another file.",
+            path.display()
+        );
+        // What killed runs left.
+        files::remove_parts(path);
+        files::remove_parts(&self.state());
         Ok(())
     }
 
@@ -214,8 +238,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         learned: serde_json::Map::new(),
     };
     header.check().map_err(anyhow::Error::msg)?;
-    files::check_outputs(&[("the output", &arguments.output)], &[("the model", &arguments.model)])
-        .map_err(anyhow::Error::msg)?;
+    arguments.check_output(|path| Universal::load(path).is_ok())?;
     let side = |held_out: bool| set.clips.iter().filter(|clip| clip.held_out == held_out).collect::<Vec<_>>();
     let mut train = Clips::new(side(false), &metadata);
     let mut test = Clips::new(spread(&side(true), arguments.held_out), &metadata);

@@ -12,7 +12,6 @@ use gstsparseadv::attack::Donors;
 use gstsparseadv::attack::criterion::argmax;
 use gstsparseadv::attack::select::agent::{keyframes, shown};
 use gstsparseadv::dataset::DataSet;
-use gstsparseadv::files;
 use gstsparseadv::model::{Model, together};
 use gstsparseadv::provenance::Versions;
 use gstsparseadv::target::WindowTarget;
@@ -156,8 +155,7 @@ impl Arguments {
 /// Learns an agent, and judges it on the clips held out. Returns how many clips could not be read.
 pub fn run(arguments: &Arguments, set: &DataSet, model: &Model) -> anyhow::Result<usize> {
     arguments.check_agent()?;
-    files::check_outputs(&[("the output", &arguments.output)], &[("the model", &arguments.model)])
-        .map_err(anyhow::Error::msg)?;
+    arguments.check_output(agent::is_one)?;
     let metadata = model.metadata().clone();
     let side = |held_out: bool| set.clips.iter().filter(|clip| clip.held_out == held_out).collect::<Vec<_>>();
     let mut train = Clips::new(side(false), &metadata);
