@@ -198,7 +198,11 @@ impl Settings {
         };
         let set = unused.join(" and ");
         (!unused.is_empty()).then(|| {
-            format!("The property {set} has no effect on this search. Leave it out, or set search={other}, which it is a setting of.")
+            let (set, has, it) = match unused.len() {
+                1 => (format!("property {set}"), "has", "Leave it out"),
+                _ => (format!("properties {set}"), "have", "Leave them out"),
+            };
+            format!("The {set} {has} no effect on this search. {it}, or set search={other}, which has a use for it.")
         })
     }
 

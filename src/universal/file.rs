@@ -124,7 +124,8 @@ fn check_place(header: &Header) -> Result<(), String> {
     let [rows, cols] = header.view.crop;
     let within = match header.kind {
         Kind::Circular | Kind::Frame | Kind::Flicker => true,
-        Kind::Border(width) => width > 0,
+        // One that meets in the middle is no border any more.
+        Kind::Border(width) => width > 0 && width.checked_mul(2).is_some_and(|both| both < rows.min(cols)),
         Kind::Region { top, left, height, width } => {
             height > 0
                 && width > 0
@@ -135,5 +136,12 @@ fn check_place(header: &Header) -> Result<(), String> {
     if within {
         return Ok(());
     }
-    Err(format!("has {:?} in a view of {rows} rows and {cols} columns", header.kind))
+    let place = match header.kind {
+        Kind::Border(width) => format!("a border of {width} pixels"),
+        Kind::Region { top, left, height, width } => {
+            format!("a region of {height} x {width} pixels from row {top} and column {left} on")
+        }
+        Kind::Circular | Kind::Frame | Kind::Flicker => "all of it".into(),
+    };
+    Err(format!("has {place} in a view of {rows} rows and {cols} columns, where there is no room for it"))
 }

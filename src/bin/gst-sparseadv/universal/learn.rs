@@ -237,7 +237,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<usize> {
         model_sha256: model.sha256().to_string(),
         learned: serde_json::Map::new(),
     };
-    header.check().map_err(anyhow::Error::msg)?;
+    header
+        .check()
+        .map_err(|found| anyhow::anyhow!("Expected a perturbation that fits the model, found that it {found}."))?;
     arguments.check_output(|path| Universal::load(path).is_ok())?;
     let side = |held_out: bool| set.clips.iter().filter(|clip| clip.held_out == held_out).collect::<Vec<_>>();
     let mut train = Clips::new(side(false), &metadata);
