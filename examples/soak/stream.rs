@@ -80,7 +80,9 @@ impl Stream {
 fn properties(rng: &mut ChaCha8Rng, models: &Models) -> String {
     let model = format!("model={}", models.embedded.display());
     let noise = format!("perturbation={}", models.noise().display());
+    let asks = rng.random_bool(0.2);
     let mut parts = match rng.random_range(0..7) {
+        _ if asks => vec![model],
         0 => vec![noise],
         1 => vec![noise, model],
         2 => vec![model, "mode=causal".into()],
@@ -99,14 +101,23 @@ fn properties(rng: &mut ChaCha8Rng, models: &Models) -> String {
     let step = rng.random_range(1..4);
     maybe(0.3, format!("frame-step={step}"), rng);
     maybe(0.3, "tail=passthrough".into(), rng);
-    maybe(0.2, "search=two-stage".into(), rng);
+    if asks {
+        let search = *["squares", "stde", "v-bad", "opt", "sign-opt"].choose(rng).unwrap_or(&"squares");
+        maybe(1.0, format!("access=scores search={search}"), rng);
+        let queries = rng.random_range(1..60);
+        // Without a bound one may ask for minutes.
+        maybe(1.0, format!("max-queries={queries}"), rng);
+    }
+    maybe(if asks { 0.0 } else { 0.2 }, "search=two-stage".into(), rng);
     maybe(0.2, "warm-start=true".into(), rng);
     maybe(0.2, "batch-windows=3".into(), rng);
     let budget = rng.random_range(0..300_000_000u64);
     maybe(0.2, format!("time-budget={budget}"), rng);
     maybe(0.1, "survive=\"jpegenc ! jpegdec\"".into(), rng);
     maybe(0.1, "on-error=passthrough".into(), rng);
-    let keyframes = *["gradient", "ifd:3", "random:2", "fixed", "all", "0,5"].choose(rng).unwrap_or(&"gradient");
+    let all = ["gradient", "ifd:3", "random:2", "fixed", "all", "0,5"];
+    // A black box has no gradient to choose by.
+    let keyframes = *all[usize::from(asks)..].choose(rng).unwrap_or(&"all");
     maybe(0.5, format!("keyframes={keyframes}"), rng);
     parts.join(" ")
 }
