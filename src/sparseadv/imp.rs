@@ -97,8 +97,8 @@
  *
  * * `logits`: the logits of all classes. `scores`: the label and its probability. `label`: the label alone.
  *
- * What a level hides is not there for the attack: each level is a type of its own, and an attack is written for one. These
- * searches need answers alone, and may be had with any access that suffices:
+ * What a level hides is not there for the attack: each level is a type of its own, and an attack is written for one.
+ * These searches need answers alone, and may be had with any access that suffices:
  *
  * * `squares` needs labels alone, and gains by scores. It is a random search for the signs of squares (Andriushchenko et
  *   al., ECCV 2020). Its bound is large, and grows until the window is fooled, unless `epsilon` sets it. Then frames and
@@ -106,30 +106,46 @@
  *   stays fooled. `stop-early` leaves out all but the first. `trail_queries` and `trail_map` in reports tell how many
  *   queries each smaller success took.
  * * `v-bad` needs scores. It is V-BAD (Jiang et al., ACM MM 2019). Its tentative direction comes from the gradient of
- *   `surrogate`, or is drawn at random. Its bound is 12.75 gray levels, unless `epsilon` sets it. It ends with the first
- *   success. With a target it begins at a clip of `donors` that has it, and draws the bound in from there. `probes` is the number of
- *   queries for one estimate of a gradient, `probe-size` how far from the perturbation they are. The paper's probes, of a
- *   quarter of a gray level and less, round to nothing in 8 bits.
- *
+ *   `surrogate`, or is drawn at random. Its bound is 12.75 gray levels, unless `epsilon` sets it. It ends with the
+ *   first success. With a target it begins at a clip of `donors` that has it, and draws the bound in from there.
+ *   `probes` is the number of queries for one estimate of a gradient, `probe-size` how far from the perturbation they
+ *   are. The paper's probes, of a quarter of a gray level and less, round to nothing in 8 bits.
  * * `stde` needs labels alone. It is STDE (Jiang et al., ICCV 2023): a patch of a clip of `donors` in few frames.
  *   Differential evolution makes both small. Without clips the patch shows stripes.
- * * `i2v` asks once more than about the clean window. It is I2V (Wei et al., CVPR 2022): each frame is led away from what `surrogate` sees in it. Its bound
- *   is 16 gray levels, unless `epsilon` sets it.
- * * `opt` and `sign-opt` need labels alone. They seek the direction that fools at the least radius, from stripes of random
- *   signs. `opt` is the search of Wei et al. (AAAI 2020), with a search for each slope. `sign-opt` is that of Wang et al.
- *   (IJCAI 2021), with one query for each. `region=salient` keeps to the pixels that stand out, and `keyframes=deletion`
- *   leaves frames out, as Wei et al. do. `donors` names clips to begin with instead. A targeted attack needs some that the
- *   model gives the target's label.
+ * * `i2v` asks once more than about the clean window. It is I2V (Wei et al., CVPR 2022): each frame is led away from
+ *   what `surrogate` sees in it. Its bound is 16 gray levels, unless `epsilon` sets it.
+ * * `opt` and `sign-opt` need labels alone. They seek the direction that fools at the least radius, from stripes of
+ *   random signs. `opt` is the search of Wei et al. (AAAI 2020), with a search for each slope. `sign-opt` is that of
+ *   Wang et al. (IJCAI 2021), with one query for each. `region=salient` keeps to the pixels that stand out, and
+ *   `keyframes=deletion` leaves frames out, as Wei et al. do. `donors` names clips to begin with instead. A targeted
+ *   attack needs some that the model gives the target's label.
  *
- * A `surrogate` is a TorchScript classifier of pictures or of video, and runs as a program too. It sees what the model sees,
- * brought to its own size. Metadata of pictures say `BCHW`. Without metadata a surrogate is taken for one that torchvision
- * trained on ImageNet. Its passes are no queries.
+ * Wang et al. have a trained agent pick the frames. Their attack is `search=sign-opt region=salient
+ * keyframes=agent:FILE`, with `donors`. `gst-sparseadv learn --kind agent` trains an agent on a model and a data set,
+ * by labels alone. The file is TorchScript. It is a program and runs as one, as a model does: name only files you
+ * trust. It is given a window as `[1, 6, T, height, width]`, in the model's size. The first three channels are the
+ * frames, from 0 to 1. The others are the first donor less the frames, or zero without donors. It returns a
+ * probability for each frame, `[T]`. A window that is cut short has fewer frames. Those above one half are keyframes,
+ * at least one; the others follow by their probability.
+ *
+ * The abstract of that paper says what the agent sees, and that the model's answers reward it. No size of a network
+ * and no formula of the reward were found. These are taken from its published neighbors: SVA (Wei, Yan and Li, arXiv
+ * 2001.03754, IJCV 2022) and EARL (ACM MM 2021). Features a frame go through an LSTM in both directions, to one
+ * probability each. Five sets are drawn of a window. The reward is `exp(-MAP / 0.05)` where the window is fooled, and
+ * -1 where it is not. Other than there, the features come from three small convolutions that learn along, as no
+ * weights of a ResNet-18 are shipped. The attack that rewards is short: the radius towards a donor, in eight queries.
+ * SVA draws five sets when it attacks too, and takes the smallest. Here nothing is drawn then, so that a window gets
+ * the same keyframes every time.
+ *
+ * A `surrogate` is a TorchScript classifier of pictures or of video, and runs as a program too. It sees what the
+ * model sees, brought to its own size. Metadata of pictures say `BCHW`. Without metadata a surrogate is taken for one
+ * that torchvision trained on ImageNet. Its passes are no queries.
  *
  * Every view that the model is shown counts as a query, also where several go through it at once. So do those for the
- * clean window, for keyframes, and for the readings that confirm a success. `max-queries` bounds them all, but for the one
- * by which an overlapping window is judged when it has left. By default all
- * frames are attacked. Keyframes by a gradient are refused; `heuristic` needs scores. With logits the wrong label has to
- * lead by `confidence`; otherwise the label decides.
+ * clean window, for keyframes, and for the readings that confirm a success. `max-queries` bounds them all, but for
+ * the one by which an overlapping window is judged when it has left. By default all frames are attacked. Keyframes by
+ * a gradient are refused; `heuristic` needs scores. With logits the wrong label has to lead by `confidence`;
+ * otherwise the label decides.
  *
  * ## Precision
  *
