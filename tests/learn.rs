@@ -7,11 +7,11 @@ mod common;
 
 #[path = "learn/agent.rs"]
 mod agent;
+#[path = "learn/kept.rs"]
+mod kept;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -106,6 +106,13 @@ impl Data {
         command.arg("learn").arg(self.path("set")).arg(output).args(["--model", self.model.location()]);
         command.args(["--test-groups", "c,d"]).args(more).env("OMP_NUM_THREADS", "1");
         command
+    }
+
+    fn judge(&self, files: &[PathBuf], json: &Path, more: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
+        command.arg("judge").arg(self.path("set")).args(files).args(["--model", self.model.location()]);
+        command.args(["--test-groups", "c,d"]).arg("--json").arg(json).args(more).env("OMP_NUM_THREADS", "1");
+        command.output().expect("gst-sparseadv")
     }
 
     fn learn(&self, output: &Path, more: &[&str]) -> Output {
@@ -303,10 +310,7 @@ fn judged_again() {
             assert_eq!(output.status.code(), Some(0), "{output:?}");
         }
         let json = data.path("judged.jsonl");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
-        command.arg("judge").arg(data.path("set")).args(&paths).args(["--model", data.model.location()]);
-        command.args(["--test-groups", "c,d", "--survive", bin]).arg("--json").arg(&json).env("OMP_NUM_THREADS", "1");
-        let output = command.output().expect("gst-sparseadv");
+        let output = data.judge(&paths, &json, &["--survive", bin]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let lines = fs::read_to_string(&json).expect("a record");
         assert_eq!(lines.lines().count(), paths.len());
@@ -351,56 +355,5 @@ fn what_cannot_be_learned_is_refused() {
         let output = data.learn(&data.model.path, &[]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && said.contains("the model"), "{said}");
-        // Nothing goes but what was learned before: no clip, and no file of anything else.
-        let clip = fs::read_dir(data.path("set"))
-            .expect("the set")
-            .find_map(|class| fs::read_dir(class.ok()?.path()).ok()?.find_map(|clip| Some(clip.ok()?.path())));
-        let clip = clip.expect("a clip");
-        let notes = data.path("notes.txt");
-        fs::write(&notes, "mine").expect("notes");
-        for path in [&clip, &notes] {
-            for kind in [&[][..], &["--kind", "agent"]] {
-                let before = fs::read(path).expect("a file");
-                let output = data.learn(path, kind);
-                let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                assert!(output.status.code() == Some(1) && said.contains("Move it away"), "{said}");
-                assert!(fs::read(path).expect("a file") == before, "{}", path.display());
-            }
-        }
-        let output = data.learn(Path::new("/dev/full"), &[]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(1) && said.contains("a device"), "{said}");
-    });
-}
-
-/// Lines are added to lines of earlier calls, and to nothing else.
-#[test]
-fn what_is_judged_is_not_written_to() {
-    guarded(60, || {
-        let data = data();
-        let path = data.path("kept.safetensors");
-        assert_eq!(data.learn(&path, &["--bound", "60", "--steps", "1"]).status.code(), Some(0));
-        let odd = data.path("k").with_file_name(OsStr::from_bytes(b"odd\xff.safetensors"));
-        fs::copy(&path, &odd).expect("a copy");
-        let notes = data.path("notes.json");
-        fs::write(&notes, "{\"mine\": 1}\n").expect("notes");
-        let lines = data.path("lines.jsonl");
-        for (json, code) in [(&path, 1), (&data.model.path, 1), (&notes, 1), (&lines, 0), (&lines, 0)] {
-            let before = fs::read(json).unwrap_or_default();
-            let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
-            command.arg("judge").arg(data.path("set")).args([&path, &odd]).args(["--model", data.model.location()]);
-            command
-                .args(["--test-groups", "c,d", "--held-out", "1"])
-                .arg("--json")
-                .arg(json)
-                .env("OMP_NUM_THREADS", "1");
-            let output = command.output().expect("gst-sparseadv");
-            assert_eq!(output.status.code(), Some(code), "{output:?}");
-            let after = fs::read(json).expect("a file");
-            assert!(after.starts_with(&before) && (after.len() > before.len()) == (code == 0), "{}", json.display());
-        }
-        let lines = fs::read_to_string(&lines).expect("lines");
-        assert_eq!(lines.lines().count(), 4);
-        assert!(lines.contains("odd%FF.safetensors"), "{lines}");
     });
 }

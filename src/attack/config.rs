@@ -218,6 +218,11 @@ impl Config {
         self.search.is_black_box() || self.access < Access::Gradient
     }
 
+    /// The bound on any value in gray levels; this one where none is set.
+    pub fn bound_or(&self, usual: f32) -> f32 {
+        if self.epsilon > 0.0 { self.epsilon } else { usual }
+    }
+
     /// The class term whose gradient leads to the goal.
     pub fn class_term(&self) -> Loss {
         match self.search {

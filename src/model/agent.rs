@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! An agent that picks keyframes ([`crate::attack::select::agent`]): a small TorchScript file. Its `forward` takes what
-//! [`shown`] makes of a window, `[1, 6, T, H, W]`, and returns a probability for each
-//! frame, `[T]`. T is smaller at the end of a stream.
+//! [`shown`] makes of a window, `[1, 6, T, H, W]`, and returns a probability for each frame, `[T]`. T is smaller at the end of
+//! a stream.
 //!
 //! The file is a program, and loading it runs it: it has to be trusted as the model is. It goes through the same checks.
 

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::common::guarded;
-use super::{EXAMPLES, expect, lines, number, reproduce, text};
+use super::{expect, lines, number, reproduce, set, text};
 
 const QUERIES: u32 = 80;
 const SYSTEMS: [&str; 6] = ["squares", "v-bad", "v-bad-sparse", "wei", "wang", "stde"];
@@ -18,15 +18,8 @@ const SYSTEMS: [&str; 6] = ["squares", "v-bad", "v-bad-sparse", "wei", "wang", "
 fn systems_without_a_gradient() {
     guarded(300, || {
         let root = tempfile::tempdir().expect("a temporary directory");
-        for class in ["jack", "walk"] {
-            let folder = root.path().join("set").join(class);
-            fs::create_dir_all(&folder).expect("a folder");
-            let from = format!("{EXAMPLES}/figures-{class}.mp4");
-            // The second is a training clip, which attacks begin with.
-            for group in ["figures", "others"] {
-                fs::copy(&from, folder.join(format!("{group}_{class}.mp4"))).expect("a clip");
-            }
-        }
+        // Attacks begin with the clips of the others, which are training clips.
+        set(root.path(), &["figures", "others"]);
         let out = root.path().join("out");
         let queries = QUERIES.to_string();
         let more = ["--systems", "black-box", "--queries", &queries];

@@ -27,6 +27,18 @@ const GOALS: [&str; 2] = ["untargeted", "targeted"];
 const TABLE: [&str; 6] = ["ours", "sa", "ifd", "heuristic", "random", "dense"];
 const ABLATION: [&str; 3] = ["ours", "sa", "ifd"];
 
+/// A data set of the embedded clips, each as one of these groups.
+fn set(root: &Path, groups: &[&str]) {
+    for class in ["jack", "walk"] {
+        let folder = root.join("set").join(class);
+        fs::create_dir_all(&folder).expect("a folder");
+        for group in groups {
+            let from = format!("{EXAMPLES}/figures-{class}.mp4");
+            fs::copy(from, folder.join(format!("{group}_{class}.mp4"))).expect("a clip");
+        }
+    }
+}
+
 fn reproduce(root: &Path, out: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
     command.args(["reproduce", "--test-groups", "figures"]);
@@ -72,13 +84,7 @@ fn number(line: &Value, field: &str) -> f64 {
 fn a_small_run_and_what_goes_on_with_it() {
     guarded(300, || {
         let root = tempfile::tempdir().expect("a temporary directory");
-        for class in ["jack", "walk"] {
-            let folder = root.path().join("set").join(class);
-            fs::create_dir_all(&folder).expect("a folder");
-            let clip = format!("figures_{class}.mp4");
-            let from = format!("{EXAMPLES}/figures-{class}.mp4");
-            fs::copy(from, folder.join(clip)).expect("a clip");
-        }
+        set(root.path(), &["figures"]);
         let out = root.path().join("out");
         expect(0, &reproduce(root.path(), &out, &[]));
         every_system_attacks_every_clip(&out);

@@ -4,8 +4,9 @@
 //! Adversarial Examples from Images to Videos*, CVPR 2022).
 //!
 //! Each frame is led away from what the surrogate sees in it: the cosine between the features of the perturbed and of the
-//! clean frame falls. The steps, their number and the bound are the paper's. The model that is attacked is asked once more than
-//! about the clean window, in the end. The features are those that the surrogate returns beside its logits; where it returns none, the logits.
+//! clean frame falls. The steps, their number and the bound are the paper's. The features are those that the surrogate
+//! returns beside its logits; where it returns none, the logits. The model that is attacked is asked once more than about
+//! the clean window, in the end.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ const BEGIN: f64 = 0.01;
 pub fn search<L: Level>(oracle: &mut Oracle<L>, config: &Config, frames: &[usize]) -> Result<(), Error> {
     let surrogate = config.surrogate.as_deref().ok_or(Error::NeedsSurrogate)?;
     let (shape, device) = (oracle.shape(), oracle.device());
-    let bound = if config.epsilon > 0.0 { config.epsilon } else { BOUND };
+    let bound = config.bound_or(BOUND);
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
     let values = random_signs(&mut rng, frames.len(), shape, device)?.f_mul_scalar(BEGIN)?;
     let mut delta = Delta { frames: frames.to_vec(), values };

@@ -104,16 +104,7 @@ fn by_labels<L: Level>(
     start: &Perturbation,
     keyframes: &mut Keyframes,
 ) -> Result<(), Error> {
-    if let Begun::Fooled = tried(oracle, start, keyframes)? {
-        return Ok(());
-    }
-    oracle.turn_to(Purpose::Selection);
-    *keyframes = config.selection.ask(oracle)?;
-    let chosen = keyframes.chosen().to_vec();
-    if chosen.is_empty() {
-        return Ok(());
-    }
-    oracle.turn_to(Purpose::Search);
+    let Some((chosen, _)) = begun(oracle, config, start, keyframes)? else { return Ok(()) };
     match config.search {
         Search::I2v => i2v::search(oracle, config, &chosen),
         Search::Squares => squares::search(oracle, config, &chosen),
@@ -182,6 +173,21 @@ fn tried<L: Level>(oracle: &mut Oracle<L>, start: &Perturbation, keyframes: &mut
     Ok(if oracle.fools(&delta)? { Begun::Fooled } else { Begun::Not(begun) })
 }
 
+/// The frames to attack, and what of another window was tried in vain. Nothing where that fools, and where there are none.
+fn begun<L: Level>(
+    oracle: &mut Oracle<L>,
+    config: &Config,
+    start: &Perturbation,
+    keyframes: &mut Keyframes,
+) -> Result<Option<(Vec<usize>, Perturbation)>, Error> {
+    let Begun::Not(begun) = tried(oracle, start, keyframes)? else { return Ok(None) };
+    oracle.turn_to(Purpose::Selection);
+    *keyframes = config.selection.ask(oracle)?;
+    oracle.turn_to(Purpose::Search);
+    let chosen = keyframes.chosen().to_vec();
+    Ok((!chosen.is_empty()).then_some((chosen, begun)))
+}
+
 /// Attacks of either kind.
 fn by_answers<L: Scored>(
     oracle: &mut Oracle<L>,
@@ -202,14 +208,7 @@ fn by_scores<L: Scored>(
     start: &Perturbation,
     keyframes: &mut Keyframes,
 ) -> Result<(), Error> {
-    let Begun::Not(begun) = tried(oracle, start, keyframes)? else { return Ok(()) };
-    oracle.turn_to(Purpose::Selection);
-    *keyframes = config.selection.ask(oracle)?;
-    oracle.turn_to(Purpose::Search);
-    let frames = keyframes.chosen().to_vec();
-    if frames.is_empty() {
-        return Ok(());
-    }
+    let Some((frames, begun)) = begun(oracle, config, start, keyframes)? else { return Ok(()) };
     let start = if begun.is_empty() { None } else { Some(values_of(&begun, &frames, oracle)?) };
     v_bad::search(oracle, config, &frames, start)
 }

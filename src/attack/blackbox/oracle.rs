@@ -300,10 +300,7 @@ impl<'a, L: Level> Oracle<'a, L> {
 
     /// An error where the attack has to end before another query.
     fn check_time(&mut self) -> Result<(), Error> {
-        if (self.bounds.canceled)() {
-            return Err(Error::Canceled);
-        }
-        if self.bounds.deadline.is_some_and(|deadline| Instant::now() + self.longest > deadline) {
+        if !self.has_time_for(Duration::ZERO)? {
             self.out_of_time = true;
             return Err(Error::Spent);
         }

@@ -41,10 +41,8 @@ const PATIENCE: u32 = 20;
 /// Attacks these frames.
 pub fn search<L: Level>(oracle: &mut Oracle<L>, config: &Config, frames: &[usize]) -> Result<(), Error> {
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
-    // Where queries are bounded they are there to be used.
-    let most = if config.max_queries.is_some() { u32::MAX } else { 1 };
-    let (mut begun, mut since) = (0, 0);
-    while begun < most && since < IN_VAIN {
+    let mut in_vain = 0;
+    while in_vain < IN_VAIN {
         let before = oracle.kept_size();
         let Some(success) = first(oracle, config, frames, &mut rng)? else { return Ok(()) };
         if config.stop_early {
@@ -52,8 +50,11 @@ pub fn search<L: Level>(oracle: &mut Oracle<L>, config: &Config, frames: &[usize
         }
         let rest = shrink(oracle, success)?;
         refine(oracle, config, rest, &mut rng)?;
-        begun += 1;
-        since = if oracle.kept_size() < before { 0 } else { since + 1 };
+        // Where queries are bounded they are there to be used.
+        if config.max_queries.is_none() {
+            break;
+        }
+        in_vain = if oracle.kept_size() < before { 0 } else { in_vain + 1 };
     }
     Ok(())
 }
@@ -67,7 +68,7 @@ fn first<L: Level>(
 ) -> Result<Option<Delta>, Error> {
     let shape = oracle.shape();
     let mut signs = stripes(rng, frames.len(), shape);
-    let mut bound = if config.epsilon > 0.0 { config.epsilon } else { BOUND };
+    let mut bound = config.bound_or(BOUND);
     let (mut least, mut looked, begun) = (f64::INFINITY, false, oracle.iterations());
     while oracle.next_iteration(config.max_iterations) {
         let iteration = oracle.iterations() - begun - 1;
@@ -134,7 +135,7 @@ fn refine<L: Level>(
     let (mut factor, mut failures) = (SMALLER, 0);
     while failures < PATIENCE && oracle.next_iteration(config.max_iterations) {
         let values = success.values.f_mul_scalar(factor)?;
-        let side = |n: usize| ((n as f64 * rng_share(failures)).round() as i64).clamp(1, n as i64);
+        let side = |n: usize| ((n as f64 * share_of_side(failures)).round() as i64).clamp(1, n as i64);
         let size = [side(shape.height), side(shape.width)];
         let at = [shape.height as i64 - size[0], shape.width as i64 - size[1]].map(|most| rng.random_range(0..=most));
         let mut square = Rectangle { at, size }.of(&values)?;
@@ -156,6 +157,6 @@ fn refine<L: Level>(
 }
 
 /// The share of a side that a square of the end has: smaller where larger ones have failed.
-fn rng_share(failures: u32) -> f64 {
+fn share_of_side(failures: u32) -> f64 {
     0.5 / f64::from(1 + failures / 4)
 }

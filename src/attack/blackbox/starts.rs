@@ -56,8 +56,7 @@ pub fn first<L: Level>(
 }
 
 /// These frames as the first clip has them with which the window fools, whatever the bound. A query for each that is tried.
-/// The answer goes with them:
-/// they are no result yet.
+/// The answer goes with them: they are no result yet.
 pub fn replaced<L: Level>(
     oracle: &mut Oracle<L>,
     donors: &Donors,

@@ -16,10 +16,10 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tch::Tensor;
 
 use super::oracle::Oracle;
 use super::patches::stripes;
+use super::shrink::Rectangle;
 use super::starts;
 use crate::attack::access::Level;
 use crate::attack::target::{Delta, Shape};
@@ -56,20 +56,20 @@ impl Candidate {
         Self { edges: [at[0], at[1], at[0] + sides[0], at[1] + sides[1]], covers, fools: false }
     }
 
-    /// Rows and columns, at least one of each.
-    fn pixels(&self, shape: Shape) -> [std::ops::Range<usize>; 2] {
+    /// At least a row and a column.
+    fn pixels(&self, shape: Shape) -> Rectangle {
         let [top, left, bottom, right] = self.edges;
-        let range = |a: f64, b: f64, size: usize| {
+        let side = |a: f64, b: f64, size: usize| {
             let at = |edge: f64| ((edge * size as f64).round() as usize).min(size);
             let first = at(a.min(b)).min(size - 1);
-            first..at(a.max(b)).max(first + 1)
+            [first, at(a.max(b)).max(first + 1) - first].map(|n| n as i64)
         };
-        [range(top, bottom, shape.height), range(left, right, shape.width)]
+        let [rows, columns] = [side(top, bottom, shape.height), side(left, right, shape.width)];
+        Rectangle { at: [rows[0], columns[0]], size: [rows[1], columns[1]] }
     }
 
-    fn covered(&self, shape: Shape) -> usize {
-        let area: usize = self.pixels(shape).iter().map(|side| side.len()).product();
-        area * self.covers.iter().filter(|covers| **covers).count()
+    fn covered(&self, shape: Shape) -> i64 {
+        self.pixels(shape).area() * self.covers.iter().filter(|covers| **covers).count() as i64
     }
 
     /// A child of it, by two others and the best one.
@@ -113,7 +113,7 @@ pub fn search<L: Level>(oracle: &mut Oracle<L>, config: &Config, frames: &[usize
     for candidate in &mut all {
         candidate.fools = fools(oracle, candidate, &texture)?;
     }
-    let cost = |candidate: &Candidate| if candidate.fools { candidate.covered(shape) } else { usize::MAX };
+    let cost = |candidate: &Candidate| if candidate.fools { candidate.covered(shape) } else { i64::MAX };
     let mut since = 0;
     while since < PATIENCE && oracle.next_iteration(config.max_iterations) {
         let least = all.iter().map(cost).min();
@@ -147,7 +147,7 @@ fn texture<L: Level>(
         // It has no bound, and is a result as it is.
         return Ok(oracle.keep(&whole, &answer)?.then_some(whole));
     }
-    let bound = if config.epsilon > 0.0 { config.epsilon } else { 255.0 };
+    let bound = config.bound_or(255.0);
     for _ in 0..DRAWN {
         let signs: Vec<f32> = stripes(rng, frames.len(), shape).iter().map(|sign| sign * bound).collect();
         let values = torch::upload(&signs, &shape.of_frames(frames.len()), oracle.device())?;
@@ -163,20 +163,10 @@ fn fools<L: Level>(oracle: &mut Oracle<L>, candidate: &Candidate, texture: &Delt
     let shape = oracle.shape();
     let covered = candidate.covers.iter().enumerate().filter_map(|(place, covers)| covers.then_some(place));
     let places: Vec<usize> = covered.collect();
-    let [rows, columns] = candidate.pixels(shape);
-    let part = |values: &Tensor| -> Result<Tensor, tch::TchError> {
-        let values = values.f_index_select(1, &torch::index(&places, values.device())?)?;
-        let patch = values.f_zeros_like()?;
-        let within = |of: &Tensor| -> Result<Tensor, tch::TchError> {
-            of.f_narrow(3, rows.start as i64, rows.len() as i64)?.f_narrow(
-                4,
-                columns.start as i64,
-                columns.len() as i64,
-            )
-        };
-        within(&patch)?.f_copy_(&within(&values)?)?;
-        Ok(patch)
-    };
+    let values = texture.values.f_index_select(1, &torch::index(&places, oracle.device())?)?;
+    let patch = values.f_zeros_like()?;
+    let pixels = candidate.pixels(shape);
+    pixels.of(&patch)?.f_copy_(&pixels.of(&values)?)?;
     let frames = places.iter().map(|place| texture.frames[*place]).collect();
-    oracle.fools(&Delta { frames, values: part(&texture.values)? })
+    oracle.fools(&Delta { frames, values: patch })
 }

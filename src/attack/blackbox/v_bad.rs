@@ -57,7 +57,7 @@ pub fn search<L: Scored>(
     frames: &[usize],
     start: Option<Tensor>,
 ) -> Result<(), Error> {
-    let bound = if config.epsilon > 0.0 { config.epsilon } else { BOUND };
+    let bound = config.bound_or(BOUND);
     let tentative = match &config.surrogate {
         Some(surrogate) => Tentative::Surrogate { surrogate: &**surrogate, aim: None },
         None => Tentative::Drawn,

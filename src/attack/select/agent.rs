@@ -5,8 +5,8 @@
 //!
 //! The abstract of that paper says what its agent sees, the difference to a clip of another class, and that the victim's
 //! answers reward it. No size of its network and no formula of the reward were found. Both are those of its published
-//! neighbors: SVA (Wei, Yan and Li, *Sparse Black-box
-//! Video Attack with Reinforcement Learning*, IJCV 2022) and EARL (ACM MM 2021). [`crate::agent`] has them.
+//! neighbors: SVA (Wei, Yan and Li, *Sparse Black-box Video Attack with Reinforcement Learning*, IJCV 2022) and EARL (ACM MM
+//! 2021). [`crate::agent`] has them.
 //!
 //! An agent says of each frame how probable it is that it is picked. While it learns, that is drawn. Here those above one
 //! half are picked, so that a window gets the same keyframes every time. SVA draws five sets instead and takes the smallest,

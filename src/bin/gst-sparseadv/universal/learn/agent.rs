@@ -75,8 +75,8 @@ struct Verdict {
 /// What windows are drawn from, and attacked with.
 struct Ground<'a> {
     models: Vec<Model>,
-    /// Clips that a perturbation leads to.
-    donors: Clips<'a>,
+    /// Windows are drawn from these, and donors for all.
+    train: Clips<'a>,
 }
 
 impl Ground<'_> {
@@ -94,7 +94,7 @@ impl Ground<'_> {
     fn window(&mut self, clip: &Arc<Clip>, first: usize, rng: &mut impl Rng) -> anyhow::Result<Option<Drawn>> {
         let label = self.label(clip, first)?;
         for _ in 0..TRIES {
-            let Some(other) = self.donors.get(rng.random_range(0..self.donors.len()))? else { continue };
+            let Some(other) = self.train.get(rng.random_range(0..self.train.len()))? else { continue };
             if self.label(&other, 0)? == label {
                 continue;
             }
@@ -158,7 +158,7 @@ pub fn run(arguments: &Arguments, set: &DataSet, model: &Model) -> anyhow::Resul
     arguments.check_output(agent::is_one)?;
     let metadata = model.metadata().clone();
     let side = |held_out: bool| set.clips.iter().filter(|clip| clip.held_out == held_out).collect::<Vec<_>>();
-    let mut train = Clips::new(side(false), &metadata);
+    let train = Clips::new(side(false), &metadata);
     let mut test = Clips::new(spread(&side(true), arguments.held_out), &metadata);
     ensure!(train.len() > 1, "Expected training clips of two labels at least, found {}: {}.", train.len(), set.sides);
     let config = Config { seed: arguments.seed, ..Config::default() };
@@ -178,7 +178,7 @@ pub fn run(arguments: &Arguments, set: &DataSet, model: &Model) -> anyhow::Resul
     learner.suspend(&state, &settings, taken)?;
     let together = config.draws.min(model.windows_a_pass()).max(1);
     let models = (0..together).map(|_| model.share()).collect();
-    let mut ground = Ground { models, donors: Clips::new(side(false), &metadata) };
+    let mut ground = Ground { models, train };
     let (mut kept, bar) = (Instant::now(), progress(u64::from(steps))?);
     bar.set_position(u64::from(taken));
     for step in taken..steps {
@@ -186,7 +186,7 @@ pub fn run(arguments: &Arguments, set: &DataSet, model: &Model) -> anyhow::Resul
             learner.suspend(&state, &settings, step)?;
             kept = Instant::now();
         }
-        let found = take_step(&mut learner, &mut ground, &mut train, (step, batch));
+        let found = take_step(&mut learner, &mut ground, (step, batch));
         if found.is_err() {
             // Whatever ended it, the step has changed nothing.
             learner.suspend(&state, &settings, step)?;
@@ -200,7 +200,7 @@ pub fn run(arguments: &Arguments, set: &DataSet, model: &Model) -> anyhow::Resul
     let verdict = judge(&learner, &mut ground, &mut test, seed)?;
     let notes = json!({
         "format": 1, "window": metadata.window, "view": metadata, "model_sha256": model.sha256(),
-        "data": arguments.data.file_name().map(|name| name.to_string_lossy()), "sides": set.sides, "training_clips": train.len(),
+        "data": arguments.data.file_name().map(|name| name.to_string_lossy()), "sides": set.sides, "training_clips": ground.train.len(),
         "held_out": verdict, "steps": steps, "batch": batch, "seed": seed, "draws": config.draws,
         "learning_rate": config.learning_rate, "versions": Versions::here(),
     });
@@ -211,17 +211,12 @@ pub fn run(arguments: &Arguments, set: &DataSet, model: &Model) -> anyhow::Resul
     for (of, Worth { reward, fooled }) in [("the agent's", agent), ("as many by chance", random), ("all frames", all)] {
         outln!("{of}: reward {reward:.3}, fooled {:.1} %", 100.0 * fooled);
     }
-    Ok(train.skipped() + test.skipped())
+    Ok(ground.train.skipped() + test.skipped())
 }
 
 /// A step of learning, by so many windows. Each step draws its own, so that a run that goes on draws the same. Returns the
 /// mean reward.
-fn take_step(
-    learner: &mut Learner,
-    ground: &mut Ground,
-    train: &mut Clips,
-    (step, batch): (u32, usize),
-) -> anyhow::Result<f64> {
+fn take_step(learner: &mut Learner, ground: &mut Ground, (step, batch): (u32, usize)) -> anyhow::Result<f64> {
     let mut rng = ChaCha8Rng::seed_from_u64(learner.config.seed);
     rng.set_stream(u64::from(step));
     let (mut sum, mut done): (Option<Tensor>, Vec<(usize, Vec<Episode>)>) = (None, Vec::new());
@@ -232,8 +227,8 @@ fn take_step(
             tries <= TRIES * batch,
             "Expected training clips of at least a window that the model gives two labels or more, found none of a second one."
         );
-        let place = rng.random_range(0..train.len());
-        let Some(clip) = train.get(place)? else { continue };
+        let place = rng.random_range(0..ground.train.len());
+        let Some(clip) = ground.train.get(place)? else { continue };
         let first = rng.random_range(0..=clip.frames.len() - clip.windowing().span);
         let Some(drawn) = ground.window(&clip, first, &mut rng)? else { continue };
         // It has to do without a donor, too.
