@@ -89,6 +89,10 @@ SECTIONS = {
         "phases, of windows whose label is another than before, or is the target; `least` is the worst phase. `kept` counts windows of other "
         "labels that were to keep theirs.",
     ),
+    "transfer": (
+        "Universal perturbations on other models",
+        "The same, with the clips in RGB: each file is judged by the model that it was learned on, and by the others.",
+    ),
     "tried": (
         "What else was tried on the LRCN",
         "The LRCN falls to fewer windows than C3D, and these do no better. With a margin the descent spends its bound on windows that have "
@@ -236,7 +240,7 @@ class Record:
 
 
 # Sections of what `judge` says.
-JUDGED = ("universal", "tried", "behind", "dual")
+JUDGED = ("universal", "transfer", "tried", "behind", "dual")
 
 
 def take_judged(file: Path, name: str) -> Path:

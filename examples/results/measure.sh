@@ -4,10 +4,14 @@
 #
 #     examples/results/measure.sh MODELS WEIZMANN [SECTION...]
 #
-# MODELS has weizmann-c3d.pt and weizmann-lrcn.pt, WEIZMANN class folders of clips. Sections: paper variants systems search codec lead phase
-# resizers judge peers norm universal tried behind dual warm causal steady passing profile speed scale against, all of them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and
-# tool (default: target/release), PYTHON a Python with torch, av, numpy, and for its sections ART, adv-lib, matplotlib, pillow, opencv and
+# MODELS has weizmann-c3d.pt, weizmann-lrcn.pt and weizmann-resnet.pt, WEIZMANN class folders of clips. Sections: paper variants systems search
+# codec lead phase resizers judge peers norm universal transfer tried behind dual warm causal steady passing profile speed scale against, all of
+# them without any, and gpu. SPARSEADV_PLUGINS names the folder of plugin and tool (default: target/release), PYTHON a Python with torch, av, numpy, and for its sections ART, adv-lib, matplotlib, pillow, opencv and
 # torchvision (default: .venv/bin/python). What WORK names is a folder that keeps attacked clips, so that a section can be called again.
+#
+# The ResNet is trained by this, in a quarter of an hour on two cores:
+#     cargo run --release --example train -- WEIZMANN --arch resnet18 --width 16 --test-groups moshe,shahar,lyova --resize 70x76 --view 66 \
+#         --batch 5 --epochs 210 --lr 0.001 --out MODELS/weizmann-resnet.pt
 set -euo pipefail
 
 models=$(realpath "$1") weizmann=$(realpath "$2") root=$(realpath "$(dirname "$0")/../..")
@@ -63,10 +67,10 @@ variants() {
     "$python" examples/python/results.py $out --take weizmann-variants --name variants
 }
 
-systems() { # an hour on two cores; MODELS/weizmann-resnet.pt is what examples/train makes with --arch resnet18 --width 16
+systems() { # an hour on two cores
     local third=MODELS/weizmann-resnet.pt more=()
     [ -e "$third" ] && more=(--model "$third")
-    reproduce weizmann-systems "${more[@]}" --only-groups moshe,lyova --goals untargeted --systems black-box --surrogate MODELS/weizmann-lrcn.pt --surrogate MODELS/weizmann-c3d.pt --transfer --queries 200
+    reproduce weizmann-systems "${more[@]}" --only-groups moshe,lyova --goals untargeted --systems black-box --surrogate MODELS/weizmann-lrcn.pt --surrogate MODELS/weizmann-c3d.pt --transfer --queries 200 --minutes 0
     "$python" examples/python/results.py $out --take weizmann-systems --name systems
 }
 
@@ -160,12 +164,14 @@ rgb() { # the clips in RGB at the size that the models resize to, without loss
     ln -sfn "$universals/RGB" "$links/RGB"
 }
 
-judged() { # SECTION DATA MODEL-NAME...; what these files do to the clips held out
-    local section=$1 data=$2 file
+judged() { # SECTION DATA MODEL-NAME[@JUDGE]...; what these files do to the clips held out, by their own model or another
+    local section=$1 data=$2 file judge
     shift 2
     rm -f $out/"$section".jsonl
     for file in "$@"; do
-        "$plugins/gst-sparseadv" judge "$data" "$universals/$file".safetensors --model MODELS/weizmann-"${file%%-*}".pt \
+        judge=${file#*@}
+        file=${file%@*}
+        "$plugins/gst-sparseadv" judge "$data" "$universals/$file".safetensors --model MODELS/weizmann-"${judge%%-*}".pt \
             --test-groups moshe,shahar,lyova --json $out/"$section".jsonl
     done
     "$python" examples/python/results.py $out --take "$section".jsonl --name "$section"."$data"
@@ -188,6 +194,26 @@ universal() { # an hour on two cores
     for data in RGB WEIZMANN; do
         judged universal $data {c3d,lrcn}-{frame-10,frame-6,circular-10,circular-6,border-3}
     done
+}
+
+transfer() { # an hour on two cores, less what section universal has learned already
+    local universals=${WORK:-$links/universals} model kind judge words=()
+    mkdir -p "$universals"
+    rgb
+    learned c3d frame-10 --kind frame --bound 10 --steps 150 --batch 16
+    learned c3d circular-10 --bound 10 --steps 150 --batch 16
+    learned lrcn frame-10 --kind frame --bound 10 --steps 250 --batch 24
+    learned lrcn circular-10 --bound 10 --steps 350 --batch 24 --focus 2
+    learned resnet frame-10 --kind frame --bound 10 --steps 150 --batch 16
+    learned resnet circular-10 --bound 10 --steps 150 --batch 16
+    for model in c3d lrcn resnet; do
+        for kind in frame circular; do
+            for judge in c3d lrcn resnet; do
+                words+=("$model-$kind-10@$judge")
+            done
+        done
+    done
+    judged transfer RGB "${words[@]}"
 }
 
 tried() { # half an hour on two cores
@@ -284,7 +310,7 @@ gpu() { # on a machine with an NVIDIA GPU; no part of all sections
     "$python" examples/python/results.py $out --take gpu.jsonl --name gpu
 }
 
-for section in "${@:-paper variants systems search codec lead phase resizers judge peers norm universal tried behind dual warm causal steady passing profile speed scale against}"; do
+for section in "${@:-paper variants systems search codec lead phase resizers judge peers norm universal transfer tried behind dual warm causal steady passing profile speed scale against}"; do
     for one in $section; do
         echo "$(date +%T) $one"
         $one

@@ -22,7 +22,7 @@ fn systems_without_a_gradient() {
         set(root.path(), &["figures", "others"]);
         let out = root.path().join("out");
         let queries = QUERIES.to_string();
-        let more = ["--systems", "black-box", "--queries", &queries];
+        let more = ["--systems", "black-box", "--queries", &queries, "--minutes", "0"];
         let done = reproduce(root.path(), &out, &more);
         expect(0, &done);
         let attacks = lines(&out, "attack");
@@ -64,7 +64,7 @@ fn systems_without_a_gradient() {
         assert!(figure.into_iter().any(|name| name.starts_with("systems-") && name.ends_with(".svg")));
 
         // Other numbers of queries do not belong into one table.
-        let other = reproduce(root.path(), &out, &["--systems", "black-box", "--queries", "90"]);
+        let other = reproduce(root.path(), &out, &["--systems", "black-box", "--queries", "90", "--minutes", "0"]);
         assert_eq!(other.status.code(), Some(1), "{other:?}");
         assert!(String::from_utf8_lossy(&other.stderr).contains("queries"), "{other:?}");
     });

@@ -8,7 +8,7 @@ use super::tables::{GOALS, share, with_interval};
 use crate::reproduce::metrics::{Summary, fooled_by, reduction_from};
 use crate::reproduce::results::{Attack, Results};
 use crate::reproduce::rivals::Rival;
-use crate::reproduce::systems::{Goal, Optimization, Selection, System};
+use crate::reproduce::systems::{Goal, System};
 
 /// Name of the table that the figure follows.
 pub const TABLE: &str = "systems";
@@ -18,13 +18,10 @@ pub const FIGURE_NOTE: &str = "Untargeted attacks without the model's gradient: 
 
 const OURS: System = System::BlackBox { rival: Rival::Squares };
 
-/// Every system by its name and what the model tells it: those without the gradient, and two with it to compare with.
-fn systems() -> Vec<(&'static str, &'static str, System)> {
-    let black = Rival::ALL.map(|rival| (rival.name(), rival.access(), System::BlackBox { rival }));
-    let white = [
-        ("The paper's", "gradient", System::new(Selection::Ours, Optimization::Paper)),
-        ("Ours, walk", "gradient", System::new(Selection::Ours, Optimization::Element)),
-    ];
+/// Every system by its name and what the model tells it: those without the gradient, and some with it to compare with.
+fn systems() -> Vec<(String, &'static str, System)> {
+    let black = Rival::ALL.map(|rival| (rival.name().to_string(), rival.access(), System::BlackBox { rival }));
+    let white = System::with_gradient().into_iter().map(|system| (system.name(), "gradient", system));
     black.into_iter().chain(white).collect()
 }
 
@@ -58,7 +55,7 @@ pub fn table(results: &Results) -> Table {
             for (name, access, system) in systems() {
                 let attacks = results.of(pair, goal, &system);
                 let Some(s) = Summary::of(&attacks) else { continue };
-                let mut row = [pair.0, pair.1, goal.name(), name, access].map(str::to_string).to_vec();
+                let mut row = [pair.0, pair.1, goal.name(), &name, access].map(str::to_string).to_vec();
                 row.extend([
                     s.clips.to_string(),
                     with_interval(Some(s.fooling_rate), 0),

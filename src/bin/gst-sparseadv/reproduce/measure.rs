@@ -19,6 +19,7 @@ use tempfile::TempDir;
 mod aids;
 
 use super::Arguments;
+use super::limit::Limit;
 use super::metrics::seeded;
 use super::results::{self, Accuracy, Attack, Judged, Line, Log, Results};
 use super::rivals::Has;
@@ -221,8 +222,10 @@ impl Model {
         set: &dataset::DataSet,
         judges: &[Self],
         clips: &BTreeMap<String, Vec<(String, PathBuf)>>,
+        limit: &mut Limit,
         (known, log): (&Results, &mut Log),
     ) -> anyhow::Result<()> {
+        limit.begin(Instant::now());
         let surrogate = self.surrogate(arguments)?;
         let has = Has { surrogate: surrogate.is_some(), agent: arguments.agent.is_some() };
         let systems = |goal: Goal| asked_for(arguments, goal, has);
@@ -235,42 +238,57 @@ impl Model {
                 let window =
                     Window { clip: clip.clone(), class: class.clone(), frames: self.middle(path, &arguments.format)? };
                 for goal in arguments.goals.iter().copied() {
-                    let target = self.target(arguments, &window, goal);
-                    let target = target.as_deref();
-                    let donors = self.donors(arguments, set, &window, target)?;
-                    for system in &systems(goal) {
+                    let mut systems = systems(goal);
+                    bar.inc(systems.len() as u64);
+                    systems.retain(|system| {
                         let key = (self.dataset.as_str(), self.name.as_str(), goal, system, clip.as_str());
-                        match system {
-                            _ if done.contains(&key) => {}
-                            System::BlackBox { rival } if rival.begins_with_clips(goal) && donors.is_none() => {
-                                let of = target.unwrap_or("other classes");
-                                bar.suspend(|| {
-                                    crate::out::errln!(
-                                        "passed over {} on {clip}: no training clip of {of}",
-                                        rival.name()
-                                    );
-                                });
-                            }
-                            _ => {
-                                let (mut line, pushed) = self.measure(
-                                    arguments,
-                                    &window,
-                                    (goal, system),
-                                    target,
-                                    (donors.as_ref(), surrogate),
-                                )?;
-                                for judge in judges.iter().filter(|judge| judge.name != self.name) {
-                                    line.judged.insert(judge.name.clone(), judge.judge(&window, target, &pushed)?);
-                                }
-                                log.add(&Line::Attack(Box::new(line)))?;
-                            }
-                        }
-                        bar.inc(1);
+                        !done.contains(&key)
+                    });
+                    let began = Instant::now();
+                    if !systems.is_empty() && limit.allows(began) {
+                        bar.dec(systems.len() as u64);
+                        self.attack_by(arguments, (set, judges), &window, (goal, &systems), surrogate, (log, &bar))?;
+                        limit.took(began.elapsed());
                     }
                 }
             }
         }
         bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Attacks a window by these systems.
+    fn attack_by(
+        &self,
+        arguments: &Arguments,
+        (set, judges): (&dataset::DataSet, &[Self]),
+        window: &Window,
+        (goal, systems): (Goal, &[System]),
+        surrogate: Option<&Path>,
+        (log, bar): (&mut Log, &ProgressBar),
+    ) -> anyhow::Result<()> {
+        let target = self.target(arguments, window, goal);
+        let target = target.as_deref();
+        let donors = self.donors(arguments, set, window, target)?;
+        for system in systems {
+            match system {
+                System::BlackBox { rival } if rival.begins_with_clips(goal) && donors.is_none() => {
+                    let of = target.unwrap_or("other classes");
+                    bar.suspend(|| {
+                        crate::out::errln!("passed over {} on {}: no training clip of {of}", rival.name(), window.clip);
+                    });
+                }
+                _ => {
+                    let aids = (donors.as_ref(), surrogate);
+                    let (mut line, pushed) = self.measure(arguments, window, (goal, system), target, aids)?;
+                    for judge in judges.iter().filter(|judge| judge.name != self.name) {
+                        line.judged.insert(judge.name.clone(), judge.judge(window, target, &pushed)?);
+                    }
+                    log.add(&Line::Attack(Box::new(line)))?;
+                }
+            }
+            bar.inc(1);
+        }
         Ok(())
     }
 

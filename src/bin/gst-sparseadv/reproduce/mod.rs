@@ -3,11 +3,13 @@
 //! `reproduce`: the experiments of Section 4, on any data sets and models, through the element.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use gstsparseadv::dataset::{self, DataSet};
 use gstsparseadv::model::archive;
 
+mod limit;
 mod measure;
 pub mod metrics;
 pub mod paper;
@@ -16,6 +18,7 @@ pub mod rivals;
 pub mod systems;
 
 use crate::provenance::{Difference, Versions, differences, sha256};
+use limit::Limit;
 use measure::Model;
 use results::{BlackBox, Line, Log, Results, Run};
 use rivals::{Has, Rival};
@@ -62,8 +65,12 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value = "paper")]
     systems: Systems,
     /// Queries of an attack without the model's gradient at the most
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     queries: u32,
+    /// Time after which no further window is begun; called again, the run goes on. 0: none [default: 10 with
+    /// --systems black-box or all, else none]
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<u32>,
     /// Clips that such an attack begins with, where it does: training clips of the target, or of any other class
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     donors: u16,
@@ -85,6 +92,15 @@ pub struct Arguments {
     /// Only clips of these groups take part, of the test clips
     #[arg(long, value_delimiter = ',')]
     only_groups: Vec<String>,
+}
+
+impl Arguments {
+    /// What the run may take, if that is bounded.
+    fn time(&self) -> Option<Duration> {
+        let default = if self.systems == Systems::Paper { 0 } else { 10 };
+        let minutes = self.minutes.unwrap_or(default);
+        (minutes > 0).then(|| Duration::from_secs(60 * u64::from(minutes)))
+    }
 }
 
 fn two_numbers(text: &str) -> Result<[u32; 2], String> {
@@ -127,6 +143,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<(usize, PathBuf)> {
     let (mut log, known) = Log::open(&arguments.out, |known| same_conditions(known, &this))?;
     log.add(&Line::Run(this))?;
     let mut skipped = 0;
+    let mut limit = Limit::new(arguments.time(), sets.len() * arguments.model.len(), Instant::now());
     for (name, set) in &sets {
         crate::out::errln!("note: {name}: {}", set.sides);
         set.notes.iter().for_each(|note| crate::out::errln!("note: {name}: {note}"));
@@ -141,8 +158,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<(usize, PathBuf)> {
             model.is_the_known_one(&known)?;
             let classified = model.classify(arguments, set, &known, &mut log)?;
             skipped += classified.skipped;
-            model.attack(arguments, set, &judges, &classified.right, (&known, &mut log))?;
+            model.attack(arguments, set, &judges, &classified.right, &mut limit, (&known, &mut log))?;
         }
+    }
+    if let Some((windows, rest)) = limit.left_out() {
+        let rest = indicatif::HumanDuration(rest);
+        crate::out::errln!(
+            "note: {windows} attacked windows of one goal each are left out after --minutes; they would take about {rest}. Call it again to go \
+             on, or with --minutes 0 for all of them."
+        );
     }
     Ok((skipped, arguments.out.clone()))
 }

@@ -111,13 +111,17 @@ pub enum Systems {
     Paper,
     /// Those without it
     BlackBox,
-    /// Both
+    /// Both, but of those with the gradient only what is compared with the others
     All,
 }
 
 /// The systems that a run is of, with a model for which it has this.
 pub fn asked_for(arguments: &Arguments, goal: Goal, has: Has) -> Vec<System> {
-    let mut systems = if arguments.systems == Systems::BlackBox { Vec::new() } else { System::all() };
+    let mut systems = match arguments.systems {
+        Systems::Paper => System::all(),
+        Systems::BlackBox => Vec::new(),
+        Systems::All => System::with_gradient(),
+    };
     if arguments.only_variants {
         let kept = [Selection::Ours, Selection::Sa].map(|selection| System::new(selection, Optimization::Paper));
         systems.retain(|system| kept.contains(system));
@@ -163,6 +167,14 @@ impl System {
             .flat_map(|selection| [Optimization::Published, Optimization::Element].map(|o| (selection, o)));
         let pairs = paper.into_iter().chain(others);
         pairs.map(|(selection, optimization)| Self::new(selection, optimization)).collect()
+    }
+
+    /// Those that stand beside the systems without the gradient: the paper's selection, those that it compares with, and
+    /// this element's search.
+    pub fn with_gradient() -> Vec<Self> {
+        let paper = [Selection::Ours, Selection::Sa, Selection::Ifd, Selection::Heuristic]
+            .map(|selection| Self::new(selection, Optimization::Paper));
+        paper.into_iter().chain([Self::new(Selection::Ours, Optimization::Element)]).collect()
     }
 
     /// The paper's method with other properties.
