@@ -28,6 +28,7 @@ ln -s "$weizmann" "$links/WEIZMANN"
 ln -s "$root/examples" "$root/tests" "$links"
 cd "$links"
 out=examples/results
+all="c3d lrcn resnet"
 held_out="--data WEIZMANN --groups moshe,lyova --windows 16"
 
 reproduce() { # FOLDER ARGUMENTS...
@@ -36,7 +37,7 @@ reproduce() { # FOLDER ARGUMENTS...
     # It would go on with the results of another commit.
     rm -rf $out/"$folder"
     "$plugins/gst-sparseadv" reproduce --data Weizmann=WEIZMANN --model MODELS/weizmann-c3d.pt --model MODELS/weizmann-lrcn.pt \
-        --out $out/"$folder" --test-groups moshe,shahar,lyova --properties patience=10 --iterations 100,200 "$@"
+        --model MODELS/weizmann-resnet.pt --out $out/"$folder" --test-groups moshe,shahar,lyova --properties patience=10 --iterations 100,200 "$@"
     # The records, the report and the figures are kept.
     rm -f $out/"$folder"/*.csv $out/"$folder"/report.html $out/"$folder"/.pages.json
 }
@@ -50,7 +51,7 @@ survives() { # RECORD TABLE MODEL ARGUMENTS...
 survival() { # SECTION TABLE ARGUMENTS..., with both embedded models on all windows of both embedded clips
     local section=$1 table=$2 model
     shift 2
-    for model in c3d lrcn; do
+    for model in $all; do
         survives "$section.$model" "$table" examples/data/figures-$model.pt --data examples/data --groups figures --windows 8 "$@"
     done
 }
@@ -68,16 +69,14 @@ variants() {
 }
 
 systems() { # an hour on two cores
-    local third=MODELS/weizmann-resnet.pt more=()
-    [ -e "$third" ] && more=(--model "$third")
-    reproduce weizmann-systems "${more[@]}" --only-groups moshe,lyova --goals untargeted --systems black-box --surrogate MODELS/weizmann-lrcn.pt --surrogate MODELS/weizmann-c3d.pt --transfer --queries 200 --minutes 0
+    reproduce weizmann-systems --only-groups moshe,lyova --goals untargeted --systems black-box --surrogate MODELS/weizmann-lrcn.pt --surrogate MODELS/weizmann-c3d.pt --transfer --queries 200 --minutes 0
     "$python" examples/python/results.py $out --take weizmann-systems --name systems
 }
 
 codec() { # beside what was the default before
     local model
     survival codec codec --codecs q23,jpeg --row "" --row survive=same
-    for model in c3d lrcn; do
+    for model in $all; do
         survives codec.weizmann-$model codec MODELS/weizmann-$model.pt $held_out --codecs q23,q28,vp9,jpeg \
             --row "survive=same search=two-stage" --row survive=same --row "survive=same norm=l1"
     done
@@ -111,7 +110,7 @@ judge() {
 
 search() { # what was the default before, and a walk in each norm; then both on targets
     local model
-    for model in c3d lrcn; do
+    for model in $all; do
         local of=(--model MODELS/weizmann-$model.pt $held_out --methods "" --plugins "$plugins")
         "$python" examples/python/peers.py "${of[@]}" --ours search=two-stage --ours norm=l1 --ours norm=l21 --ours norm=linf \
             --record $out/search.$model.json
@@ -124,7 +123,7 @@ same="--encoder rgb --size 171x128"
 
 peers() { # ART at the bounds and steps that do best on the clips of shahar; ours at its defaults, and with few frames and calls
     local model of="$held_out $same --methods iterative_saliency --steps 3,5,10"
-    for model in c3d lrcn; do
+    for model in $all; do
         "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt $of --eps 2,4,8 --ours norm=l1 \
             --ours "boundary=0.01 patience=1" --record $out/peers.$model.json --plugins "$plugins"
     done
@@ -136,7 +135,7 @@ norm() { # attacks of minimum norm, and the curve of both sides
     for steps in 2 4 6 9; do
         budgets+=(--ours "max-iterations=$steps" --ours "norm=l1 max-iterations=$steps")
     done
-    for model in c3d lrcn; do
+    for model in $all; do
         "$python" examples/python/peers.py --model MODELS/weizmann-$model.pt $held_out $same \
             --methods ddn,fmn-l2,fmn-l1,alma --steps 5,10,20,40 --ours norm=l1 --ours keyframes=all --ours "norm=l1 keyframes=all" \
             "${budgets[@]}" --record $out/norm.$model.json --plugins "$plugins"
@@ -206,9 +205,9 @@ transfer() { # an hour on two cores, less what section universal has learned alr
     learned lrcn circular-10 --bound 10 --steps 350 --batch 24 --focus 2
     learned resnet frame-10 --kind frame --bound 10 --steps 150 --batch 16
     learned resnet circular-10 --bound 10 --steps 150 --batch 16
-    for model in c3d lrcn resnet; do
+    for model in $all; do
         for kind in frame circular; do
-            for judge in c3d lrcn resnet; do
+            for judge in $all; do
                 words+=("$model-$kind-10@$judge")
             done
         done
@@ -249,7 +248,7 @@ dual() { # a quarter of an hour on two cores
 
 warm() {
     local model
-    for model in c3d lrcn; do
+    for model in $all; do
         "$python" examples/python/warm.py --model examples/data/figures-$model.pt --data examples/data --groups figures \
             --record $out/warm.$model.json --plugins "$plugins"
     done
@@ -258,7 +257,7 @@ warm() {
 causal() { # on a machine that does nothing else
     local model data=examples/data
     rm -f $out/causal.jsonl
-    for model in c3d lrcn; do
+    for model in $all; do
         "$plugins/examples/causal" $data/figures-$model.pt $data/figures-walk.mp4 $data/figures-jack.mp4 \
             --learned $data/figures-$model.safetensors --json $out/causal.jsonl
     done
@@ -278,7 +277,7 @@ passing() { # likewise, on one core
 }
 
 speed() { # on a machine that does nothing else
-    for model in examples/data/figures-c3d examples/data/figures-lrcn MODELS/weizmann-c3d MODELS/weizmann-lrcn; do
+    for model in examples/data/figures-{c3d,lrcn,resnet} MODELS/weizmann-{c3d,lrcn,resnet}; do
         "$plugins/examples/benchmark" $model.pt examples/data/figures-walk.mp4 --json $out/speed.jsonl
     done
     "$python" examples/python/results.py $out --take speed.jsonl --name speed
@@ -286,7 +285,7 @@ speed() { # on a machine that does nothing else
 
 profile() { # likewise; needs perf
     local model
-    for model in figures-c3d figures-lrcn; do
+    for model in figures-{c3d,lrcn,resnet}; do
         OMP_NUM_THREADS=$(nproc) "$python" examples/python/profile_window.py --model examples/data/$model.pt --clip examples/data/figures-walk.mp4 \
             --record $out/profile.$model.json --plugins "$plugins"
     done
@@ -303,7 +302,7 @@ against() { # likewise; builds both commits
 gpu() { # on a machine with an NVIDIA GPU; no part of all sections
     local model precision
     for precision in f32 bf16; do
-        for model in --tran MODELS/weizmann-c3d.pt MODELS/weizmann-lrcn.pt; do
+        for model in --tran MODELS/weizmann-{c3d,lrcn,resnet}.pt; do
             "$plugins/examples/benchmark" "$model" --device cuda --precision $precision --json $out/gpu.jsonl
         done
     done

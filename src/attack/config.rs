@@ -85,7 +85,7 @@ impl Search {
 
     /// Whether it looks at a surrogate.
     pub fn takes_surrogate(self) -> bool {
-        matches!(self, Self::VBad | Self::I2v)
+        matches!(self, Self::VBad | Self::I2v | Self::Squares)
     }
 
     /// Iterations without a smaller success that are enough.

@@ -103,7 +103,8 @@
  * * `squares` needs labels alone, and gains by scores. It is a random search for the signs of squares (Andriushchenko et
  *   al., ECCV 2020). Its bound is large, and grows until the window is fooled, unless `epsilon` sets it. Then frames and
  *   parts of the picture are left clean. In the end squares are turned while all becomes smaller, as long as the window
- *   stays fooled. `stop-early` leaves out all but the first. `trail_queries` and `trail_map` in reports tell how many
+ *   stays fooled. With a `surrogate` and no target it begins with what leads that one away from its own label, by 2
+ *   to 64 gray levels, a query for each bound. `stop-early` leaves out all but the first. `trail_queries` and `trail_map` in reports tell how many
  *   queries each smaller success took.
  * * `v-bad` needs scores. It is V-BAD (Jiang et al., ACM MM 2019). Its tentative direction comes from the gradient of
  *   `surrogate`, or is drawn at random. Its bound is 12.75 gray levels, unless `epsilon` sets it. It ends with the
@@ -391,7 +392,7 @@ pub struct SparseAdv {
         blurb = "Folder of videos, or a video, that a black-box search begins with: of the target's class, or of others")]
     #[property(name = "surrogate", type = Option<PathBuf>, mutable_ready,
         get = get!(surrogate), set = set!(surrogate), nick = "Surrogate",
-        blurb = "TorchScript classifier of pictures or video whose gradients search=v-bad and i2v look at. It is a program and is run")]
+        blurb = "TorchScript classifier of pictures or video whose gradients search=squares, v-bad and i2v look at. It is a program and is run")]
     #[property(name = "boundary", type = f64, minimum = 0.0, maximum = 1.0, mutable_ready,
         get = get!(boundary), set = set!(boundary), nick = "Boundary",
         blurb = "Share of the gradient's weight that the keyframes reach together (0 = 0.3 untargeted, 0.4 targeted)")]

@@ -175,6 +175,7 @@ impl Settings {
     pub fn without_effect(&self) -> Option<String> {
         let (set, default) = (&self.attack, Self::default().attack);
         let (walks, descends) = (set.search == Search::Walk, set.search == Search::TwoStage);
+        let asks = set.search.is_black_box();
         let paper = descends || set.search == Search::WeightedSum;
         let unused: Vec<&str> = [
             ("donors", !set.search.takes_donors() && self.donors.is_some()),
@@ -186,6 +187,9 @@ impl Settings {
             ("optimizer", !paper && set.search != Search::I2v && set.optimizer != default.optimizer),
             ("loss", !descends && set.loss != default.loss),
             ("norm", !walks && set.norm != default.norm),
+            ("boundary", asks && self.boundary > 0.0),
+            ("patience", asks && self.patience >= 0),
+            ("grow-after", asks && self.grow_after >= 0),
         ]
         .into_iter()
         .filter_map(|(name, unused)| unused.then_some(name))

@@ -20,6 +20,8 @@ use crate::toy::*;
 struct Pictures {
     /// `[LEN, patterns]`.
     patterns: Tensor,
+    /// What the first has before anything is seen.
+    lead: f64,
 }
 
 // SAFETY: nobody writes to the tensor.
@@ -28,18 +30,23 @@ unsafe impl Sync for Pictures {}
 impl Pictures {
     /// One for each class of the toy, as a frame of it weighs them.
     fn of(model: &Linear) -> Arc<dyn Surrogate> {
+        Self::leading(model, 0.0)
+    }
+
+    fn leading(model: &Linear, lead: f64) -> Arc<dyn Surrogate> {
         let pattern = |class: usize| {
             let mut towards = vec![0.0; 3];
             towards[class] = 1.0;
             model.gradient(&towards)[(T - 1) * LEN..].to_vec()
         };
         let rows: Vec<f32> = (0..3).flat_map(pattern).collect();
-        Arc::new(Self { patterns: tensor(&rows, &[3, LEN as i64]).unwrap().transpose(0, 1) })
+        Arc::new(Self { patterns: tensor(&rows, &[3, LEN as i64]).unwrap().transpose(0, 1), lead })
     }
 
     fn seen(&self, frames: &Tensor) -> Result<Seen, Error> {
         assert_eq!(frames.size()[0], T as i64, "a surrogate sees all frames");
-        let logits = frames.f_flatten(1, -1)?.f_matmul(&self.patterns)?;
+        let lead = tensor(&[self.lead as f32, 0.0, 0.0], &[3])?;
+        let logits = frames.f_flatten(1, -1)?.f_matmul(&self.patterns)?.f_add(&lead)?;
         Ok(Seen { features: logits.shallow_clone(), logits })
     }
 }
@@ -93,6 +100,33 @@ fn a_surrogate_saves_queries() {
     };
     let (drawn, given) = (queries(None), queries(Some(Pictures::of(&model(LEAD)))));
     assert!(f64::from(given) < 0.8 * f64::from(drawn), "{given} with, {drawn} without");
+}
+
+/// So much that a picture's label is the window's, and has no slope.
+const SURE: f64 = 1e4;
+
+/// What fools a surrogate has much smaller values than squares that fool, at the same number of queries.
+#[test]
+fn squares_begin_where_a_surrogate_falls() {
+    let largest = |surrogate: Option<Arc<dyn Surrogate>>| -> f64 {
+        let of = |seed: u64| {
+            let config = Config {
+                surrogate: surrogate.clone(),
+                seed,
+                epsilon: 0.0,
+                max_queries: Some(40),
+                ..config(Search::Squares, Access::Label)
+            };
+            let mut model = model(LEAD);
+            let outcome = attack(&gray(), &mut model, &config);
+            assert!(outcome.success, "{seed}");
+            assert_eq!(outcome.calls.queries as usize, model.views().len());
+            outcome.size.max_abs
+        };
+        (0..8).map(of).sum()
+    };
+    let (drawn, given) = (largest(None), largest(Some(Pictures::leading(&model(LEAD), SURE))));
+    assert!(given < 0.5 * drawn, "{given} with, {drawn} without");
 }
 
 /// The bound is drawn in around the window until it is the one that was asked for.

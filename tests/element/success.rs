@@ -66,7 +66,7 @@ fn success_is_true_of_a_black_box() {
         let pictures = pictures();
         let searches =
             [("squares", "scores"), ("v-bad", "scores"), ("opt", "label"), ("sign-opt", "label"), ("stde", "label")];
-        let aided = [("v-bad", "scores", pictures.location())];
+        let aided = [("v-bad", "scores", pictures.location()), ("squares", "label", pictures.location())];
         let plain = searches.map(|(search, access)| (search, access, ""));
         for (search, access, surrogate) in plain.into_iter().chain(aided) {
             let common = [("search", search), ("access", access), ("max-queries", "300"), ("seed", "1")];

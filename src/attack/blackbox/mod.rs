@@ -16,6 +16,7 @@ pub mod squares;
 pub mod starts;
 pub mod stde;
 mod tentative;
+mod transferred;
 pub mod v_bad;
 
 use std::time::Instant;

@@ -9,6 +9,8 @@
 //! is: a success is cheaper to make smaller than to find at once. Frames and parts of the picture are left clean then
 //! (`shrink.rs`). In the end each proposal turns a square and makes everything smaller at the same time; it stays where the
 //! window is still fooled. Where `max-queries` leaves some it begins anew.
+//!
+//! With a surrogate and no target the first success is looked for on that one (`transferred.rs`).
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,7 +18,9 @@ use rand_chacha::ChaCha8Rng;
 use super::oracle::Oracle;
 use super::patches::{sign, stripes};
 use super::shrink::{Rectangle, shrink};
+use super::transferred;
 use crate::attack::access::Level;
+use crate::attack::criterion::Goal;
 use crate::attack::target::{Delta, Shape};
 use crate::attack::{Config, Error};
 use crate::torch;
@@ -41,10 +45,17 @@ const PATIENCE: u32 = 20;
 /// Attacks these frames.
 pub fn search<L: Level>(oracle: &mut Oracle<L>, config: &Config, frames: &[usize]) -> Result<(), Error> {
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
+    let untargeted = matches!(oracle.criterion().goal, Goal::Untargeted { .. });
+    let mut begun = match config.surrogate.as_deref().filter(|_| untargeted) {
+        Some(surrogate) => transferred::first(oracle, config, surrogate, frames)?,
+        None => None,
+    };
     let mut in_vain = 0;
     while in_vain < IN_VAIN {
         let before = oracle.kept_size();
-        let Some(success) = first(oracle, config, frames, &mut rng)? else { return Ok(()) };
+        let found =
+            begun.take().map_or_else(|| first(oracle, config, frames, &mut rng), |success| Ok(Some(success)))?;
+        let Some(success) = found else { return Ok(()) };
         if config.stop_early {
             return Ok(());
         }

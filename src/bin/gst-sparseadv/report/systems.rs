@@ -16,8 +16,6 @@ pub const FIGURE: &str = "Fooling rate against queries";
 pub const FIGURE_NOTE: &str = "Untargeted attacks without the model's gradient: windows fooled with a MAP of at most 5 gray levels. The axis of queries is \
      logarithmic.";
 
-const OURS: System = System::BlackBox { rival: Rival::Squares };
-
 /// Every system by its name and what the model tells it: those without the gradient, and some with it to compare with.
 fn systems() -> Vec<(String, &'static str, System)> {
     let black = Rival::ALL.map(|rival| (rival.name().to_string(), rival.access(), System::BlackBox { rival }));
@@ -98,34 +96,18 @@ pub fn table(results: &Results) -> Table {
     }
 }
 
-/// By how much ours asks less than each of the others for a perturbation that is no larger than theirs.
+/// By how much each of ours asks less than each of the others for a perturbation that is no larger than theirs.
 pub fn saved(results: &Results) -> Table {
     let mut rows = Vec::new();
     for pair in results.pairs() {
         for goal in GOALS {
-            let ours = results.of(pair, goal, &OURS);
-            for rival in Rival::ALL.into_iter().filter(|rival| *rival != Rival::Squares) {
-                let theirs = results.of(pair, goal, &System::BlackBox { rival });
-                let both: Vec<(&Attack, &Attack)> = theirs
-                    .into_iter()
-                    .filter(|other| other.success)
-                    .filter_map(|other| Some((*ours.iter().find(|own| own.clip == other.clip && own.success)?, other)))
-                    .collect();
-                if both.is_empty() {
-                    continue;
+            for ours in Rival::ALL.into_iter().filter(|rival| rival.ours()) {
+                for other in Rival::ALL.into_iter().filter(|rival| !rival.ours()) {
+                    let of = |rival| results.of(pair, goal, &System::BlackBox { rival });
+                    let Some(cells) = saved_cells(&of(ours), of(other)) else { continue };
+                    let names = [pair.0, pair.1, goal.name(), ours.name(), other.name()].map(str::to_string);
+                    rows.push(names.into_iter().chain(cells).collect());
                 }
-                // Until ours is as small as their result. Where it never is, all that it asked counts.
-                let as_small = |own: &Attack| {
-                    let other = both.iter().find(|(ours, _)| ours.clip == own.clip)?.1;
-                    own.trail.until(other.size.map)
-                };
-                let asked = |own: &Attack| Some(f64::from(as_small(own).unwrap_or(own.calls.queries)));
-                let (own, other): (Vec<&Attack>, Vec<&Attack>) = both.iter().copied().unzip();
-                let reached = own.iter().filter(|own| as_small(own).is_some()).count();
-                let queries = reduction_from(&own, &other, asked, |other| other.trail.to_result().map(f64::from));
-                let mut row = [pair.0, pair.1, goal.name(), rival.name()].map(str::to_string).to_vec();
-                row.extend([share(reached, both.len()), with_interval(queries, 0)]);
-                rows.push(row);
             }
         }
     }
@@ -136,9 +118,31 @@ pub fn saved(results: &Results) -> Table {
                per cent ours needs fewer queries for that than the other for its result, over all of them, with 95 % intervals. Where ours never is \
                as small, all of its queries count."
             .into(),
-        header: vec!["data set", "model", "goal", "against", "as small", "queries fewer by %"],
+        header: vec!["data set", "model", "goal", "ours", "against", "as small", "queries fewer by %"],
         rows,
     }
+}
+
+/// How often ours is as small, and what it saves, on the windows that both fool.
+fn saved_cells(ours: &[&Attack], theirs: Vec<&Attack>) -> Option<[String; 2]> {
+    let both: Vec<(&Attack, &Attack)> = theirs
+        .into_iter()
+        .filter(|other| other.success)
+        .filter_map(|other| Some((*ours.iter().find(|own| own.clip == other.clip && own.success)?, other)))
+        .collect();
+    if both.is_empty() {
+        return None;
+    }
+    // Until ours is as small as their result. Where it never is, all that it asked counts.
+    let as_small = |own: &Attack| {
+        let other = both.iter().find(|(ours, _)| ours.clip == own.clip)?.1;
+        own.trail.until(other.size.map)
+    };
+    let asked = |own: &Attack| Some(f64::from(as_small(own).unwrap_or(own.calls.queries)));
+    let (own, other): (Vec<&Attack>, Vec<&Attack>) = both.iter().copied().unzip();
+    let reached = own.iter().filter(|own| as_small(own).is_some()).count();
+    let queries = reduction_from(&own, &other, asked, |other| other.trail.to_result().map(f64::from));
+    Some([share(reached, both.len()), with_interval(queries, 0)])
 }
 
 /// A curve for each system without the gradient, untargeted, of each data set and model: by the file's name.

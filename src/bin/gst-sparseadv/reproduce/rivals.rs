@@ -12,6 +12,8 @@ use super::systems::Goal;
 pub enum Rival {
     /// Ours: signs of squares, then fewer frames and smaller values.
     Squares,
+    /// The same, from what fools a surrogate.
+    SquaresSurrogate,
     /// Jiang et al. 2019, in all frames.
     VBad,
     /// The same in the four frames that differ most from the ones before.
@@ -38,8 +40,9 @@ pub struct Has {
 }
 
 impl Rival {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Squares,
+        Self::SquaresSurrogate,
         Self::VBad,
         Self::VBadSparse,
         Self::VBadSurrogate,
@@ -53,6 +56,7 @@ impl Rival {
     pub fn name(self) -> &'static str {
         match self {
             Self::Squares => "Ours, squares",
+            Self::SquaresSurrogate => "Ours, surrogate",
             Self::VBad => "V-BAD",
             Self::VBadSparse => "V-BAD, 4 frames",
             Self::VBadSurrogate => "V-BAD, surrogate",
@@ -67,38 +71,44 @@ impl Rival {
     /// What the model tells it.
     pub fn access(self) -> &'static str {
         match self {
-            Self::Squares | Self::VBad | Self::VBadSparse | Self::VBadSurrogate => "logits",
+            Self::Squares | Self::SquaresSurrogate | Self::VBad | Self::VBadSparse | Self::VBadSurrogate => "logits",
             Self::Wei | Self::WangAgent | Self::Wang | Self::Stde | Self::I2v => "label",
         }
     }
 
-    /// Whether a run that has this can have it, for a goal. A surrogate of pictures knows nothing of a target.
+    /// Whether a run that has this can have it, for a goal. Neither I2V nor ours looks at a surrogate with a
+    /// target.
     pub fn runs(self, goal: Goal, has: Has) -> bool {
         match self {
             Self::VBadSurrogate => has.surrogate,
             Self::WangAgent => has.agent,
-            Self::I2v => has.surrogate && goal == Goal::Untargeted,
+            Self::I2v | Self::SquaresSurrogate => has.surrogate && goal == Goal::Untargeted,
             _ => true,
         }
+    }
+
+    /// Whether it is ours.
+    pub fn ours(self) -> bool {
+        matches!(self, Self::Squares | Self::SquaresSurrogate)
     }
 
     /// Whether it begins with other clips: with a target all but ours do.
     pub fn begins_with_clips(self, goal: Goal) -> bool {
         match self {
-            Self::Squares | Self::I2v => false,
+            Self::Squares | Self::SquaresSurrogate | Self::I2v => false,
             Self::VBad | Self::VBadSparse | Self::VBadSurrogate => goal == Goal::Targeted,
             Self::Wei | Self::WangAgent | Self::Wang | Self::Stde => true,
         }
     }
 
     pub fn takes_surrogate(self) -> bool {
-        matches!(self, Self::VBadSurrogate | Self::I2v)
+        matches!(self, Self::SquaresSurrogate | Self::VBadSurrogate | Self::I2v)
     }
 
     /// Properties of the element.
     pub fn properties(self) -> String {
         let own = match self {
-            Self::Squares => "search=squares keyframes=all",
+            Self::Squares | Self::SquaresSurrogate => "search=squares keyframes=all",
             Self::VBad | Self::VBadSurrogate => "search=v-bad keyframes=all",
             Self::VBadSparse => "search=v-bad keyframes=ifd:4",
             Self::Wei => "search=opt keyframes=deletion region=salient",
