@@ -3,7 +3,7 @@
 //! What fools a model how long after a scene has begun: attacks window by window with the model's
 //! gradient and without it, causal mode, and a learned file, live.
 //!
-//!     cargo run --release --example causal -- MODEL.pt CLIP.. [--learned FILE] [--json FILE]
+//!     cargo run --release --example causal -- MODEL.pt CLIP.. [--surrogate FILE] [--learned FILE] [--json FILE]
 //!
 //! Each clip is a scene of some seconds, played forwards and backwards. Afterwards windows at every offset are classified
 //! as they came and as they left. Three frame rates stand for three speeds of the model: what counts is how many passes it
@@ -30,6 +30,9 @@ struct Arguments {
     /// File of a universal perturbation, as gst-sparseadv learn writes it
     #[arg(long)]
     learned: Option<PathBuf>,
+    /// TorchScript classifier that a black box looks at
+    #[arg(long)]
+    surrogate: Option<PathBuf>,
     /// Seconds of each scene
     #[arg(long, default_value_t = 6)]
     seconds: u32,
@@ -62,6 +65,11 @@ fn main() -> anyhow::Result<()> {
         ("black box, 60 queries".into(), format!("{own} access=scores search=squares warm-start=true max-queries=60")),
         ("causal".into(), format!("{own} mode=causal")),
     ];
+    if let Some(surrogate) = &arguments.surrogate {
+        let with = format!("access=label search=squares surrogate=\"{}\"", surrogate.display());
+        let black_box = format!("{own} {with} warm-start=true max-queries=60");
+        modes.insert(modes.len() - 1, ("black box, surrogate, 60 queries".into(), black_box));
+    }
     if let Some(learned) = &arguments.learned {
         let file = format!("perturbation=\"{}\"", learned.display());
         modes.push(("causal, from a file".into(), format!("{own} mode=causal {file}")));

@@ -36,8 +36,9 @@ SECTIONS = {
     ),
     "systems": (
         "Systems without the model's gradient",
-        "`gst-sparseadv reproduce --systems black-box` runs each on the same windows. The settings of ours were picked on clips of another actor. "
-        "Every model judges what was made on the others.",
+        "`gst-sparseadv reproduce --systems all` runs each on the same windows. The settings of ours were picked on clips of another actor. A surrogate "
+        "is another model of this table, trained on the same clips: the LRCN for both others, and C3D for the LRCN. Every model judges what was "
+        "made on the others.",
     ),
     "search": (
         "Walk and descent",

@@ -12,6 +12,8 @@
 # The ResNet is trained by this, in a quarter of an hour on two cores:
 #     cargo run --release --example train -- WEIZMANN --arch resnet18 --width 16 --test-groups moshe,shahar,lyova --resize 70x76 --view 66 \
 #         --batch 5 --epochs 210 --lr 0.001 --out MODELS/weizmann-resnet.pt
+# An agent for section systems, MODELS/agent.pt, by this in a few minutes:
+#     gst-sparseadv learn WEIZMANN MODELS/agent.pt --kind agent --model MODELS/weizmann-c3d.pt --test-groups moshe,shahar,lyova --steps 40
 set -euo pipefail
 
 models=$(realpath "$1") weizmann=$(realpath "$2") root=$(realpath "$(dirname "$0")/../..")
@@ -28,7 +30,8 @@ ln -s "$weizmann" "$links/WEIZMANN"
 ln -s "$root/examples" "$root/tests" "$links"
 cd "$links"
 out=examples/results
-all="c3d lrcn resnet"
+# Of MODELS and of examples/data.
+all="c3d lrcn resnet" embedded="c3d lrcn"
 held_out="--data WEIZMANN --groups moshe,lyova --windows 16"
 
 reproduce() { # FOLDER ARGUMENTS...
@@ -51,7 +54,7 @@ survives() { # RECORD TABLE MODEL ARGUMENTS...
 survival() { # SECTION TABLE ARGUMENTS..., with both embedded models on all windows of both embedded clips
     local section=$1 table=$2 model
     shift 2
-    for model in $all; do
+    for model in $embedded; do
         survives "$section.$model" "$table" examples/data/figures-$model.pt --data examples/data --groups figures --windows 8 "$@"
     done
 }
@@ -68,8 +71,9 @@ variants() {
     "$python" examples/python/results.py $out --take weizmann-variants --name variants
 }
 
-systems() { # an hour on two cores
-    reproduce weizmann-systems --only-groups moshe,lyova --goals untargeted --systems black-box --surrogate MODELS/weizmann-lrcn.pt --surrogate MODELS/weizmann-c3d.pt --transfer --queries 200 --minutes 0
+systems() { # two hours on two cores
+    reproduce weizmann-systems --goals ${GOALS:-untargeted,targeted} --only-groups moshe,lyova --systems all --surrogate MODELS/weizmann-lrcn.pt --surrogate MODELS/weizmann-c3d.pt \
+        --agent MODELS/agent.pt --transfer --queries 200 --minutes 0
     "$python" examples/python/results.py $out --take weizmann-systems --name systems
 }
 
@@ -248,18 +252,19 @@ dual() { # a quarter of an hour on two cores
 
 warm() {
     local model
-    for model in $all; do
+    for model in $embedded; do
         "$python" examples/python/warm.py --model examples/data/figures-$model.pt --data examples/data --groups figures \
             --record $out/warm.$model.json --plugins "$plugins"
     done
 }
 
 causal() { # on a machine that does nothing else
-    local model data=examples/data
+    local model other=lrcn data=examples/data
     rm -f $out/causal.jsonl
-    for model in $all; do
+    for model in $embedded; do
         "$plugins/examples/causal" $data/figures-$model.pt $data/figures-walk.mp4 $data/figures-jack.mp4 \
-            --learned $data/figures-$model.safetensors --json $out/causal.jsonl
+            --surrogate $data/figures-$other.pt --learned $data/figures-$model.safetensors --json $out/causal.jsonl
+        other=$model
     done
     "$python" examples/python/results.py $out --take causal.jsonl --name causal
 }
@@ -277,7 +282,7 @@ passing() { # likewise, on one core
 }
 
 speed() { # on a machine that does nothing else
-    for model in examples/data/figures-{c3d,lrcn,resnet} MODELS/weizmann-{c3d,lrcn,resnet}; do
+    for model in examples/data/figures-{c3d,lrcn} MODELS/weizmann-{c3d,lrcn,resnet}; do
         "$plugins/examples/benchmark" $model.pt examples/data/figures-walk.mp4 --json $out/speed.jsonl
     done
     "$python" examples/python/results.py $out --take speed.jsonl --name speed
@@ -285,7 +290,7 @@ speed() { # on a machine that does nothing else
 
 profile() { # likewise; needs perf
     local model
-    for model in figures-{c3d,lrcn,resnet}; do
+    for model in figures-{c3d,lrcn}; do
         OMP_NUM_THREADS=$(nproc) "$python" examples/python/profile_window.py --model examples/data/$model.pt --clip examples/data/figures-walk.mp4 \
             --record $out/profile.$model.json --plugins "$plugins"
     done
