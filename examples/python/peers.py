@@ -40,8 +40,8 @@ from typing import Any
 import minimum_norm
 import numpy as np
 import torch
-from preprocess import CHROMA, ContractError, Metadata, frames, read_metadata, to_input
 from results import Record, markdown
+from sparseadv.preprocess import CHROMA, ContractError, Metadata, frames, read_metadata, to_input
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from preprocess import read_metadata
+from sparseadv.preprocess import read_metadata
 from results import Record, markdown
 from torch.utils.flop_counter import FlopCounterMode
 

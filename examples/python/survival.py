@@ -46,8 +46,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from preprocess import ContractError, classify, crop_offset, frames, read_metadata
 from results import Record, markdown
+from sparseadv.preprocess import ContractError, classify, crop_offset, frames, read_metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))

@@ -17,8 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples" / "python"))
 import torch  # noqa: E402
-from export_model import main  # noqa: E402
-from hara import ARCHS, Block, Padded, Resnet  # noqa: E402
+from sparseadv.exporter.command import main  # noqa: E402
+from sparseadv.exporter.hara import ARCHS, Block, Padded, Resnet  # noqa: E402
 
 NET = """
 import torch

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "python"))
-from preprocess import CHROMA, ContractError, Metadata, classify, frames, read_metadata  # noqa: E402
+from sparseadv.preprocess import CHROMA, ContractError, Metadata, classify, frames, read_metadata  # noqa: E402
 
 NEEDED_KEYS = ("window", "start_pts", "end_pts", "clean_label", "final_label", "success", "keyframes")
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "python"))
-from preprocess import KR_KB, crop_offset, yuv_to_rgb  # noqa: E402
+from sparseadv.preprocess import KR_KB, crop_offset, yuv_to_rgb  # noqa: E402
 
 SIZE_LIMIT = 60_000
 RNG = np.random.default_rng(20240607)

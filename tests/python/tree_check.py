@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "python"))
-from preprocess import Metadata, classify, frames, read_metadata  # noqa: E402
+from sparseadv.preprocess import Metadata, classify, frames, read_metadata  # noqa: E402
 
 
 def judge(model: torch.nn.Module, meta: Metadata, source: Path, attacked: Path, rows: list[dict[str, str]]) -> dict[str, int]:

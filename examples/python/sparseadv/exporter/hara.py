@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The 3D ResNets of Hara et al. (2018) as export_model.py knows them, by the names in their published checkpoints.
+"""The 3D ResNets of Hara et al. (2018) by the names in their published checkpoints.
 
 A checkpoint holds {"arch": "resnext-101", "state_dict": {"module.conv1.weight": ...}}. Width, groups, number of classes and type of the
 shortcuts are read off its weights.
@@ -10,10 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from model_zoo import ZooEntry, load_file, load_into, state_of
-from preprocess import Metadata
 from torch import nn
 from torch.nn import functional as F
+
+from ..preprocess import Metadata
+from .checkpoint import load_file, load_into, state_of
+from .errors import ExportError
+from .source import Source
 
 # Blocks a stage, and the width of a block's output in units of its inner width.
 ARCHS = {
@@ -26,7 +29,6 @@ ARCHS = {
 # Frames from one step of a layer to the next. A step of a stage sees nearly the whole window, and by that rule all frames would weigh about
 # the same, so it stands for the frames from its center to the next one's. layer1 has the most steps: 8 for 16 frames, where layer4 has one.
 STRIDES = {"layer1": 2, "layer2": 4, "layer3": 8, "layer4": 16}
-ENTRY = ZooEntry("", 16, "layer1", strides=STRIDES)
 MEAN = [114.7748, 107.7354, 99.4750]  # of ActivityNet, the default of the published program
 
 
@@ -97,27 +99,27 @@ def from_checkpoint(path: Path, arch: str | None) -> tuple[Resnet, str]:
     state = {k.removeprefix("module."): v for k, v in state_of(file, path).items()}
     arch = arch or file.get("arch")
     if arch not in ARCHS:
-        raise SystemExit(f"expected an arch of {', '.join(ARCHS)} in {path}, found {arch!r}; give the right one by --arch")
+        raise ExportError(f"expected an arch of {', '.join(ARCHS)} in {path}, found {arch!r}; give the right one by --arch")
     needed = ("conv1.weight", "layer1.0.conv2.weight", "fc.weight")
     for name in needed:
         if name not in state:
-            raise SystemExit(
+            raise ExportError(
                 f"expected the weights of a {arch} in {path}, found no {name} among {', '.join(list(state)[:3])}, ...; give another file"
             )
     stem, inner, last = (state[name] for name in needed)
     padded = not any(".downsample." in name for name in state)
     groups = inner.shape[0] // inner.shape[1] if arch.startswith("resnext") else 1
     if padded and ARCHS[arch][1] > 1:
-        raise SystemExit(f"expected shortcuts of type B in a {arch} in {path}, found no name with .downsample.; give the right --arch")
+        raise ExportError(f"expected shortcuts of type B in a {arch} in {path}, found no name with .downsample.; give the right --arch")
     model = Resnet(arch, stem.shape[0], groups, last.shape[0], padded)
     load_into(model, path, file)
     return model, arch
 
 
-def build_hara(weights: str, arch: str | None, classes: int | None) -> tuple[nn.Module, Metadata, ZooEntry]:
-    """The model in eval mode, the view that the published weights were trained for, and the entry."""
+def build(weights: str, arch: str | None, classes: int | None) -> Source:
+    """The model, with the view that the published weights were trained for."""
     if weights == "DEFAULT":
-        raise SystemExit(
+        raise ExportError(
             "expected --weights FILE for hara, found none; download a published checkpoint, or take random weights with --weights none"
         )
     if weights == "none":
@@ -128,4 +130,4 @@ def build_hara(weights: str, arch: str | None, classes: int | None) -> tuple[nn.
         model, arch = from_checkpoint(Path(weights), arch)
     # Pillow, which the published program resizes by, averages where it shrinks.
     meta = Metadata(name=arch, resize=112, crop=[112, 112], antialias=True, mean=list(MEAN), range=[0.0, 255.0])
-    return model.eval(), meta, ENTRY
+    return Source(model.eval(), meta, layer="layer1", strides=STRIDES)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
 """What a model of the `sparseadv` contract sees, in plain Python: its metadata, decoded frames, the input tensor.
 
-Shared by the exporter beside this file and by tests/python/. Nothing here uses GStreamer or the Rust crate, so it can judge them.
+Shared by the exporter, the programs in examples/python and tests/python. Nothing here uses GStreamer or the Rust crate, so it can judge them.
 
-    from preprocess import read_metadata, frames, to_input
+    from sparseadv.preprocess import read_metadata, frames, to_input
     meta = read_metadata("r3d_18.pt")
     clip = [rgb for _, rgb in frames("clip.mkv")]
     logits = model(to_input(clip[: meta.window], meta))
