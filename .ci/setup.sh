@@ -61,6 +61,19 @@ install_python_packages() {
     .venv/bin/python -c 'import av, numpy' 2>/dev/null || .venv/bin/pip install -q 'numpy>=2,<3' 'av>=14,<19' >&2
 }
 
+# For the checks of the exporter and of the Python package: other people's packages, beside the torch of .venv, which they may not change.
+install_test_packages() {
+    local wanted=tests/python/packages.txt folder=target/python
+    cmp -s "$wanted" "$folder/installed.txt" && return
+    say "Installing the packages of $wanted into $folder"
+    rm -rf "$folder"
+    .venv/bin/python -m venv "$folder"
+    local site='import sysconfig; print(sysconfig.get_path("purelib"))'
+    .venv/bin/python -c "$site" >"$("$folder/bin/python" -c "$site")/venv.pth"
+    "$folder/bin/pip" install -q --no-deps --no-compile --no-build-isolation -r "$wanted" >&2
+    cp "$wanted" "$folder/installed.txt"
+}
+
 build() {
     say "Building"
     cargo build --release --locked

@@ -3,6 +3,7 @@
 # Sets up, builds, and runs every test.
 . "$(dirname "${BASH_SOURCE[0]}")/../.ci/setup.sh"
 install_python_packages
+install_test_packages
 build
 check_plugin
 # Several tests run at a time, and several libtorch pools on one machine slow each other down.

@@ -114,7 +114,7 @@ def pytorchvideo(folder: Path) -> None:
     print("ok x3d")
     small = {
         "model_num_class": 5,
-        "model_depth": 50,
+        "model_depth": 18,
         "slowfast_channel_reduction_ratio": (8,),
         "stem_dim_outs": (16, 2),
         "head_pool_kernel_sizes": ((4, 1, 1), (16, 1, 1)),
