@@ -87,20 +87,23 @@ pub struct Size {
     /// `map` over the keyframes alone.
     pub map_keyframes: f64,
     pub max_abs: f64,
+    /// The sum of the frames' L2 norms, and the L2 norm of all.
     pub l21: f64,
+    pub l2: f64,
 }
 
 impl Size {
     /// Of a perturbation of so many frames of a window: by the sum of absolute values and the largest one that the model
-    /// sees, the sum before rendering, and the sum of the frames' L2 norms.
-    pub(super) fn of(shape: Shape, frames: usize, (sum, max_abs): (f64, f64), float: f64, l21: f64) -> Self {
+    /// sees, the sum before rendering, and the L2 norms of the frames that the model sees.
+    pub(super) fn of(shape: Shape, frames: usize, (sum, max_abs): (f64, f64), float: f64, norms: &[f64]) -> Self {
         let per = |sum: f64, frames: usize| sum / (frames * shape.frame_len()).max(1) as f64;
         Self {
             map: per(sum, shape.real),
             map_float: per(float, shape.real),
             map_keyframes: per(sum, frames),
             max_abs,
-            l21,
+            l21: norms.iter().sum(),
+            l2: norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt(),
         }
     }
 }

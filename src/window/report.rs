@@ -156,6 +156,7 @@ impl WindowReport {
             map_keyframes: per(changed.len()),
             max_abs: sums.iter().map(|(.., max)| *max).fold(0.0, f64::max),
             l21: sums.iter().map(|(_, squares, _)| squares.sqrt()).sum(),
+            l2: sums.iter().map(|(_, squares, _)| squares).sum::<f64>().sqrt(),
         };
         self.perturbed = Perturbed::new(changed, self.frames);
     }

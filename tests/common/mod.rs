@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 pub mod chance;
+pub mod clips;
 pub mod frames;
 pub mod live;
 pub mod models;

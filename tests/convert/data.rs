@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::common;
-use crate::common::pipeline::{pulled, run};
+pub use crate::common::clips::{EXAMPLES, encode, frames};
 
-pub const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data");
 /// Enough to fool some windows; keyframes by chance, for the seed must make them the same whoever converts a clip. Which
 /// precision is faster, and how many windows come in time to be attacked together, goes by the clock.
 pub const PROPERTIES: &str = "precision=f32 batch-windows=1 keyframes=random:4 max-iterations=12 patience=1";
@@ -69,29 +67,6 @@ impl Data {
             tree
         })
     }
-}
-
-/// The decoded frames of an embedded clip.
-pub fn frames(name: &str) -> Vec<Vec<u8>> {
-    common::init();
-    pulled(&format!(
-        "filesrc location={EXAMPLES}/figures-{name}.mp4 ! decodebin ! videoconvert ! video/x-raw,format=I420,width=320,height=240 \
-         ! appsink name=end sync=false"
-    ))
-}
-
-/// A lossless AVI.
-pub fn encode(frames: &[Vec<u8>], path: &Path) {
-    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-    let raw = path.with_extension("raw");
-    fs::write(&raw, frames.concat()).expect("raw frames");
-    run(&format!(
-        "filesrc location={} ! rawvideoparse format=i420 width=320 height=240 framerate=25/1 \
-         ! x264enc pass=quant quantizer=0 bframes=0 speed-preset=superfast ! avimux ! filesink location={}",
-        raw.display(),
-        path.display()
-    ));
-    fs::remove_file(raw).expect("raw frames");
 }
 
 pub fn command(source: &Path, destination: &Path, more: &[&str]) -> Command {

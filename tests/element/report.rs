@@ -50,6 +50,7 @@ const KEYS: [&str; 20] = [
     "map_keyframes",
     "max_abs",
     "l21",
+    "l2",
     "seconds",
 ];
 
@@ -106,13 +107,15 @@ fn sizes_are_those_of_the_pushed_bytes() {
         for (w, report) in reports.iter().enumerate() {
             let mut sum = 0.0;
             let mut max = 0.0f64;
-            let mut l21 = 0.0;
+            let (mut l21, mut squares) = (0.0, 0.0);
             for i in w * 4..w * 4 + 4 {
                 let difference = |(a, b): (&u8, &u8)| f64::from(a.abs_diff(*b));
                 let d: Vec<f64> = given[i].iter().zip(&came[i]).map(difference).collect();
                 sum += d.iter().sum::<f64>();
                 max = d.iter().fold(max, |m, v| m.max(*v));
-                l21 += d.iter().map(|v| v * v).sum::<f64>().sqrt();
+                let of_frame = d.iter().map(|v| v * v).sum::<f64>();
+                l21 += of_frame.sqrt();
+                squares += of_frame;
             }
             let map = sum / (4 * given[0].len()) as f64;
             let n = number(report, "perturbed_frames") as f64;
@@ -124,6 +127,7 @@ fn sizes_are_those_of_the_pushed_bytes() {
             close("map_keyframes", if n > 0.0 { map * 4.0 / n } else { 0.0 });
             close("max_abs", max);
             close("l21", l21);
+            close("l2", squares.sqrt());
             close("sparse_rate", 1.0 - n / 4.0);
         }
         assert!(fooled(&reports) > 0);

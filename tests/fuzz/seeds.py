@@ -106,7 +106,7 @@ def reports():
         "final_label_name": "jack", "final_probability": 0.8, "success": True, "already_fooled": False, "forwards": 27,
         "backwards": 24, "queries": 27, "codec_runs": 0, "queries_first_success": 16, "iterations_first_success": 12,
         "iterations": 20, "weights": [0.25, 0.5, 0.125, 0.125], "keyframes": [0, 1], "perturbed_frames": 2,
-        "sparse_rate": 0.5, "map": 0.25, "map_float": 0.3, "map_keyframes": 0.7, "max_abs": 23.0, "l21": 914.5,
+        "sparse_rate": 0.5, "map": 0.25, "map_float": 0.3, "map_keyframes": 0.7, "max_abs": 23.0, "l21": 914.5, "l2": 400.0,
         "seconds": 1.6, "overrun": False, "zero_gradient": False, "format": 2, "model": "a.pt", "model_sha256": "0",
         "input": "file:///a.mp4", "settings": {"survive": "identity"}, "plugin": "0.1.0", "libtorch": "2.13.0",
         "gstreamer": "GStreamer 1.22.0",

@@ -342,6 +342,6 @@ fn best(shape: Shape, delta: &Delta, observed: &Tensor, norms: &[f64], logits: V
     let seen = each.zip(norms).filter(|(_, norm)| **norm > 0.0);
     let perturbation: Perturbation = seen.map(|((frame, values), _)| (frame, values.to_vec())).collect();
     let (float, _) = norm::sum_and_max_abs(&delta.values)?;
-    let size = Size::of(shape, perturbation.len(), norm::sum_and_max_abs(observed)?, float, norms.iter().sum());
+    let size = Size::of(shape, perturbation.len(), norm::sum_and_max_abs(observed)?, float, norms);
     Ok(Best { perturbation, logits, size })
 }

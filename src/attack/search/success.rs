@@ -16,7 +16,8 @@ pub struct Success {
     pub logits: Vec<f32>,
     /// In the norm that the search makes small.
     pub size: f64,
-    pub l21: f64,
+    /// L2 norms of the frames that the model sees.
+    pub norms: Vec<f64>,
     /// When it was seen: after so many steps, and queries in all.
     pub iteration: u32,
     pub queries: u32,
@@ -37,7 +38,7 @@ impl Success {
         let perturbation: Perturbation =
             self.delta.frames.iter().copied().zip(values.chunks_exact(len).map(<[f32]>::to_vec)).collect();
         let (float, _) = norm::sum_and_max_abs(&self.delta.values)?;
-        let size = Size::of(shape, perturbation.len(), self.observed, float, self.l21);
+        let size = Size::of(shape, perturbation.len(), self.observed, float, &self.norms);
         Ok(Best { perturbation, logits: self.logits.clone(), size })
     }
 }

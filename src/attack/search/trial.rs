@@ -161,7 +161,7 @@ impl<'a, 'b> Trial<'a, 'b> {
 
     /// What is at hand, whose size is known.
     pub fn success(&self, size: f64, iteration: u32) -> Result<Success, Error> {
-        let (logits, l21) = (self.look.logits.clone(), self.norms.iter().sum());
+        let (logits, norms) = (self.look.logits.clone(), self.norms.clone());
         let queries = self.problem.target.calls().queries;
         // What rounds to nothing leaves its frame clean.
         let seen: Vec<usize> = (0..self.norms.len()).filter(|i| self.norms[*i] > 0.0).collect();
@@ -173,7 +173,16 @@ impl<'a, 'b> Trial<'a, 'b> {
             Delta { frames, values: self.delta.values.f_index_select(1, &index)? }
         };
         let observed = norm::sum_and_max_abs(&self.observed)?;
-        Ok(Success { delta, observed, logits, size, l21, iteration, queries, known: self.readings.are_all_looked_at() })
+        Ok(Success {
+            delta,
+            observed,
+            logits,
+            size,
+            norms,
+            iteration,
+            queries,
+            known: self.readings.are_all_looked_at(),
+        })
     }
 
     /// Whether there are queries left to confirm a success by.

@@ -14,10 +14,8 @@ use gstsparseadv::window::Windowing;
 
 mod after;
 mod arguments;
-mod codecs;
 mod lines;
 mod outputs;
-mod seen;
 mod shown;
 
 use crate::container;
@@ -109,7 +107,7 @@ impl<'a> Job<'a> {
         let source = media::look(&arguments.input).with_context(named)?;
         let plan = planner.plan(source).with_context(named)?;
         for codec in &arguments.codec {
-            codecs::tried(codec, &plan)?;
+            media::try_bin("--codec", codec, &plan.infos()?)?;
         }
         if let Some(part) = outputs.part(REPORT) {
             let part = part.to_str().context("Expected a report whose path is in UTF-8. Rename its folder.")?;
@@ -174,7 +172,10 @@ impl<'a> Job<'a> {
         let part = self.outputs.part(VIDEO).context("an output")?.to_path_buf();
         let (file, _written) = self.plan.sink(&part)?;
         let sink = match &self.shown {
-            Some(shown) => codecs::branches(&file, &self.arguments.codec, shown)?,
+            Some(shown) => {
+                let codecs: Vec<&str> = self.arguments.codec.iter().map(String::as_str).collect();
+                media::branches("--codec", Some(&file), &codecs, |n, pad| drop(shown.watch(2 + n, pad)))?
+            }
             None => file,
         };
         let pad = |name: &str| self.attacker.element.static_pad(name).context("a pad");

@@ -5,6 +5,8 @@
 use gstsparseadv::tally::{Labels, Tally};
 use gstsparseadv::window::report::WindowReport;
 
+use crate::seen::Place;
+
 /// What is shown of a window.
 pub struct Row {
     pub window: u64,
@@ -41,6 +43,11 @@ impl Row {
             labels,
             after_codec: None,
         })
+    }
+
+    /// Where it lies in the stream.
+    pub fn place(&self) -> Place {
+        Place { first: self.first_frame, frames: self.frames }
     }
 
     /// What a label of this window means.

@@ -9,9 +9,9 @@ use gstsparseadv::attack::criterion::argmax;
 use gstsparseadv::model::Model;
 use gstsparseadv::window::Windowing;
 
-use super::seen::{Keep, Seen};
 use crate::media::{self, Reader, Sizes};
 use crate::print::Row;
+use crate::seen::{Keep, Seen};
 
 /// Reads a file of frames of these sizes, and gives each window the label that the model gives it there. `answer` gets
 /// the logits. Fails where the file does not hold all frames.
@@ -38,10 +38,10 @@ pub fn classify(
             let frame = sample.buffer_owned().zip(sample.caps_owned());
             let (buffer, caps) = frame.context("a frame")?;
             seen.add(&buffer, &caps)?;
-            while let Some(place) = order.get(next).filter(|n| seen.has(&rows[**n])) {
+            while let Some(place) = order.get(next).filter(|n| seen.has(rows[**n].place())) {
                 let row = &mut rows[*place];
                 // Nothing where its frames differ in size, which is a fault of the file.
-                match seen.view(row).map(|view| model.classify(&view)) {
+                match seen.view(row.place()).map(|view| model.classify(&view)) {
                     Some(Ok(logits)) => {
                         let label = argmax(&logits);
                         row.after_codec = Some((label, metadata.label_name(label)));

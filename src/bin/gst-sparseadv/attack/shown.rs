@@ -11,9 +11,9 @@ use gst::prelude::*;
 use gstsparseadv::model::Metadata;
 use gstsparseadv::window::Windowing;
 
-use super::seen::{Keep, Seen};
 use crate::picture::{self, Canvas, MOST};
 use crate::print::Row;
+use crate::seen::{Keep, Seen};
 
 /// A window that is shown.
 pub struct Window {
@@ -118,7 +118,7 @@ impl State {
             let Some(row) = self.pending.pop_front() else {
                 break;
             };
-            if !self.stages.iter().all(|stage| stage.has(&row)) {
+            if !self.stages.iter().all(|stage| stage.has(row.place())) {
                 self.pending.push_front(row);
                 break;
             }
@@ -137,10 +137,10 @@ impl State {
         let first = row.first_frame;
         if row.window.is_multiple_of(self.every) && self.chosen < MOST {
             self.chosen += 1;
-            let clip = |n: usize| self.stages[n].clip(&row).context("frames of a window were lost");
+            let clip = |n: usize| self.stages[n].clip(row.place()).context("frames of a window were lost");
             let (clean, attacked) = (clip(0)?.to_rgb()?, clip(1)?.to_rgb()?);
             let strip = picture::strip(&clean, &attacked, &row)?;
-            let views = self.stages.iter().map(|stage| stage.view(&row)).collect();
+            let views = self.stages.iter().map(|stage| stage.view(row.place())).collect();
             self.ready.push(Window { row, strip, views });
         } else {
             self.left_out += 1;

@@ -9,6 +9,7 @@
 //! attacker.convert(&plan, part, message)?;`, and `plan.notes` says what was converted.
 
 mod boxes;
+mod branches;
 mod chunks;
 mod fit;
 mod kind;
@@ -23,6 +24,7 @@ mod read;
 mod stall;
 mod times;
 
+pub use branches::{branches, try_bin};
 pub use look::{Source, look};
 pub use parse::{bin, element};
 pub use plan::{Plan, Planner};

@@ -58,17 +58,8 @@ impl Planner {
 
     /// How a file gets through. Nothing is written.
     pub fn plan(&mut self, source: Source) -> anyhow::Result<Plan> {
-        let kinds: Vec<VideoInfo> = source
-            .caps
-            .iter()
-            .map(|caps| VideoInfo::from_caps(caps).with_context(|| format!("Expected raw video, found {caps}")))
-            .collect::<Result<_, _>>()?;
+        let kinds = kinds(&source)?;
         let first = kinds.first().context("no frames could be decoded")?;
-        for info in &kinds {
-            if info.width().min(info.height()) < MIN_SIZE as u32 {
-                bail!("Expected frames of at least {MIN_SIZE}x{MIN_SIZE}, found {}x{}.", info.width(), info.height());
-            }
-        }
         let mean = mean_rate(&source);
         let turn = source.turned.as_ref().map(|(turn, _)| *turn);
         let key = format!("{turn:?} {mean} {:?}", source.caps);
@@ -90,6 +81,21 @@ impl Planner {
         let notes = notes(&source, first, &fit, &self.muxer, rate);
         Ok(Plan { source, encoder: fit.encoder, muxer: self.muxer.clone(), format, rate, notes })
     }
+}
+
+/// The frames as they are decoded, by each of the caps in the file.
+fn kinds(source: &Source) -> anyhow::Result<Vec<VideoInfo>> {
+    let kinds = source
+        .caps
+        .iter()
+        .map(|caps| VideoInfo::from_caps(caps).with_context(|| format!("Expected raw video, found {caps}")))
+        .collect::<Result<Vec<_>, _>>()?;
+    for info in &kinds {
+        if info.width().min(info.height()) < MIN_SIZE as u32 {
+            bail!("Expected frames of at least {MIN_SIZE}x{MIN_SIZE}, found {}x{}.", info.width(), info.height());
+        }
+    }
+    Ok(kinds)
 }
 
 fn find(
@@ -209,7 +215,7 @@ fn notes(source: &Source, first: &VideoInfo, fit: &Fit, muxer: &str, rate: Optio
             true => format!(": {}x{} became {}x{}", first.width(), first.height(), first.height(), first.width()),
             false => String::new(),
         };
-        notes.push(format!("the frames are turned as the file's orientation tag says ({tag}){size}"));
+        notes.push(turned(tag) + &size);
     }
     if let Some(rate) = rate {
         notes.push(format!(
@@ -234,7 +240,30 @@ fn notes(source: &Source, first: &VideoInfo, fit: &Fit, muxer: &str, rate: Optio
     notes
 }
 
+fn turned(tag: &str) -> String {
+    format!("the frames are turned as the file's orientation tag says ({tag})")
+}
+
 impl Plan {
+    /// Into a pipeline that writes no file, in this format. By default that is the decoder's own, or the nearest one that the
+    /// element takes.
+    pub fn unencoded(source: Source, format: Option<VideoFormat>) -> anyhow::Result<Self> {
+        let kinds = kinds(&source)?;
+        let first = kinds.first().context("no frames could be decoded")?;
+        let mut nearest = None;
+        for format in format.into_iter().chain(fit::candidates(first.format())) {
+            if source.turned.is_none() || can_be_turned(format)? {
+                nearest = Some(format);
+                break;
+            }
+        }
+        let nearest = nearest.context("Expected a format that can be turned, found none.")?;
+        let format = kinds.iter().any(|kind| kind.format() != nearest).then_some(nearest);
+        let mut notes: Vec<String> = source.note.iter().cloned().collect();
+        notes.extend(source.turned.as_ref().map(|(_, tag)| turned(tag)));
+        Ok(Self { source, encoder: String::new(), muxer: String::new(), format, rate: None, notes })
+    }
+
     /// The frames' description where they reach the element, for each of the caps in the file.
     pub fn infos(&self) -> anyhow::Result<Vec<VideoInfo>> {
         let turn = self.source.turned.as_ref().map(|(turn, _)| *turn);

@@ -14,7 +14,6 @@ use gstsparseadv::video::{Chroma, View};
 use gstsparseadv::window::Windowing;
 
 use crate::decode::Clip;
-use crate::print::Row;
 
 /// What is kept of each frame.
 #[derive(Clone, Copy)]
@@ -25,6 +24,13 @@ pub struct Keep {
     pub frames: bool,
     /// Most frames; the oldest goes.
     pub most: usize,
+}
+
+/// A window of a stream: its first frame, and how many it has of those that the model sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub first: usize,
+    pub frames: usize,
 }
 
 pub struct Seen {
@@ -85,21 +91,21 @@ impl Seen {
     }
 
     /// Whether the whole of a window has come.
-    pub fn has(&self, row: &Row) -> bool {
-        self.places(row).last().is_none_or(|last| self.end() > last)
+    pub fn has(&self, window: Place) -> bool {
+        self.places(window).last().is_none_or(|last| self.end() > last)
     }
 
     /// What the model sees of a window; nothing if it is not all there.
-    pub fn view(&self, row: &Row) -> Option<Vec<f32>> {
-        let window = self.window(row)?;
+    pub fn view(&self, window: Place) -> Option<Vec<f32>> {
+        let window = self.window(window)?;
         let samples: Option<Vec<&Samples>> = window.iter().map(|f| f.samples.as_ref()).collect();
         let view = &window.first()?.view;
         Some(view.observe_window(&samples?, self.metadata.window))
     }
 
     /// The frames of a window; nothing if they are not all there.
-    pub fn clip(&self, row: &Row) -> Option<Clip> {
-        let window = self.window(row)?;
+    pub fn clip(&self, window: Place) -> Option<Clip> {
+        let window = self.window(window)?;
         Some(Clip {
             info: window.first()?.info.clone(),
             frames: window.iter().map(|f| f.buffer.clone()).collect::<Option<_>>()?,
@@ -107,13 +113,13 @@ impl Seen {
     }
 
     /// Numbers in the stream of a window's frames.
-    fn places(&self, row: &Row) -> impl Iterator<Item = usize> + use<> {
-        let first = row.first_frame;
-        self.windowing.offsets(self.windowing.span).take(row.frames).map(move |offset| first + offset)
+    fn places(&self, window: Place) -> impl Iterator<Item = usize> + use<> {
+        let first = window.first;
+        self.windowing.offsets(self.windowing.span).take(window.frames).map(move |offset| first + offset)
     }
 
-    fn window(&self, row: &Row) -> Option<Vec<&Frame>> {
-        let window = self.places(row).map(|place| self.frames.get(place.checked_sub(self.first)?));
+    fn window(&self, window: Place) -> Option<Vec<&Frame>> {
+        let window = self.places(window).map(|place| self.frames.get(place.checked_sub(self.first)?));
         let window: Vec<&Frame> = window.collect::<Option<_>>()?;
         let kind = &window.first()?.view;
         let alike = window.iter().all(|frame| Arc::ptr_eq(&frame.view, kind));

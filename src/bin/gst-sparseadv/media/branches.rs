@@ -1,36 +1,42 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The codecs that the page compares, beside the file's own.
+//! Codecs and resizers that a stream goes through beside its file, each in a thread of its own.
 
 use anyhow::{Context, anyhow};
 use gst::prelude::*;
+use gst_video::VideoInfo;
 use gstsparseadv::element::codec::Codec;
 use gstsparseadv::element::format;
 
-use super::shown::Shown;
-use crate::media::{self, Plan};
+use super::parse;
 
 /// Frames between the threads.
 const QUEUED: u32 = 8;
 
-/// Sends blank frames through a codec of the page's.
-pub fn tried(codec: &str, plan: &Plan) -> anyhow::Result<()> {
-    media::bin("--codec", codec)?;
-    for info in plan.infos()? {
+/// Sends blank frames of these kinds through a bin. `what` is the name its user knows it by.
+pub fn try_bin(what: &str, bin: &str, kinds: &[VideoInfo]) -> anyhow::Result<()> {
+    parse::bin(what, bin)?;
+    for info in kinds {
         let frame = || gst::Buffer::with_size(info.size());
         let frames = [frame()?, frame()?];
-        Codec::new(codec, &info, format::frame_duration(&info))
+        Codec::new(bin, info, format::frame_duration(info))
             .and_then(|codec| codec.run(frames.into_iter()))
-            .map_err(|e| anyhow!("{}", e.replace("The survive property:", "--codec:")))?;
+            .map_err(|e| anyhow!("{}", e.replace("The survive property:", &format!("{what}:"))))?;
     }
     Ok(())
 }
 
-/// The file, and beside it every codec of the page's, each in a thread of its own.
-pub fn branches(file: &gst::Element, codecs: &[String], shown: &Shown) -> anyhow::Result<gst::Element> {
+/// Sinks for one stream: the file, if there is one, and each of these bins. `watch` gets the pad behind each bin, by its
+/// place.
+pub fn branches(
+    what: &str,
+    file: Option<&gst::Element>,
+    bins: &[&str],
+    mut watch: impl FnMut(usize, &gst::Pad),
+) -> anyhow::Result<gst::Element> {
     let whole = gst::Bin::new();
     let tee = gst::ElementFactory::make("tee").build()?;
-    whole.add_many([&tee, file])?;
+    whole.add(&tee)?;
     let queue = |ahead: &gst::Element| -> anyhow::Result<()> {
         let queue = gst::ElementFactory::make("queue")
             .property("max-size-buffers", QUEUED)
@@ -40,11 +46,14 @@ pub fn branches(file: &gst::Element, codecs: &[String], shown: &Shown) -> anyhow
         whole.add(&queue)?;
         Ok(gst::Element::link_many([&tee, &queue, ahead])?)
     };
-    queue(file)?;
-    for (n, codec) in codecs.iter().enumerate() {
+    if let Some(file) = file {
+        whole.add(file)?;
+        queue(file)?;
+    }
+    for (n, bin) in bins.iter().enumerate() {
         let make = |name: &str| gst::ElementFactory::make(name).build();
         let (first, last) = (make("videoconvert")?, make("videoconvert")?);
-        let bin = media::bin("--codec", codec)?;
+        let bin = parse::bin(what, bin)?;
         let caps = gst_video::VideoCapsBuilder::new().format_list(format::FORMATS).build();
         let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
         let filter = gst::ElementFactory::make("capsfilter").property("caps", caps).build()?;
@@ -52,7 +61,7 @@ pub fn branches(file: &gst::Element, codecs: &[String], shown: &Shown) -> anyhow
         whole.add_many(chain)?;
         gst::Element::link_many(chain)?;
         queue(&first)?;
-        shown.watch(2 + n, &sink.static_pad("sink").context("a sink pad")?);
+        watch(n, &sink.static_pad("sink").context("a sink pad")?);
     }
     let pad = tee.static_pad("sink").context("a sink pad")?;
     whole.add_pad(&gst::GhostPad::with_target(&pad)?)?;
