@@ -104,7 +104,8 @@ fn help(program: &str, arguments: &[&str]) -> String {
 }
 
 const TOOL: &str = env!("CARGO_BIN_EXE_gst-sparseadv");
-const COMMANDS: [&str; 8] = ["attack", "convert", "merge", "learn", "judge", "reproduce", "report", "inspect"];
+const COMMANDS: [&str; 9] =
+    ["attack", "convert", "evaluate", "merge", "learn", "judge", "reproduce", "report", "inspect"];
 
 /// Whether a text names just this option, not one that begins alike.
 fn names(text: &str, option: &str) -> bool {

@@ -247,7 +247,7 @@ fn wrong_calls_are_failures() {
 
 #[test]
 fn every_command_shows_an_example() {
-    for name in ["attack", "convert", "merge", "reproduce", "report", "inspect"] {
+    for name in ["attack", "convert", "evaluate", "merge", "reproduce", "report", "inspect"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gst-sparseadv"));
         let output = command.args([name, "--help"]).output().expect("help");
         expect(0, &output);

@@ -13,6 +13,7 @@ mod convert;
 mod dataset;
 mod decode;
 mod element;
+mod evaluate;
 mod html;
 mod inspect;
 mod interrupt;
@@ -30,7 +31,8 @@ mod universal;
 #[command(
     name = "gst-sparseadv",
     about,
-    after_help = "Exit status: 0 done, 1 failed, 2 done but some clips were skipped or missing, 130 interrupted."
+    after_help = "Exit status: 0 done, 1 failed, 2 done but some clips were skipped or missing, 130 interrupted. Of evaluate: 1 a gate has \
+        failed, 3 it could not run."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -43,7 +45,9 @@ enum Command {
     Attack(attack::Arguments),
     /// Attack a data set: a mirrored tree of videos, and a manifest
     Convert(convert::Arguments),
-    /// Make the whole manifest of a tree that was converted in parts
+    /// Evaluate the robustness of models on clips, and pass or fail by gates
+    Evaluate(evaluate::Arguments),
+    /// Make one of what was converted or evaluated in parts
     Merge(convert::MergeArguments),
     #[command(hide = true)]
     ConvertWorker(convert::worker::Arguments),
@@ -83,13 +87,24 @@ fn main() -> ExitCode {
         Err(error) => {
             // The parser's own status of a wrong argument is 2, which says here that clips were skipped.
             let _ = error.print();
-            return ExitCode::from(u8::from(error.use_stderr()));
+            let wrong = if judges(std::env::args_os().nth(1)) { evaluate::COULD_NOT_RUN } else { 1 };
+            return if error.use_stderr() { ExitCode::from(wrong) } else { ExitCode::SUCCESS };
         }
+    };
+    // Its status 1 says that a gate has failed.
+    let failure = match &arguments.command {
+        Command::Evaluate(_) => evaluate::COULD_NOT_RUN,
+        Command::Merge(arguments) if evaluate::is_there(&arguments.tree) => evaluate::COULD_NOT_RUN,
+        _ => 1,
     };
     let result = match arguments.command {
         Command::Attack(arguments) => attack::run(&arguments).map(done),
         Command::Convert(arguments) => convert::run(&arguments).map(counted),
         Command::ConvertWorker(arguments) => convert::worker::run(&arguments).map(done),
+        Command::Evaluate(arguments) => evaluate::run(&arguments).map(ExitCode::from),
+        Command::Merge(arguments) if evaluate::is_there(&arguments.tree) => {
+            evaluate::merge(&arguments.tree, &arguments.evaluation).map(ExitCode::from)
+        }
         Command::Merge(arguments) => convert::merge(&arguments).map(counted),
         Command::Learn(arguments) => universal::learn::run(&arguments).map(counted),
         Command::Judge(arguments) => universal::judge::run(&arguments).map(counted),
@@ -102,8 +117,13 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         out::errln!("gst-sparseadv: {error:#}");
-        if error.is::<interrupt::Interrupted>() { ExitCode::from(interrupt::STATUS) } else { ExitCode::FAILURE }
+        ExitCode::from(if error.is::<interrupt::Interrupted>() { interrupt::STATUS } else { failure })
     })
+}
+
+/// Whether a command's status 1 is a verdict.
+fn judges(command: Option<std::ffi::OsString>) -> bool {
+    command.is_some_and(|command| command == "evaluate")
 }
 
 /// Of everything that results depend on.

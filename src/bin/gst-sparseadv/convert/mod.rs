@@ -17,7 +17,7 @@ mod places;
 mod plan;
 mod pool;
 mod record;
-mod shard;
+pub mod shard;
 mod truth;
 pub mod worker;
 
@@ -25,7 +25,7 @@ use crate::interrupt;
 use crate::out::{errln, outln};
 use crate::provenance::{Versions, sha256};
 use begun::Settings;
-use plan::Side;
+pub use plan::{Side, jobs};
 use pool::Pool;
 use record::{Outcome, Record, Records};
 use truth::Truth;
@@ -89,10 +89,14 @@ pub struct Arguments {
 }
 
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  gst-sparseadv merge UCF-101-attacked")]
+#[command(
+    after_help = "Examples:\n  gst-sparseadv merge UCF-101-attacked\n  gst-sparseadv merge result --fail-if \"robust_accuracy<0.5\""
+)]
 pub struct MergeArguments {
-    /// Tree made by convert, in one go or in parts
-    tree: PathBuf,
+    /// Tree made by convert, or results of evaluate, in one go or in parts
+    pub tree: PathBuf,
+    #[command(flatten)]
+    pub evaluation: crate::evaluate::MergeArguments,
 }
 
 /// H.264 without loss. No B-frames, for AVI has no times to put them in order by; one thread, for their number shows in
@@ -201,6 +205,11 @@ fn convert(pool: &Pool, open: &[plan::Job], all: usize, workers: usize) -> anyho
 
 /// Returns how many clips were skipped.
 pub fn merge(arguments: &MergeArguments) -> anyhow::Result<usize> {
+    ensure!(
+        !arguments.evaluation.are_any(),
+        "Expected results of evaluate for these options, found none in {}. Leave them out for a tree of convert.",
+        arguments.tree.display()
+    );
     let (records, settings) = Records::reopen(&arguments.tree)?;
     let records = records.of_one_tree()?;
     manifest::write(&arguments.tree, None, &settings, &records)?;

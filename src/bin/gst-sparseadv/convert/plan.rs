@@ -9,7 +9,8 @@ use anyhow::bail;
 use gstsparseadv::dataset::{self, DataSet, Layout};
 use gstsparseadv::files::{LONGEST_NAME, shortened};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Side {
     /// Every video in the class folders, whatever the lists say
     All,

@@ -108,17 +108,20 @@ fn two_numbers(text: &str) -> Result<[u32; 2], String> {
     parsed.ok_or_else(|| format!("expected two numbers with a comma between, found {text}"))
 }
 
-/// Results inside a data set would become part of it.
-fn apart(arguments: &Arguments) -> anyhow::Result<()> {
-    // It need not be there yet.
+/// Whether a path, which need not be there yet, is in a folder.
+pub fn is_inside(path: &Path, folder: &Path) -> anyhow::Result<bool> {
     let real = |path: &Path| {
         let there = path.ancestors().find_map(|p| p.canonicalize().ok().zip(Some(p)));
         there.map_or(path.to_path_buf(), |(real, p)| real.join(path.strip_prefix(p).unwrap_or(path)))
     };
-    let out = real(&std::path::absolute(&arguments.out)?);
+    Ok(real(&std::path::absolute(path)?).starts_with(real(folder)))
+}
+
+/// Results inside a data set would become part of it.
+fn apart(arguments: &Arguments) -> anyhow::Result<()> {
     for data in &arguments.data {
         let folder = data.split_once('=').map_or(data.as_str(), |(_, folder)| folder);
-        if out.starts_with(real(Path::new(folder))) {
+        if is_inside(&arguments.out, Path::new(folder))? {
             bail!(
                 "Expected a folder outside the data set for --out, found {} inside {folder}. Name another.",
                 arguments.out.display()
