@@ -1,6 +1,11 @@
-//! Checks libtorch's version, bakes its folder into the run path, and keeps the CUDA library linked.
+//! Checks libtorch's version, bakes its folder into the run path, and keeps the CUDA library linked. All three packages
+//! of the project have this script.
 
 use std::{env, fs, path::Path};
+
+#[path = "src/load/libtorch.rs"]
+#[allow(dead_code)]
+mod libtorch;
 
 /// The libtorch that the `tch` release in Cargo.toml is written for.
 const LIBTORCH_VERSION: &str = "2.13.0";
@@ -10,8 +15,10 @@ fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     // The commit stands in every result: with a rule of one's own, Cargo runs this again only when one of these
     // changes.
+    let root = if Path::new("build.rs").exists() { "" } else { "../../../" };
     for path in ["build.rs", "Cargo.toml", "src", ".git/logs/HEAD"] {
-        if Path::new(path).exists() {
+        let path = format!("{root}{path}");
+        if Path::new(&path).exists() {
             println!("cargo:rerun-if-changed={path}");
         }
     }
@@ -22,15 +29,26 @@ fn main() {
     };
     let lib_dir = fs::canonicalize(&lib_dir).unwrap_or_else(|_| lib_dir.into());
     check_version(&lib_dir);
+    println!("cargo:rustc-env=LIBTORCH_LIB={}", lib_dir.display());
+    link(&lib_dir);
+}
 
+fn link(lib_dir: &Path) {
     // DT_RPATH, not DT_RUNPATH: another libtorch in LD_LIBRARY_PATH, as ROS or a conda environment sets it, would come
-    // before the latter, and GStreamer blacklists a plugin that once failed to load.
+    // before the latter. What is installed beside the program comes first.
     println!("cargo:rustc-link-arg=-Wl,--disable-new-dtags");
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib_dir.display());
+    println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/{}:{}", libtorch::BESIDE, lib_dir.display());
     // The linker's --as-needed drops libtorch_cuda, whose symbols are only reached through registration at load time;
-    // without it no GPU is ever seen, and nothing says so.
+    // without it no GPU is ever seen, and nothing says so. The plugin and `gst-sparseadv` load it through others.
+    let kinds: &[&str] = match env::var("CARGO_PKG_NAME").as_deref() {
+        Ok("gst-plugin-sparseadv") => &["bin=gst-sparseadv-torch", "tests", "examples"],
+        Ok("sparseadv-torch") => &["cdylib"],
+        _ => &[],
+    };
     if lib_dir.join("libtorch_cuda.so").exists() {
-        println!("cargo:rustc-link-arg=-Wl,--no-as-needed,-ltorch_cuda,--as-needed");
+        for kind in kinds {
+            println!("cargo:rustc-link-arg-{kind}=-Wl,--no-as-needed,-ltorch_cuda,--as-needed");
+        }
     }
 }
 
@@ -38,11 +56,7 @@ fn main() {
 /// errors.
 fn check_version(lib_dir: &Path) {
     let root = lib_dir.parent().unwrap_or(lib_dir);
-    let found = fs::read_to_string(root.join("build-version")).ok().map(|v| v.trim().to_string()).or_else(|| {
-        let text = fs::read_to_string(root.join("version.py")).ok()?;
-        let line = text.lines().find(|l| l.starts_with("__version__"))?;
-        line.split(['\'', '"']).nth(1).map(str::to_string)
-    });
+    let found = libtorch::stated(root);
     // For records of what made a result.
     println!("cargo:rustc-env=LIBTORCH_VERSION={}", found.as_deref().unwrap_or(LIBTORCH_VERSION));
     match found {

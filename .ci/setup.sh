@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 # Sourced by examples/demo.sh and tests/run.sh: installs what is missing, and nothing that is there. Safe to repeat.
 #
-# SPARSEADV_TORCH_INDEX  another package index for the torch wheel, for instance PyTorch's own one of CPU-only or of CUDA wheels
+# SPARSEADV_TORCH_INDEX  another package index for the torch wheel, for instance PyTorch's own one of CUDA wheels of another version
 # SPARSEADV_PYTHON       the Python 3 to make .venv with (default python3)
 
 set -euo pipefail
@@ -12,6 +12,8 @@ TORCH_VERSION=2.13.0
 # Bold on a terminal, plain in a log.
 say() { if [ -t 2 ]; then printf '\033[1m%s\033[0m\n' "$*"; else printf '%s\n' "$*"; fi >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+. .ci/torch.sh
 
 install_packages() {
     local wanted=(build-essential pkg-config ca-certificates python3-venv libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
@@ -50,8 +52,14 @@ install_torch() {
     local found
     found=$(.venv/bin/python -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true)
     if [ "${found%%+*}" != "$TORCH_VERSION" ]; then
-        say "Installing torch $TORCH_VERSION into .venv (some minutes and up to 5 GB with CUDA; see SPARSEADV_TORCH_INDEX)"
-        .venv/bin/pip install -q ${SPARSEADV_TORCH_INDEX:+--index-url "$SPARSEADV_TORCH_INDEX"} "torch==$TORCH_VERSION" >&2
+        local index
+        index=$(torch_index .venv/bin/python)
+        say "Installing torch $TORCH_VERSION into .venv (some minutes, and up to 5 GB with CUDA)"
+        if ! .venv/bin/pip install -q ${index:+--index-url "$index"} "torch==$TORCH_VERSION" >&2; then
+            [ "$index" = "$cpu_index" ] && [ -z "${SPARSEADV_TORCH_INDEX:-}" ] || return 1
+            say "$index does not have it whole: torch comes with CUDA, from the ordinary package index"
+            .venv/bin/pip install -q "torch==$TORCH_VERSION" >&2
+        fi
     fi
     ln -sfn "$(.venv/bin/python -c 'import importlib.util as u, os; print(os.path.dirname(u.find_spec("torch").origin))')" .venv/libtorch
 }
@@ -79,16 +87,12 @@ build() {
     cargo build --release --locked
 }
 
-# GStreamer remembers a plugin that failed to load once, and then says "no element" for ever.
+# The plugin says itself why its elements cannot be loaded, so that GStreamer has no cause to remember a failure.
 check_plugin() {
     export GST_PLUGIN_PATH="$PWD/target/release${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}"
-    gst-inspect-1.0 sparseadv >/dev/null 2>&1 && return
-    if gst-inspect-1.0 -b 2>/dev/null | grep -q gstsparseadv; then
-        die "GStreamer has blacklisted the plugin because it once failed to load. Delete its registry (rm -r ~/.cache/gstreamer-1.0, or the
-file named by GST_REGISTRY) and run this again. If that does not help, \`ldd target/release/libgstsparseadv.so | grep 'not found'\` names
-the library that is missing."
-    fi
-    die "expected gst-inspect-1.0 to find sparseadv in $PWD/target/release, found: $(gst-inspect-1.0 sparseadv 2>&1 | tail -n 1)"
+    local said
+    said=$(gst-inspect-1.0 sparseadv 2>&1) || die "expected gst-inspect-1.0 to find sparseadv in $PWD/target/release, found: $(tail -n 1 <<<"$said")"
+    ! grep -q 'Cannot be loaded' <<<"$said" || die "$(sed -n 's/^ *Description *//p' <<<"$said")"
 }
 
 install_packages

@@ -114,15 +114,22 @@ pub mod universal;
 pub mod video;
 pub mod window;
 
-fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+/// Registers both elements.
+///
+/// # Errors
+///
+/// GStreamer takes no element of that name.
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     sparseadv::register(plugin)?;
     clipclassifier::register(plugin)
 }
 
+// For programs that have this crate in them. `src/load/plugin` is the plugin as a file.
+
 gst::plugin_define!(
     sparseadv,
     env!("CARGO_PKG_DESCRIPTION"),
-    plugin_init,
+    register,
     concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
     // GStreamer's name of the MPL-2.0.
     "MPL-2.0",

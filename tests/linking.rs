@@ -6,13 +6,13 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The dynamic section of the built plugin.
+/// The dynamic section of the plugin's library.
 fn dynamic_section() -> String {
     let exe = std::env::current_exe().expect("this program's path");
     let deps = exe.parent().expect("its folder");
     let places = [deps.parent().expect("the profile's folder"), deps];
     let plugin: Vec<PathBuf> =
-        places.iter().map(|folder| folder.join("libgstsparseadv.so")).filter(|path| path.exists()).collect();
+        places.iter().map(|folder| folder.join("libsparseadv_torch.so")).filter(|path| path.exists()).collect();
     let plugin = plugin.first().expect("expected a built plugin; run `cargo build --release` first");
     let output = Command::new("readelf").arg("-d").arg(plugin).output();
     let output = output.expect("expected readelf, of the package binutils");
@@ -27,8 +27,9 @@ fn libtorch_is_found_by_the_run_path() {
     assert!(!section.contains("(RUNPATH)"), "{section}");
     let line = section.lines().find(|l| l.contains("(RPATH)"));
     let line = line.expect("a run path");
-    let path = line.split(['[', ']']).nth(1).expect("a path").split(':').next();
-    let lib = PathBuf::from(path.expect("a path"));
+    // What is installed beside it goes before the libtorch of the build.
+    let path = line.split(['[', ']']).nth(1).and_then(|path| path.strip_prefix("$ORIGIN/python/torch/lib:"));
+    let lib = PathBuf::from(path.expect("two folders"));
     assert!(lib.join("libtorch_cpu.so").exists(), "{line}");
     // A wheel with CUDA registers it from a library of which no symbol is called.
     assert_eq!(lib.join("libtorch_cuda.so").exists(), section.contains("[libtorch_cuda.so]"), "{section}");

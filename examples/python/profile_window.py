@@ -33,7 +33,7 @@ COSTS = [
     ("waiting", r"libgomp", "Threads of a team wait for the others: loops that are too small, or of uneven parts."),
     ("convolutions", r"dnnl|mkldnn|mkl_|gemm|unfold|vol2col|col2vol|im2col|slow_conv|brgemm|jit_", "The model's convolutions and matrix products."),
     ("pooling and pointwise", r"max_pool|batch_norm|threshold|relu|clamp|Vectorized|TensorIterator|native::", "The model's pools and rectifiers, and sums and copies of tensors, bound by memory."),
-    ("observing and rendering", r"libgstsparseadv|gstsparseadv", "Perturbation to 8-bit samples, to the model's view, and the gradient back."),
+    ("observing and rendering", r"libsparseadv_torch|gstsparseadv", "Perturbation to 8-bit samples, to the model's view, and the gradient back."),
     ("memory", r"malloc|_int_free|free|memset|memmove|page_fault|clear_page|madvise|munmap", "Memory that is taken, cleared, moved and given back."),
     ("the system", r"kernel", "The kernel: switching threads, and faults on new pages."),
     ("the rest", r"", "The interpreter of TorchScript, the bookkeeping of gradients, and what is spread thin."),

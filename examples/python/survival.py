@@ -141,7 +141,7 @@ class Bench:
 
     def attack(self, clip: Path, properties: str) -> tuple[Path, list[dict[str, Any]]]:
         """The attacked clip in a lossless file, and the report's lines."""
-        plugin = next(self.args.plugins.glob("libgstsparseadv.*")).stat().st_mtime
+        plugin = max(path.stat().st_mtime for path in self.args.plugins.glob("lib*sparseadv*.so"))
         target = self.name("attack", clip, self.args.size, self.args.model, plugin, properties)
         report = target.with_suffix(".jsonl")
         element = f"sparseadv model={shlex.quote(str(self.args.model))} report-location={shlex.quote(str(report))} tail=passthrough"

@@ -19,7 +19,8 @@ ln -s "$root/.venv" "$work/source/.venv"
 build() { # SOURCE NAME
     (cd "$1" && LIBTORCH=$root/.venv/libtorch CARGO_TARGET_DIR=$root/target/against cargo build --quiet --release --lib --bins)
     mkdir "$work/$2"
-    cp "$root/target/against/release/"{libgstsparseadv.so,gst-sparseadv} "$work/$2"
+    # Older commits have the plugin and the tool in one file each.
+    find "$root/target/against/release" -maxdepth 1 -type f -executable -name '*sparseadv*' -exec cp -t "$work/$2" {} +
 }
 build "$work/source" before
 build "$root" now

@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 
 use crate::torch;
 
+#[path = "../load/libtorch.rs"]
+#[allow(dead_code)]
+mod folder;
+
 /// The version that the plugin was built against.
 pub const BUILT_AGAINST: &str = env!("LIBTORCH_VERSION");
 
 /// The version of the libtorch loaded into this process.
 pub fn version() -> String {
     let root = loaded().and_then(|library| Some(library.parent()?.parent()?.to_path_buf()));
-    let found = root.as_deref().and_then(stated).or_else(of_abi);
+    let found = root.as_deref().and_then(folder::stated).or_else(of_abi);
     found.unwrap_or_else(|| "unknown".into())
 }
 
@@ -29,16 +33,6 @@ fn loaded() -> Option<PathBuf> {
         name.starts_with("libtorch_cpu.so")
     });
     ours.next().map(Path::to_path_buf)
-}
-
-/// What the files beside the library say: `version.py` of a wheel, `build-version` of a libtorch archive.
-fn stated(root: &Path) -> Option<String> {
-    let line = |name: &str| std::fs::read_to_string(root.join(name)).ok();
-    let wheel = line("version.py").and_then(|text| {
-        let line = text.lines().find(|l| l.starts_with("__version__"))?;
-        line.split(['\'', '"']).nth(1).map(str::to_string)
-    });
-    wheel.or_else(|| line("build-version").map(|text| text.trim().to_string()))
 }
 
 /// What the library says itself: one byte each of the major, minor and patch numbers, in the top ones.

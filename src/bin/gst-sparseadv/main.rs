@@ -17,6 +17,7 @@ mod evaluate;
 mod html;
 mod inspect;
 mod interrupt;
+mod manual;
 mod media;
 mod out;
 mod page;
@@ -61,6 +62,9 @@ enum Command {
     Report(report::Arguments),
     /// Show what a TorchScript archive contains and whether it fits the model contract
     Inspect(inspect::Arguments),
+    /// Write manual pages and the completions of shells
+    #[command(hide = true)]
+    Manual(manual::Arguments),
 }
 
 /// Exit status where clips were skipped.
@@ -114,6 +118,7 @@ fn main() -> ExitCode {
         }),
         Command::Report(arguments) => report::pages(&arguments.folder).map(done),
         Command::Inspect(arguments) => inspect::run(&arguments).map(done),
+        Command::Manual(arguments) => manual::run(&arguments, &Arguments::command()).map(done),
     };
     result.unwrap_or_else(|error| {
         out::errln!("gst-sparseadv: {error:#}");
