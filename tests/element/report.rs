@@ -30,7 +30,7 @@ pub fn run(model: &ModelFile, properties: &[(&str, &str)], n: u64) -> (Frames, F
     (given, came, rig, reports)
 }
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "window",
     "start_pts",
     "end_pts",

@@ -41,7 +41,7 @@ pub fn first<L: Level>(
         let others = seen.logits.f_scatter_value(-1, &own, f64::NEG_INFINITY)?.f_amax([-1i64].as_slice(), true)?;
         seen.logits.f_gather(-1, &own, false)?.f_sub(&others)?.f_sum(Kind::Float)
     };
-    let set = [config.epsilon as f32];
+    let set = [config.epsilon];
     for bound in if config.epsilon > 0.0 { &set[..] } else { &BOUNDS } {
         let began = Instant::now();
         for _ in 0..STEPS {

@@ -26,6 +26,7 @@ mod print;
 mod provenance;
 mod report;
 mod reproduce;
+mod seen;
 mod universal;
 
 #[derive(Parser)]
