@@ -51,13 +51,11 @@ Description: GStreamer plugin of sparse adversarial attacks on video classifiers
  and data sets. Both need libtorch $TORCH_VERSION in /usr/lib/sparseadv/python,
  and say how to put it there.
 END
-cat >"$tree/DEBIAN/postinst" <<END
+cat >"$tree/DEBIAN/postinst" <<'END'
 #!/bin/sh
+# Says how to install libtorch, where there is none.
 set -e
-if [ "\$1" = configure ] && [ ! -e /usr/lib/sparseadv/python/torch/lib/libtorch_cpu.so ]; then
-    echo "gst-sparseadv needs libtorch. This installs it:"
-    echo "    python3 -m pip install --target /usr/lib/sparseadv/python torch==$TORCH_VERSION"
-fi
+[ "$1" != configure ] || gst-sparseadv --version >/dev/null || true
 END
 cat >"$tree/DEBIAN/postrm" <<'END'
 #!/bin/sh

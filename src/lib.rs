@@ -79,6 +79,7 @@
 //!
 //! # The rest of the tree
 //!
+//! - `src/load`: what GStreamer and the shell start. It is not linked to libtorch, loads what is, or says why it cannot.
 //! - `pipelines`: ready scripts, each with `--help`.
 //! - `examples`: embedded models and clips, training, exporter, comparisons, cluster jobs, benchmark, measured results.
 //! - `tests`: tests against values computed by hand, references pixel by pixel, and PyTorch. `tests/fuzz_layout.rs`

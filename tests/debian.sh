@@ -20,6 +20,8 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 command -v debootstrap >/dev/null || die "expected debootstrap, found none. Install the package of that name."
 . .ci/stage.sh
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME") root=$(mktemp -d)
+# apt fetches as a user of its own.
+chmod 755 "$root"
 trap 'umount "$root/proc" 2>/dev/null || true; rm -rf --one-file-system "$root"' EXIT
 log=$root/tmp/log
 inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 chroot "$root" "$@"; }
@@ -42,7 +44,7 @@ cp examples/data/figures-walk.mp4 examples/data/figures-c3d.pt "$root/tmp"
 inside apt-get update -q >/dev/null
 expect 0 'python3 -m pip install --target' \
     apt-get install -y -q --no-install-recommends /tmp/package.deb gstreamer1.0-tools gstreamer1.0-libav gstreamer1.0-plugins-ugly ${pip:+python3-pip}
-remedy=$(sed -n 's/^ *\(python3 -m pip install --target .*\)/\1/p' "$log")
+remedy=$(sed -n 's/.*`\(python3 -m pip install --target [^`]*\)`.*/\1/p' "$log")
 
 say "Without libtorch"
 expect 1 "$remedy" gst-sparseadv --help

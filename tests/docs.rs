@@ -227,6 +227,7 @@ fn every_option_exists_where_it_is_given() {
     let of_tool = COMMANDS.map(|command| help(TOOL, &[command, "--help"]));
     let mut any: String = of_tool.concat();
     any += &help("gst-inspect-1.0", &["--help-all"]);
+    any += &read("examples/install.sh");
     let mut found = 0;
     for (document, code) in code() {
         let words: Vec<&str> = code.split_whitespace().collect();

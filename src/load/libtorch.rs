@@ -40,11 +40,12 @@ impl Build {
 
     /// What is said where the loader of the system could not load what lies in `home`.
     pub fn missing(&self, home: &Path, found: &str) -> String {
-        // The local part, such as +cpu, names a package index.
-        let version = self.version.split('+').next().unwrap_or(self.version);
+        // What follows a plus says which package index it is from. Those with CUDA are in the ordinary one.
+        let (version, local) = self.version.split_once('+').unwrap_or((self.version, ""));
+        let index = if local == "cpu" { " --index-url https://download.pytorch.org/whl/cpu" } else { "" };
         let (place, remedy) = if is_installed(home) {
             let python = home.join("python");
-            let remedy = format!("Run `python3 -m pip install --target {} torch=={version}`", python.display());
+            let remedy = format!("Run `python3 -m pip install --target {} torch=={version}{index}`", python.display());
             (home.join(BESIDE), remedy)
         } else {
             let remedy = "Run `bash examples/demo.sh` in the project's folder, which installs it and builds anew";

@@ -15,13 +15,16 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, command: &clap::Command) -> anyhow::Result<()> {
+    // Shells would offer the commands that the tool calls itself with.
+    let visible = command.get_subcommands().filter(|c| !c.is_hide_set()).cloned();
+    let visible = clap::Command::new("gst-sparseadv").version(env!("CARGO_PKG_VERSION")).subcommands(visible);
     let folder = |path: &str| {
         let folder = arguments.prefix.join("share").join(path);
         fs::create_dir_all(&folder).with_context(|| format!("{} could not be made", folder.display()))?;
         anyhow::Ok(folder)
     };
     let man = folder("man/man1")?;
-    clap_mangen::generate_to(command.clone(), &man)
+    clap_mangen::generate_to(command.clone().version(env!("CARGO_PKG_VERSION")), &man)
         .with_context(|| format!("{} could not be written", man.display()))?;
     // Where each shell looks in every data folder.
     let shells = [
@@ -31,7 +34,7 @@ pub fn run(arguments: &Arguments, command: &clap::Command) -> anyhow::Result<()>
     ];
     for (shell, place) in shells {
         let place = folder(place)?;
-        clap_complete::generate_to(shell, &mut command.clone(), command.get_name(), &place)
+        clap_complete::generate_to(shell, &mut visible.clone(), visible.get_name(), &place)
             .with_context(|| format!("{} could not be written", place.display()))?;
     }
     Ok(())
