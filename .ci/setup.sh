@@ -78,6 +78,8 @@ install_test_packages() {
     .venv/bin/python -m venv "$folder"
     local site='import sysconfig; print(sysconfig.get_path("purelib"))'
     .venv/bin/python -c "$site" >"$("$folder/bin/python" -c "$site")/venv.pth"
+    # What comes as a source is built with one setuptools, not with one for each.
+    "$folder/bin/pip" install -q --no-compile setuptools==84.2.1 >&2
     "$folder/bin/pip" install -q --no-deps --no-compile --no-build-isolation -r "$wanted" >&2
     cp "$wanted" "$folder/installed.txt"
 }

@@ -14,9 +14,13 @@ pub const FORMAT: u32 = 2;
 
 /// The programs that ran.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Versions {
+    /// Version and commit of the plugin.
     pub plugin: String,
+    /// Version of libtorch.
     pub libtorch: String,
+    /// Version of GStreamer.
     pub gstreamer: String,
 }
 
@@ -32,19 +36,21 @@ impl Versions {
 
 /// What a report line is the result of.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Provenance {
-    /// [`FORMAT`].
+    /// Version of these fields. It grows when one changes its meaning or goes.
     pub format: u32,
-    /// The model's file, and the SHA-256 of its bytes.
+    /// The model's file.
     pub model: String,
+    /// SHA-256 of the model's file.
     pub model_sha256: String,
-    /// The same of the file of a universal perturbation, where there is one.
+    /// SHA-256 of the file of a universal perturbation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perturbation_sha256: Option<String>,
-    /// The same of the file of an agent that picked keyframes.
+    /// SHA-256 of the file of an agent that picked keyframes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_sha256: Option<String>,
-    /// Of the model whose gradients a black-box search looks at.
+    /// SHA-256 of the file of a surrogate, the model whose gradients a black-box search looks at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub surrogate_sha256: Option<String>,
     /// The URI of the stream, where its source has one.

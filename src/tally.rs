@@ -43,19 +43,25 @@ impl Labels {
 
 /// Counts over windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Tally {
+    /// Windows so far.
     pub windows: u64,
     /// Windows that the model never classified before they had to leave; they are in no rate.
     pub unclassified: u64,
+    /// Windows that were fooled before any attack; they are in no fooling rate.
     pub already_fooled: u64,
     /// Windows that the fooling rate is over.
     pub attacked: u64,
+    /// Those of them that are fooled.
     pub fooled: u64,
-    /// Windows of known truth with a label before the attack, and those of them that are right.
+    /// Windows of known truth with a label before the attack.
     pub labeled_clean: u64,
+    /// Those of them that are right.
     pub correct_clean: u64,
-    /// Windows of known truth with a label after the attack, and those of them that are right.
+    /// Windows of known truth with a label after the attack.
     pub labeled: u64,
+    /// Those of them that are right.
     pub correct: u64,
     /// Windows whose truth is not known: the labels they are judged by are the model's own.
     pub unlabeled: u64,
@@ -63,9 +69,13 @@ pub struct Tally {
 
 /// The rates that there are.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Rates {
+    /// Share of windows of known truth that are right before the attack, from 0 to 1.
     pub clean_accuracy: Option<f64>,
+    /// Share of windows of known truth that are right after the attack, from 0 to 1.
     pub robust_accuracy: Option<f64>,
+    /// Share of attacked windows that are fooled, from 0 to 1.
     pub fooling_rate: Option<f64>,
 }
 

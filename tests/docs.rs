@@ -291,6 +291,18 @@ fn the_table_of_the_model_contract_has_every_field_and_its_default() {
     assert_eq!(listed, known);
 }
 
+#[test]
+fn the_tables_of_fields_are_what_the_program_prints() {
+    let output = Command::new(TOOL).arg("fields").output().expect(TOOL);
+    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    let hint = "run target/release/gst-sparseadv fields > examples/fields.md";
+    assert!(printed == read("examples/fields.md"), "the types have changed since examples/fields.md was made: {hint}");
+    let rows = printed.lines().filter(|line| line.starts_with("| `"));
+    for row in rows {
+        assert!(!row.ends_with("|  |"), "{row} has no meaning: document the field");
+    }
+}
+
 /// Modules of the crate that a file imports from.
 fn imports(path: &Path) -> BTreeSet<String> {
     let code: String = read(path).lines().filter(|l| !l.trim_start().starts_with("//")).collect();

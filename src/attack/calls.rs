@@ -11,10 +11,14 @@ use crate::torch;
 /// Calls of the model so far. A query is one forward pass, with or without its backward, or a further backward by
 /// itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Calls {
+    /// Forward passes of the model.
     pub forwards: u32,
+    /// Backward passes of the model.
     pub backwards: u32,
+    /// Forward passes with or without their backward passes, and further backward passes by themselves.
     pub queries: u32,
     /// Windows sent through a codec; no call of the model.
     pub codec_runs: u32,
@@ -40,12 +44,18 @@ pub enum Purpose {
 
 /// Queries by what they were for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Purposes {
+    /// Queries about the window as it came.
     pub queries_clean: u32,
+    /// Queries that choose which frames, or which part of them, are perturbed.
     pub queries_selection: u32,
+    /// Queries about what a search begins with: another window's perturbation, another clip.
     pub queries_start: u32,
+    /// Queries of the search itself.
     pub queries_search: u32,
+    /// Queries whether a success holds in all readings.
     pub queries_confirmation: u32,
 }
 

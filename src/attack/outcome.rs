@@ -48,12 +48,13 @@ pub struct Outcome {
 /// The successes of a black box in the order they were kept, each smaller than the one before in what the search makes
 /// small: how much a query more is worth.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Trail {
-    /// Queries up to each of them.
+    /// Queries up to each success of a black-box search that was smaller than those before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trail_queries: Vec<u32>,
-    /// Its mean absolute perturbation, as [`Size::map`].
+    /// The mean absolute perturbation of each of these, as `map`. Unit: gray levels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trail_map: Vec<f64>,
 }
@@ -78,17 +79,20 @@ impl Trail {
 
 /// Sizes of a perturbation in gray levels of the model's view, over all real frames unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Size {
-    /// Mean absolute perturbation of what the model sees of the pushed bytes.
+    /// MAP, the mean absolute perturbation of what the model sees of the pushed bytes. Unit: gray levels.
     pub map: f64,
-    /// The same before rendering and rounding.
+    /// The same before rendering and rounding. Unit: gray levels.
     pub map_float: f64,
-    /// `map` over the keyframes alone.
+    /// `map` over the keyframes alone. Unit: gray levels.
     pub map_keyframes: f64,
+    /// The largest absolute perturbation of a value. Unit: gray levels.
     pub max_abs: f64,
-    /// The sum of the frames' L2 norms, and the L2 norm of all.
+    /// The L2,1 norm, which is the sum of the frames' L2 norms. Unit: gray levels.
     pub l21: f64,
+    /// The L2 norm of all. Unit: gray levels.
     pub l2: f64,
 }
 

@@ -64,19 +64,32 @@ impl Stats {
 
 /// The fields of the `stats` property.
 #[derive(Serialize)]
-struct Totals {
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub(super) struct Totals {
+    /// Windows so far.
     windows: u64,
+    /// Windows of a live stream that the model had no time for; they are in no rate.
     unclassified: u64,
+    /// Windows of known truth.
     labeled: u64,
+    /// Those of them that are right.
     correct: u64,
+    /// Windows whose reference was found.
     compared: u64,
+    /// Windows that were fooled before any attack; they are in no fooling rate.
     already_fooled: u64,
+    /// Windows that the fooling rate is over.
     attacked: u64,
+    /// Those of them that are fooled.
     fooled: u64,
+    /// How long all classifications took. Unit: s.
     seconds: f64,
+    /// Mean probability of the model's labels.
     mean_probability: Option<f64>,
+    /// Share of windows of known truth that are right, from 0 to 1.
     accuracy: Option<f64>,
     #[serde(flatten)]
     rates: Rates,
+    /// Whose labels windows are judged by: `ground-truth`, the `model`'s own, or `mixed`.
     labels: Option<&'static str>,
 }

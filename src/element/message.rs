@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Element messages and properties made of records: a structure has a record's fields, with dashes for underscores.
-//! A field that is added to a record is in its message too.
+//! Element messages, properties and metas made of records: a structure has a record's fields, with dashes for
+//! underscores. A field that is added to a record is in its message too.
 
 use glib::prelude::*;
 use serde::Serialize;
@@ -19,9 +19,19 @@ pub fn json(record: &impl Serialize) -> String {
 /// The message of one window: its record's fields, and the JSON line as `json`. Whole numbers are `guint64` where they
 /// grow with the stream, and `guint` elsewhere. Fields that are not known are left out.
 pub fn of_window(name: &str, record: &impl Serialize) -> gst::Structure {
-    let mut structure = structure(name, &fields(record), &|key| OF_THE_STREAM.contains(&key));
+    let mut structure = structure(name, &fields(record), &grows);
     structure.set("json", json(record));
     structure
+}
+
+/// Sets a record's fields in a structure, as they are in the message of a window.
+pub fn set(structure: &mut gst::StructureRef, record: &impl Serialize) {
+    fill(structure, &fields(record), &grows);
+}
+
+/// Whether a field of a window's record grows with the stream.
+pub fn grows(key: &str) -> bool {
+    OF_THE_STREAM.contains(&key)
 }
 
 /// The same of many windows, all whole numbers `guint64`.
@@ -38,12 +48,16 @@ fn fields(record: &impl Serialize) -> Map<String, Value> {
 
 fn structure(name: &str, fields: &Map<String, Value>, is_wide: &dyn Fn(&str) -> bool) -> gst::Structure {
     let mut structure = gst::Structure::new_empty(name);
+    fill(&mut structure, fields, is_wide);
+    structure
+}
+
+fn fill(structure: &mut gst::StructureRef, fields: &Map<String, Value>, is_wide: &dyn Fn(&str) -> bool) {
     for (key, field) in fields {
         if let Some(value) = value(key, field, is_wide) {
             structure.set_value(key.replace('_', "-"), value);
         }
     }
-    structure
 }
 
 fn value(key: &str, field: &Value, is_wide: &dyn Fn(&str) -> bool) -> Option<glib::SendValue> {

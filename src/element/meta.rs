@@ -3,11 +3,12 @@
 //! What each frame that leaves carries about its window: a custom meta, so that C, Python and Rust applications read it
 //! by name with `gst_buffer_get_custom_meta` and encoders copy it along.
 
+use serde::Serialize;
+
+use super::message;
 use crate::tally::Labels;
 
-/// Name of the meta. Its structure has the fields `window` (guint64), `frame` (guint, place in the window), `keyframe`
-/// (gboolean, whether this frame is perturbed), `weight` (gdouble), `success` and `already-fooled` (gboolean), and,
-/// where known, `label` (the true one), `target-label`, `clean-label` and `final-label` (guint).
+/// Name of the meta. Its structure has the fields of [`Record`].
 pub const NAME: &str = "GstSparseAdvMeta";
 
 pub fn register() {
@@ -26,22 +27,51 @@ pub struct FrameInfo {
     pub labels: Labels,
 }
 
+/// What the meta holds, with dashes in its names.
+#[derive(Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct Record {
+    /// Number of the window in the stream, from 0.
+    window: u64,
+    /// Place of the frame in the window, from 0.
+    frame: u32,
+    /// Whether this frame is perturbed.
+    keyframe: bool,
+    /// The weight of this frame, by which keyframes are selected.
+    weight: f64,
+    /// Whether the attack of the window has reached its goal.
+    success: bool,
+    /// Whether the window was fooled before any attack.
+    already_fooled: bool,
+    /// The true label.
+    label: Option<usize>,
+    /// The label that a targeted attack is to reach.
+    target_label: Option<usize>,
+    /// What the model says of the window as it came.
+    clean_label: Option<usize>,
+    /// What the model says of the window as it left.
+    final_label: Option<usize>,
+}
+
 /// Adds the meta; one of an earlier `sparseadv` in the pipeline stays beside it.
 pub fn add(buffer: &mut gst::BufferRef, info: &FrameInfo) -> Result<(), glib::BoolError> {
     let mut meta = gst::meta::CustomMeta::add(buffer, NAME)?;
-    let structure = meta.mut_structure();
-    structure.set("window", info.window);
-    structure.set("frame", info.frame);
-    structure.set("keyframe", info.keyframe);
-    structure.set("weight", info.weight);
-    structure.set("success", info.success);
-    structure.set("already-fooled", info.labels.already_fooled());
-    let Labels { truth, target, clean, last } = info.labels;
-    for (name, label) in [("label", truth), ("target-label", target), ("clean-label", clean), ("final-label", last)] {
-        if let Some(label) = label {
-            structure.set(name, label as u32);
-        }
-    }
+    let FrameInfo { window, frame, keyframe, weight, success, labels } = *info;
+    let already_fooled = labels.already_fooled();
+    let Labels { truth: label, target: target_label, clean: clean_label, last: final_label } = labels;
+    let record = Record {
+        window,
+        frame,
+        keyframe,
+        weight,
+        success,
+        already_fooled,
+        label,
+        target_label,
+        clean_label,
+        final_label,
+    };
+    message::set(meta.mut_structure(), &record);
     Ok(())
 }
 

@@ -8,6 +8,8 @@ pub(crate) mod bell;
 pub mod codec;
 pub mod donors;
 mod failure;
+#[cfg(feature = "cli")]
+pub mod fields;
 pub mod format;
 pub(crate) mod message;
 pub mod meta;

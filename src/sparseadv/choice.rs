@@ -37,14 +37,17 @@ pub(super) struct Choice {
     pub attack: Duration,
 }
 
-/// What is said of a choice, in nanoseconds.
+/// What is said of a choice.
 #[derive(Serialize)]
-struct Chosen {
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub(super) struct Chosen {
+    /// The mode that was chosen: `causal` or `window`.
     mode: &'static str,
+    /// Whether the stream is live.
     live: bool,
-    /// What an attack is reckoned to take.
+    /// What an attack is reckoned to take. Unit: ns.
     attack: u64,
-    /// From one window to the next.
+    /// From one window to the next. Unit: ns.
     window: u64,
 }
 

@@ -5,6 +5,11 @@
 
 use glib::prelude::*;
 
+#[cfg(feature = "cli")]
+use crate::element::{fields::Record, message::grows, meta};
+#[cfg(feature = "cli")]
+use crate::window::report::WindowReport;
+
 mod aids;
 mod attack;
 mod choice;
@@ -28,6 +33,19 @@ mod worker;
 
 glib::wrapper! {
     pub struct SparseAdv(ObjectSubclass<imp::SparseAdv>) @extends gst::Element, gst::Object;
+}
+
+/// The fields of what this element says.
+#[cfg(feature = "cli")]
+pub fn records() -> [Record; 4] {
+    let wide = |_: &str| true;
+    [
+        Record::of::<WindowReport>("sparseadv-window", "What came of a window: an element message", &grows)
+            .in_reports(),
+        Record::of::<stats::Totals>("sparseadv-stats", "Running totals: the property `stats`", &wide),
+        Record::of::<choice::Chosen>("sparseadv-mode", "What `mode=auto` has chosen: an element message", &wide),
+        Record::of::<meta::Record>(meta::NAME, "What a frame carries about its window: a custom meta", &grows),
+    ]
 }
 
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {

@@ -9,18 +9,27 @@ use crate::tally::{Rates, Tally};
 use crate::window::report::WindowReport;
 
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Stats {
     #[serde(flatten)]
     tally: Tally,
+    /// Windows whose attack was cut short by its deadline.
     overruns: u64,
     /// Windows whose attack or judgment failed, and the end of learning or of the worker.
     failures: u64,
+    /// Frames that came.
     frames_in: u64,
+    /// Frames that left.
     frames_out: u64,
+    /// Queries of the model.
     queries: u64,
+    /// Forward passes of the model.
     forwards: u64,
+    /// Backward passes of the model.
     backwards: u64,
+    /// Windows sent through a codec.
     codec_runs: u64,
+    /// How long all attacks took. Unit: s.
     seconds: f64,
     /// Sums over windows that an attack of their own fooled, and their number. Where windows overlap, one may be fooled by
     /// its neighbors' perturbations alone, which cost it nothing.
@@ -32,11 +41,17 @@ pub struct Stats {
 
 /// Over fooled windows, as in the paper's Table 2.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 struct Means {
+    /// Mean number of queries up to the first success.
     mean_queries: f64,
+    /// MAP, the mean absolute perturbation of what the model sees of the pushed bytes. Unit: gray levels.
     map: f64,
+    /// The same before rendering and rounding. Unit: gray levels.
     map_float: f64,
+    /// `map` over the keyframes alone. Unit: gray levels.
     map_keyframes: f64,
+    /// Mean share of frames that leave clean, from 0 to 1.
     sparse_rate: f64,
 }
 
@@ -62,11 +77,13 @@ impl Means {
 
 /// What the `stats` property says. Means and rates are left out while there is nothing they would be of.
 #[derive(Serialize)]
-struct Totals<'a> {
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub(super) struct Totals<'a> {
     #[serde(flatten)]
     stats: &'a Stats,
     #[serde(flatten)]
     rates: Rates,
+    /// Whose labels windows are judged by: `ground-truth`, the `model`'s own, or `mixed`.
     labels: Option<&'static str>,
     #[serde(flatten)]
     means: Option<Means>,

@@ -15,47 +15,59 @@ use crate::tally::Labels;
 /// The result of one window. Frame numbers count the frames the model sees, 0..T. Perturbation sizes are in gray levels
 /// 0..255 of the model's view, means over all its pixels, channels and frames unless said otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct WindowReport {
+    /// Number of the window in the stream, from 0.
     pub window: u64,
-    /// Presentation time of the first frame and end of the last, in nanoseconds.
+    /// Presentation time of the first frame. Unit: ns.
     pub start_pts: Option<u64>,
+    /// Presentation time at which the last frame ends. Unit: ns.
     pub end_pts: Option<u64>,
-    /// Running time of the first frame, in nanoseconds: it stays the same through encoders and muxers that move
-    /// timestamps.
+    /// Running time of the first frame: it stays the same through encoders and muxers that move timestamps. Unit: ns.
     pub start_time: Option<u64>,
-    /// Number of the first frame in the stream.
+    /// Number of the first frame in the stream, from 0.
     pub first_frame: u64,
     /// Frames of the window that exist; less than T at the end of a stream.
     pub frames: usize,
     /// The true label, where it was given; all rates are then against it.
     pub label: Option<usize>,
+    /// The label that a targeted attack is to reach.
     pub target_label: Option<usize>,
+    /// What the model says of the window as it came.
     pub clean_label: Option<usize>,
+    /// Its name, by the model's metadata.
     pub clean_label_name: Option<String>,
+    /// The model's probability of that label.
     pub clean_probability: Option<f64>,
+    /// What the model says of the window as it left.
     pub final_label: Option<usize>,
+    /// Its name, by the model's metadata.
     pub final_label_name: Option<String>,
+    /// The model's probability of that label.
     pub final_probability: Option<f64>,
     /// The goal holds for the bytes pushed; absent for a window that is in no rate, since it was already fooled or
     /// never classified.
     pub success: Option<bool>,
-    /// The model is wrong about the clean window already, or gives the target's label; nobody attacks it
-    /// ([`crate::tally`]).
+    /// The model is wrong about the clean window already, or gives the target's label; nobody attacks it.
     pub already_fooled: bool,
     #[serde(flatten)]
     pub calls: Calls,
+    /// Queries up to the first success.
     pub queries_first_success: Option<u32>,
+    /// Iterations up to the first success.
     pub iterations_first_success: Option<u32>,
     #[serde(flatten)]
     pub trail: Trail,
+    /// Steps that the search has taken.
     pub iterations: u32,
-    /// Of each frame, as the selection of keyframes weighs it.
+    /// The weight of each frame, by which keyframes are selected.
     pub weights: Vec<f64>,
     #[serde(flatten)]
     pub perturbed: Perturbed,
     /// As pushed, seen through the model's resize and crop.
     #[serde(flatten)]
     pub size: Size,
+    /// How long the attack took. Unit: s.
     pub seconds: f64,
     /// The deadline passed before the attack was done.
     pub overrun: bool,
@@ -69,10 +81,13 @@ pub struct WindowReport {
 
 /// The frames that leave perturbed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Perturbed {
+    /// Frames that leave perturbed, by their place in the window.
     pub keyframes: Vec<usize>,
+    /// How many these are.
     pub perturbed_frames: usize,
-    /// Share of frames left clean.
+    /// Share of frames that leave clean, from 0 to 1.
     pub sparse_rate: f64,
 }
 

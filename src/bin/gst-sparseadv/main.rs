@@ -14,6 +14,7 @@ mod dataset;
 mod decode;
 mod element;
 mod evaluate;
+mod fields;
 mod html;
 mod inspect;
 mod interrupt;
@@ -66,6 +67,9 @@ enum Command {
     /// Write manual pages and the completions of shells
     #[command(hide = true)]
     Manual(manual::Arguments),
+    /// Print the tables of examples/fields.md, from the types
+    #[command(hide = true)]
+    Fields,
 }
 
 /// Exit status where clips were skipped.
@@ -120,6 +124,10 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::pages(&arguments.folder).map(done),
         Command::Inspect(arguments) => inspect::run(&arguments).map(done),
         Command::Manual(arguments) => manual::run(&arguments, &Arguments::command()).map(done),
+        Command::Fields => {
+            fields::run();
+            Ok(ExitCode::SUCCESS)
+        }
     };
     result.unwrap_or_else(|error| {
         out::errln!("gst-sparseadv: {error:#}");
