@@ -36,7 +36,7 @@ SECTIONS = {
     ),
     "systems": (
         "Systems without the model's gradient",
-        "`gst-sparseadv reproduce --systems all` runs each on the same windows. The settings of ours were picked on clips of another actor. A surrogate "
+        "`gst-sparseadv reproduce --systems` runs each on the same windows. The settings of ours were picked on clips of another actor. A surrogate "
         "is another model of this table, trained on the same clips: the LRCN for both others, and C3D for the LRCN. Every model judges what was "
         "made on the others.",
     ),
