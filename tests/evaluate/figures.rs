@@ -30,9 +30,9 @@ fn same(found: &Value, expected: Option<f64>, what: &str) {
 fn figures_are_those_of_the_windows() {
     let folder = data().whole();
     let windows = lines(&folder, "window");
-    assert_eq!(windows.len(), 4 * 4 * 2);
+    assert_eq!(windows.len(), 4 * 5);
     let summary = summary(&folder);
-    assert_eq!((&summary["windows"], &summary["clips"]), (&(4 * 4 * 2).into(), &4.into()));
+    assert_eq!((&summary["windows"], &summary["clips"]), (&(4 * 5).into(), &4.into()));
     let rows = summary["rows"].as_array().expect("rows");
     // Threat models, channels, and both classes with their sum.
     assert_eq!(rows.len(), 4 * 3 * 3);
@@ -66,7 +66,7 @@ fn figures_are_those_of_the_windows() {
             fooled += lost.len();
             kept += right.len() - lost.len();
             // The clip whose class is another is wrong before, and no attack is counted on it.
-            assert_eq!((all.len(), right.len()), (8, 6), "{what}");
+            assert_eq!((all.len(), right.len()), (5, 4), "{what}");
         }
         if channel == "phase+8" {
             assert!(all.iter().all(|line| line["window"] == 0), "a window that ends behind the clip's end");
@@ -107,7 +107,7 @@ fn a_curve_falls_from_the_clean_accuracy_and_bounds_are_kept() {
                     let lost = |run: &Value| {
                         run["threat"] != "sparse-l2"
                             && label(run, "attacked") != run["truth"]
-                            && run["max_abs"].as_f64().expect("a size") <= bound
+                            && run["max_abs"].as_f64().expect("a size") <= bound + 1e-3
                     };
                     label(line, "clean") == line["truth"] && !runs.clone().any(lost)
                 });
@@ -121,7 +121,7 @@ fn a_curve_falls_from_the_clean_accuracy_and_bounds_are_kept() {
             Some("linf-2/255") => 2.0,
             _ => continue,
         };
-        assert!(line["max_abs"].as_f64().expect("a size") <= bound, "{line}");
+        assert!(line["max_abs"].as_f64().expect("a size") <= bound + 1e-3, "{line}");
     }
 }
 

@@ -174,7 +174,9 @@ impl<'a> Job<'a> {
         let sink = match &self.shown {
             Some(shown) => {
                 let codecs: Vec<&str> = self.arguments.codec.iter().map(String::as_str).collect();
-                media::branches("--codec", Some(&file), &codecs, |n, pad| drop(shown.watch(2 + n, pad)))?
+                media::branches("--codec", Some(&file), &codecs, |n, pad| {
+                    shown.watch(2 + n, pad);
+                })?
             }
             None => file,
         };

@@ -31,13 +31,17 @@ pub struct Point<'a> {
     pub clips: usize,
 }
 
+/// By clip and window, the attacks on it that share a curve.
+type Runs<'a> = BTreeMap<(&'a str, usize), Vec<&'a Window>>;
+
 /// Points of a curve at the most, spread evenly over the windows.
 const POINTS: usize = 200;
 
 /// The size of a perturbation in a norm.
 fn size(size: &Size, norm: &str) -> f64 {
     match norm {
-        "linf" => size.max_abs,
+        // Single precision leaves a whole gray level a little larger or smaller.
+        "linf" => (1000.0 * size.max_abs).round() / 1000.0,
         "l21" => size.l21,
         "l2" => size.l2,
         _ => size.map,
@@ -50,7 +54,7 @@ pub fn points<'a>(
     threats: &BTreeMap<String, ThreatLine>,
     channels: &'a [String],
 ) -> Vec<Point<'a>> {
-    let mut groups: BTreeMap<(&str, &str, &Curve), BTreeMap<(&str, usize), Vec<&Window>>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str, &Curve), Runs> = BTreeMap::new();
     for window in &results.windows {
         let Some(curve) = threats.get(&window.threat).and_then(|threat| threat.curve.as_ref()) else { continue };
         let group = groups.entry((&window.dataset, &window.model, curve)).or_default();
@@ -81,11 +85,7 @@ pub fn points<'a>(
 
 /// By clip and window, the size up to which it is robust: nothing is too small for a window that is wrong anyway, and
 /// infinity stands for one that nothing fooled.
-fn smallest<'a>(
-    windows: &BTreeMap<(&'a str, usize), Vec<&Window>>,
-    norm: &str,
-    channel: &str,
-) -> BTreeMap<&'a str, Vec<f64>> {
+fn smallest<'a>(windows: &Runs<'a>, norm: &str, channel: &str) -> BTreeMap<&'a str, Vec<f64>> {
     let mut clips: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for ((clip, _), runs) in windows {
         let found = judged(runs, channel).into_iter().map(|run| match run.labels.fooled() {

@@ -2,7 +2,7 @@
 
 //! An evaluation from its settings to its results.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use anyhow::{Context, ensure};
@@ -16,6 +16,7 @@ use super::log::{self, Log};
 use super::measure::{Subject, is_end, line, name_of};
 use super::results::{self, Conditions, Line, ModelFile, Results, Run, Skipped, ThreatLine};
 use super::settings::{self, Settings};
+use super::summary::{Cell, Row};
 use super::threat::{self, Threat};
 use crate::convert::shard::{self, Shard};
 use crate::out::errln;
@@ -35,7 +36,7 @@ pub struct Job<'a> {
 
 impl<'a> Job<'a> {
     pub fn prepare(settings: Settings, out: &'a Path, shard: Shard) -> anyhow::Result<Self> {
-        let gates = settings.fail_if.iter().map(|text| text.parse()).collect::<anyhow::Result<_>>()?;
+        let gates: Vec<Gate> = settings.fail_if.iter().map(|text| text.parse()).collect::<anyhow::Result<_>>()?;
         let threats = threat::all(&settings)?;
         let channels = channels::all(&settings)?;
         ensure!(!settings.model.is_empty(), "Expected a model as --model FILE, found none. Name one.");
@@ -50,6 +51,9 @@ impl<'a> Job<'a> {
         }
         let sets = clips::all(&settings)?;
         apart(&settings, out)?;
+        // A scope that is about nothing would be found after all was measured.
+        let rows = rows(&sets, models.keys(), &threats, &channels);
+        gates.iter().try_for_each(|gate| gate.check(&rows).map(drop))?;
         let lines = threats.iter().map(|threat| {
             let line = ThreatLine {
                 properties: line(&settings, &threat.properties).trim().to_string(),
@@ -158,8 +162,13 @@ impl<'a> Job<'a> {
         let model = subject.name.clone();
         let result = subject.evaluate(&set.name, clip, is_done, |lines| {
             log.add(&lines)?;
-            added.extend(lines);
             bar.inc(1);
+            // A log has no bar.
+            if let Some(Line::Clip(done)) = lines.last().filter(|_| bar.is_hidden()) {
+                let (at, of) = (bar.position(), bar.length().unwrap_or_default());
+                errln!("{at}/{of} {} {} {}: {:.1} s", done.model, done.threat, done.clip, done.seconds);
+            }
+            added.extend(lines);
             Ok(())
         });
         let Err(error) = result else { return Ok(()) };
@@ -216,6 +225,35 @@ impl<'a> Job<'a> {
         known.skipped.retain(|s| is_asked(&s.dataset, &s.model, &s.clip));
         known.runs = vec![self.run.clone()];
     }
+}
+
+/// What there will be rows of.
+fn rows<'a>(
+    sets: &[Set],
+    models: impl Iterator<Item = &'a String> + Clone,
+    threats: &[Threat],
+    channels: &[Channel],
+) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for set in sets {
+        let classes: BTreeSet<Option<&String>> = set.clips.iter().map(|clip| Some(&clip.class)).chain([None]).collect();
+        for model in models.clone() {
+            for (threat, channel) in threats.iter().flat_map(|threat| channels.iter().map(move |c| (threat, c))) {
+                let cell = Cell {
+                    dataset: set.name.clone(),
+                    model: model.clone(),
+                    threat: threat.name.clone(),
+                    channel: channel.name.clone(),
+                };
+                rows.extend(classes.iter().map(|class| Row {
+                    cell: cell.clone(),
+                    class: class.cloned(),
+                    ..Row::default()
+                }));
+            }
+        }
+    }
+    rows
 }
 
 fn bar(units: usize) -> anyhow::Result<ProgressBar> {

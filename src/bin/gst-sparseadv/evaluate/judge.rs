@@ -24,6 +24,9 @@ pub struct Answer {
     pub probability: f64,
 }
 
+/// By window, and then by channel; nothing where the clip has no such window.
+pub type Answers = Vec<Vec<Option<Answer>>>;
+
 /// Judges of the channels. Those with one bin share its frames.
 pub struct Judges {
     bins: Vec<String>,
@@ -94,13 +97,8 @@ impl Judges {
         })
     }
 
-    /// The answers of a clip of so many frames that has gone through: by window, and then by channel.
-    pub fn answers(
-        self,
-        channels: &[Channel],
-        windows: usize,
-        frames: usize,
-    ) -> anyhow::Result<Vec<Vec<Option<Answer>>>> {
+    /// The answers of a clip of so many frames that has gone through.
+    pub fn answers(self, channels: &[Channel], windows: usize, frames: usize) -> anyhow::Result<Answers> {
         let mut all = vec![Vec::new(); windows];
         for (channel, (stage, place)) in channels.iter().zip(&self.places) {
             let mut stage = lock(&self.stages[*stage]);

@@ -16,7 +16,7 @@ use gstsparseadv::window::report::WindowReport;
 
 use super::channels::{self, Channel};
 use super::clips;
-use super::judge::{Answer, Judges};
+use super::judge::{Answer, Answers, Judges};
 use super::results::{Clip, Line, Window};
 use super::settings::Settings;
 use super::threat::Threat;
@@ -146,7 +146,7 @@ impl<'a> Subject<'a> {
                 "Expected windows that begin with the frames {firsts:?}, found {found:?} ({name}): the clip has gaps."
             );
             let windows = reports.into_iter().enumerate().map(|(n, report)| {
-                let answers = |all: &[Vec<Option<Answer>>]| by_channel(self.channels, &all[n]);
+                let answers = |all: &Answers| by_channel(self.channels, &all[n]);
                 let window = window(set, &self.name, name, clip, &truth, n, report);
                 Line::Window(Box::new(Window { clean: answers(&clean), attacked: answers(&attacked), ..window }))
             });
@@ -181,13 +181,7 @@ impl<'a> Subject<'a> {
 
     /// Sends a clip through an element and all channels: what the model says of each window behind each, and what the element
     /// reports.
-    #[allow(clippy::type_complexity)]
-    fn pass(
-        &self,
-        attacker: &Attacker,
-        plan: &Plan,
-        firsts: &[usize],
-    ) -> anyhow::Result<(Vec<Vec<Option<Answer>>>, Vec<WindowReport>)> {
+    fn pass(&self, attacker: &Attacker, plan: &Plan, firsts: &[usize]) -> anyhow::Result<(Answers, Vec<WindowReport>)> {
         let frames = plan.source.frames as usize;
         let judges = Judges::new(self.channels, &self.model, self.windowing, firsts, frames);
         let mut reports = Vec::new();

@@ -2,7 +2,7 @@
 
 //! Parts of an evaluation become one.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::conclude::conclude;
 use super::gate::{Gate, SKIPPED};
@@ -30,14 +30,13 @@ impl MergeArguments {
 }
 
 /// Returns the exit status.
-pub fn merge(folder: &PathBuf, arguments: &MergeArguments) -> anyhow::Result<u8> {
-    gst::init()?;
+pub fn merge(folder: &Path, arguments: &MergeArguments) -> anyhow::Result<u8> {
     let mut settings = Settings::read(&folder.join(settings::FILE))?;
     if !arguments.fail_if.is_empty() {
         settings.fail_if.clone_from(&arguments.fail_if);
     }
     let gates: Vec<Gate> = settings.fail_if.iter().map(|text| text.parse()).collect::<anyhow::Result<_>>()?;
-    arguments.outputs.check(&[])?;
+    arguments.outputs.check(folder, &[])?;
     let lost = log::parts_lost(folder)?;
     let results = log::read(folder)?;
     if lost.is_empty() {

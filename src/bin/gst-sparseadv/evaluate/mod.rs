@@ -52,7 +52,7 @@ pub struct Arguments {
 }
 
 const HELP: &str = "Examples:
-  gst-sparseadv evaluate --data clips=clips.csv --model c3d.pt --threat-model sparse-l21 --epsilons 1,2,4 --out result
+  gst-sparseadv evaluate --data CLIPS=clips.csv --model c3d.pt --threat-model sparse-l21 --epsilons 1,2,4 --out result
   gst-sparseadv evaluate --data a=examples/data/figures-walk.mp4 --label walk --model examples/data/figures-c3d.pt --out result \\
       --channel \"h264=x264enc ! avdec_h264\" --fail-if \"*/h264: robust_accuracy<0.5\" --junit result.xml
   gst-sparseadv evaluate result/settings.toml --out other --baseline result
@@ -76,7 +76,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let Arguments { out, outputs, shard, .. } = arguments;
     // Whatever is wrong is found before anything is written.
     let job = Job::prepare(settings, out, *shard)?;
-    outputs.check(&job.inputs())?;
+    let mut inputs = job.inputs();
+    inputs.extend(arguments.settings_file.as_deref().map(|file| ("the settings", file)));
+    outputs.check(out, &inputs)?;
     let results = job.measure()?;
     if let Some((i, n)) = shard {
         let skipped = results.skipped.len();

@@ -5,12 +5,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use gstsparseadv::files::{self, write_whole};
 
 use super::curve::Point;
 use super::summary::Summary;
-use super::{junit, tell};
+use super::{junit, log, settings, tell};
 
 /// Files of one's own, and what results are compared with.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -35,19 +35,25 @@ impl Outputs {
     }
 
     /// Refuses files that would take the place of others, before anything is measured.
-    pub fn check(&self, inputs: &[(&str, &Path)]) -> anyhow::Result<()> {
+    pub fn check(&self, folder: &Path, inputs: &[(&str, &Path)]) -> anyhow::Result<()> {
+        let own = [folder.join(log::FILE), folder.join(settings::FILE)];
+        let inputs: Vec<(&str, &Path)> =
+            inputs.iter().copied().chain(own.iter().map(|path| ("the results", path.as_path()))).collect();
         let named = [("--junit", &self.junit), ("--json", &self.json), ("--markdown", &self.markdown)];
         let files: Vec<(&str, &Path)> =
             named.into_iter().filter_map(|(what, path)| Some((what, path.as_deref()?))).collect();
-        files::check_outputs(&files, inputs).map_err(|e| anyhow!(e))?;
+        files::check_outputs(&files, &inputs).map_err(|e| anyhow!(e))?;
+        if let Some(baseline) = &self.baseline {
+            ensure!(
+                log::is_there(baseline),
+                "Expected the results of an earlier evaluation as --baseline, found none in {}. Name the folder that it wrote.",
+                baseline.display()
+            );
+        }
         files.iter().try_for_each(|(what, path)| {
             files::check_regular(what, path).map_err(|e| anyhow!(e))?;
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            anyhow::ensure!(
-                folder.is_dir(),
-                "Expected a folder for {what}, found none: {}. Make it.",
-                folder.display()
-            );
+            ensure!(folder.is_dir(), "Expected a folder for {what}, found none: {}. Make it.", folder.display());
             Ok(())
         })
     }

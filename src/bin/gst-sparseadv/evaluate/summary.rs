@@ -105,7 +105,7 @@ pub fn judged<'a>(windows: &[&'a Window], channel: &str) -> Vec<Judged<'a>> {
             clean: place(clean),
             last: place(last),
         };
-        Some(Judged { window: *window, labels })
+        Some(Judged { window, labels })
     };
     windows.iter().filter_map(of).collect()
 }
