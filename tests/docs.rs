@@ -107,6 +107,9 @@ const TOOL: &str = env!("CARGO_BIN_EXE_gst-sparseadv");
 const COMMANDS: [&str; 9] =
     ["attack", "convert", "evaluate", "merge", "learn", "judge", "reproduce", "report", "inspect"];
 
+/// Where the options of examples/python/export_model.py are.
+const EXPORTER: &str = "examples/python/sparseadv/exporter/command.py";
+
 /// Whether a text names just this option, not one that begins alike.
 fn names(text: &str, option: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| word == option)
@@ -256,6 +259,7 @@ fn every_option_exists_where_it_is_given() {
                 }
                 None => any.clone(),
             },
+            (script, _) if script.ends_with("export_model.py") => read(EXPORTER) + "--help",
             (script, _) if script.ends_with(".py") || script.ends_with(".sh") => read(script) + "--help",
             (option, _) if option.starts_with("--") => any.clone(),
             ("gst-inspect-1.0", _) => help("gst-inspect-1.0", &["--help-all"]),

@@ -184,6 +184,7 @@ def hara(folder: Path) -> None:
     Run(folder, "hara", *weights, *small, "--layer", "layer4").refused("one step", "earlier --layer")
     Run(folder, "hara", *weights, *small, "--arch", "resnet-50").refused("weights of this very model")
     Run(folder, "hara", *small).refused("--weights FILE")
+    Run(folder, "hara", *small, "--weights", "none", "--arch", "slowfast_r50").refused("--arch among resnet-18")
     torch.save({"arch": "densenet-121", "state_dict": {"module.fc.weight": torch.zeros(2)}}, folder / "w.pth")
     Run(folder, "hara", *weights, *small).refused("resnext-101", "densenet-121", "--arch")
     Run(folder, "hara", *weights, *small, "--arch", "resnet-18").refused("no conv1.weight")

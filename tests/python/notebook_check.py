@@ -52,7 +52,7 @@ def judged() -> None:
     import torch
     from sparseadv.preprocess import classify, frames, read_metadata
 
-    assert ROOT not in Path(sparseadv.__file__).parents or "site-packages" in sparseadv.__file__, sparseadv.__file__
+    assert "site-packages" in sparseadv.__file__, sparseadv.__file__  # the wheel, not the sources
     path = DATA / "figures-c3d.pt"
     model, meta = torch.jit.load(path, map_location="cpu").eval(), read_metadata(path)
     # A width that no row of RGB fills without padding.
@@ -111,7 +111,6 @@ if __name__ == "__main__":
         install(place)
         said = execute(place)
         assert "windows, calls" in said["result"] and "windows, calls" in said["own"], json.dumps(said, indent=1)
-        assert "relative differences" in "".join(said.values())
         assert "robust_accuracy" in said["sparseadv.rates(table)"]
         print("ok notebook")
         judged()

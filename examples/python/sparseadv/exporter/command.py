@@ -114,6 +114,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = p.parse_args(argv)
     if (args.model is None) == (args.module is None):
         p.error("expected either a model by name or --module, found " + ("neither" if args.model is None else "both"))
+    if args.model and Path(args.model).suffix in FILES and args.weights != "DEFAULT":
+        p.error(f"expected no --weights with {args.model}, which has its own, found {args.weights}; leave it out")
+    if args.prefix is not None and (args.model in ("hara", "huggingface") or args.weights in ("DEFAULT", "none")):
+        p.error(f"expected --prefix with the --weights of a checkpoint, found it with {args.model or args.module}; leave it out")
     for name, owners in (("arch", ("hara", "pytorchvideo")), ("config", ("mmaction",)), ("pathways", (None,))):
         if getattr(args, name) is not None and args.model not in owners:
             with_what = " or ".join(o or "--module" for o in owners)

@@ -122,6 +122,8 @@ def build(weights: str, arch: str | None, classes: int | None) -> Source:
         raise ExportError(
             "expected --weights FILE for hara, found none; download a published checkpoint, or take random weights with --weights none"
         )
+    if arch is not None and arch not in ARCHS:
+        raise ExportError(f"expected --arch among {', '.join(ARCHS)} for hara, found {arch}; give one of these")
     if weights == "none":
         arch = arch or "resnext-101"
         torch.manual_seed(0)

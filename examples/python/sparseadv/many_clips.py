@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .attack import attack
 from .models import archive
+from .one_clip import attack
 from .preprocess import Metadata
 
 if TYPE_CHECKING:
