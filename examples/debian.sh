@@ -60,7 +60,10 @@ END
 cat >"$tree/DEBIAN/postrm" <<'END'
 #!/bin/sh
 set -e
-[ "$1" != purge ] || rm -rf /usr/lib/sparseadv/python
+[ "$1" = purge ] || exit 0
+rm -rf /usr/lib/sparseadv/python
+# dpkg left it, as long as libtorch lay in it.
+[ ! -d /usr/lib/sparseadv ] || rmdir --ignore-fail-on-non-empty /usr/lib/sparseadv
 END
 chmod 755 "$tree/DEBIAN/postinst" "$tree/DEBIAN/postrm"
 mkdir -p "$(dirname "$target")"
