@@ -14,6 +14,9 @@ use super::{Error, kind, pickle};
 /// Name of the metadata member.
 const METADATA: &str = "sparseadv.json";
 
+/// The inputs that `torch.jit.trace` keeps in Python: sizes without values. libtorch reads them only where it is asked to.
+const TRACED_INPUTS: &str = "/traced_inputs.pkl";
+
 /// The most bytes of metadata. The names of ten thousand classes have half as many.
 pub const METADATA_BYTES: u64 = 1 << 20;
 
@@ -85,7 +88,7 @@ impl<R: Read + Seek> Members<R> {
                 lengths.insert(member.name().to_owned(), member.size());
             }
         }
-        for pickle in &self.names(".pkl") {
+        for pickle in self.names(".pkl").iter().filter(|name| !name.ends_with(TRACED_INPUTS)) {
             // What cannot be read is libtorch's to refuse.
             let Ok(Some(bytes)) = self.read(pickle, CODE_BYTES) else {
                 continue;
@@ -128,6 +131,31 @@ mod tests {
     use std::io::{Cursor, Write};
 
     use super::*;
+
+    /// An archive with these members.
+    fn archive(members: &[(&str, &[u8])]) -> Members<Cursor<Vec<u8>>> {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, bytes) in members {
+            zip.start_file(*name, zip::write::FileOptions::default()).expect("a member");
+            zip.write_all(bytes).expect("bytes");
+        }
+        Members::open("m.pt".as_ref(), zip.finish().expect("a zip")).expect("an archive")
+    }
+
+    #[test]
+    fn the_inputs_of_a_trace_may_be_without_values() {
+        let tensor = pickle::tests::tensor(10, 0, 10, 1);
+        let of = |name: &str| {
+            archive(&[
+                ("m/constants.pkl", b"\x80\x02N."),
+                (&format!("m/{name}.pkl"), &tensor),
+                (&format!("m/{name}/0"), b""),
+            ])
+        };
+        of("traced_inputs").check().expect("a traced archive");
+        let error = of("data").check().expect_err("a refusal").to_string();
+        assert!(error.contains("m/data.pkl") && error.contains("0 bytes"), "{error}");
+    }
 
     /// An archive with these members, of so many zeros each.
     fn zeros(members: &[(&str, u64)]) -> Members<Cursor<Vec<u8>>> {

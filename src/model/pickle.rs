@@ -249,11 +249,11 @@ fn check_tensor(arguments: &[Value]) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     /// A tensor of `values` floats in the storage 0, from `offset` on, of this size and stride.
-    fn tensor(values: i32, offset: i32, size: i32, stride: i32) -> Vec<u8> {
+    pub fn tensor(values: i32, offset: i32, size: i32, stride: i32) -> Vec<u8> {
         let int = |n: i32| [&b"J"[..], &n.to_le_bytes()].concat();
         let text = |text: &str| [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
         [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -51,6 +52,13 @@ def export(out: Path, *argv: str) -> tuple[torch.jit.ScriptModule, Metadata]:
     return torch.jit.load(str(out)), read_metadata(out)
 
 
+def fits(out: Path) -> None:
+    """That the plugin takes the archive."""
+    tool = ROOT / "target" / "release" / "gst-sparseadv"
+    said = subprocess.run([tool, "inspect", out], capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
 def refused(*argv: str) -> str:
     try:
         main([*argv, "--out", "never.pt"])
@@ -83,7 +91,7 @@ def hugging_face(folder: Path) -> None:
     for (name, model), shape in zip(models.items(), ((1, 32, 4, 4, 4), (1, 8, 32, 4, 4))):
         model.save_pretrained(folder / name)
         processor.save_pretrained(folder / name)
-        archive, meta = export(folder / "out.pt", "huggingface", "--weights", str(folder / name), "--frame-step", "4")
+        archive, meta = export(out := folder / "out.pt", "huggingface", "--weights", str(folder / name), "--frame-step", "4")
         assert (meta.window, meta.layout, meta.resize, meta.crop, meta.frame_step) == (8, "BTCHW", 36, [32, 32], 4), meta
         assert (meta.labels, meta.antialias, meta.range) == (["run", "walk", "wave"], True, [0.0, 1.0]), meta
         # The processor makes the clip, from frames that the view would leave as they are.
@@ -93,6 +101,7 @@ def hugging_face(folder: Path) -> None:
         assert torch.allclose((value - meta.mean[0]) / meta.std[0], clip[0, 0], atol=1e-5)
         features = alike(archive, clip, model.eval()(clip).logits)
         assert features is not None and tuple(features.shape) == shape, features
+        fits(out)
         print(f"ok {name}")
     assert "huggingface, found none" in refused("huggingface", "--weights", "none")
     assert "preprocessor_config.json" in refused("huggingface", "--weights", str(folder))
