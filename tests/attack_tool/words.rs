@@ -53,6 +53,37 @@ fn flags_are_properties() {
 }
 
 #[test]
+fn programs_read_json_and_quiet_says_nothing() {
+    let folder = folder();
+    let clip = folder.mp4("in.mp4");
+    let report = folder.at("r.jsonl");
+    let threat = ["--threat-model", "linf-3/255", "--report", report.to_str().expect("UTF-8")];
+    let output = attack(&clip, folder.at("o.mp4"), &[&threat[..], &["--json"]].concat());
+    done(&output);
+    let lines = |text: &[u8]| -> Vec<serde_json::Value> {
+        String::from_utf8_lossy(text).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let mut found = lines(&output.stdout);
+    let totals = found.pop().expect("totals");
+    assert_eq!(found.len(), 2);
+    for (line, reported) in found.iter().zip(lines(&fs::read(&report).expect("a report"))) {
+        // The file has what the element says of itself besides.
+        for (name, value) in line.as_object().expect("an object") {
+            assert_eq!(*value, reported[name], "{name}");
+        }
+        assert!(line["max_abs"].as_f64().expect("a number") <= 3.0, "{line}");
+        assert_eq!(line["keyframes"].as_array().map(Vec::len), Some(16), "{line}");
+    }
+    let fooled = found.iter().filter(|line| line["success"] == true).count();
+    assert_eq!(totals["pushed"]["tally"]["fooled"], fooled, "{totals}");
+    assert_eq!(totals["after_codec"]["tally"]["windows"], 2, "{totals}");
+    assert_eq!(totals["wrote"].as_array().map(Vec::len), Some(2), "{totals}");
+
+    assert_eq!(done(&attack(&clip, folder.at("q.mp4"), &["--quiet", "--epsilon", "3"])), "");
+    refused(&attack(&clip, folder.at("q.mp4"), &["--threat-model", "nosuch"]), "sparse-l21");
+}
+
+#[test]
 fn nobody_has_to_read_it() {
     let folder = folder();
     let clip = folder.mp4("in.mp4");

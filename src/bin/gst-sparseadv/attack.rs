@@ -21,7 +21,7 @@ mod shown;
 use crate::container;
 use crate::element::{Attacker, report};
 use crate::media::{self, Plan, Planner};
-use crate::out::{errln, outln};
+use crate::out::errln;
 use crate::page::{self, Page};
 use crate::picture;
 use crate::print::{self, Row};
@@ -35,13 +35,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     gst::init()?;
     gstsparseadv::plugin_register_static()?;
     let mut job = Job::prepare(arguments)?;
-    let mut lines = Lines::new(job.plan.source.frames)?;
+    let mut lines = Lines::new(job.plan.source.frames, arguments.form())?;
     for note in &job.plan.notes {
         lines.note(note);
     }
     let rows = job.attack(&mut lines)?;
-    drop(lines);
-    job.finish(rows)
+    lines.finish();
+    job.finish(rows, &lines)
 }
 
 /// A run of which everything is known to be possible that can be known.
@@ -200,8 +200,9 @@ impl<'a> Job<'a> {
             },
             |structure, frames| {
                 lines.at(frames);
+                let json = || structure.and_then(|structure| structure.get::<&str>("json").ok()).unwrap_or_default();
                 if let Some(mut row) = structure.and_then(window) {
-                    lines.row(&row);
+                    lines.row(&row, json());
                     // Only what the sums need is kept for all.
                     row.weights = Vec::new();
                     row.keyframes = Vec::new();
@@ -236,7 +237,7 @@ impl<'a> Job<'a> {
     }
 
     /// Looks at what was written, sums up, and gives the files their names.
-    fn finish(mut self, mut rows: Vec<Row>) -> anyhow::Result<()> {
+    fn finish(mut self, mut rows: Vec<Row>, lines: &Lines) -> anyhow::Result<()> {
         let part = self.outputs.part(VIDEO).context("an output")?.to_path_buf();
         if rows.is_empty() {
             media::verify(&part, &self.plan.sizes())?;
@@ -256,11 +257,8 @@ impl<'a> Job<'a> {
             self.model = Some(model);
         }
         let summary = self.summary(&rows);
-        self.draw(&summary)?;
-        outln!("{summary}");
-        for path in self.outputs.publish()? {
-            outln!("wrote {}", path.display());
-        }
+        self.draw(&summary, lines)?;
+        lines.end(&summary, &rows, &self.outputs.publish()?);
         Ok(())
     }
 
@@ -274,16 +272,16 @@ impl<'a> Job<'a> {
     }
 
     /// Writes the picture and the page.
-    fn draw(&mut self, summary: &str) -> anyhow::Result<()> {
+    fn draw(&mut self, summary: &str, lines: &Lines) -> anyhow::Result<()> {
         for (window, _) in &mut self.windows {
             picture::entitle(&mut window.strip, &window.row);
         }
         if self.left_out > 0 {
-            errln!(
-                "note: {} windows are shown, spread over the file; {} others are left out of --picture and --page",
+            lines.note(&format!(
+                "{} windows are shown, spread over the file; {} others are left out of --picture and --page",
                 self.windows.len(),
                 self.left_out
-            );
+            ));
         }
         if let Some(path) = self.outputs.part(PICTURE) {
             let bytes = picture::png(self.windows.iter().map(|(window, _)| &window.strip))?;

@@ -2,6 +2,8 @@
 
 //! A window's result as a line of text.
 
+use std::path::PathBuf;
+
 use gstsparseadv::tally::{Labels, Tally};
 use gstsparseadv::window::report::WindowReport;
 
@@ -111,6 +113,15 @@ pub fn summary(rows: &[Row], encoder: &str) -> String {
         text += &undone(rows);
     }
     text + "MAP: mean absolute perturbation in gray levels 0..255, over all frames, and over the keyframes."
+}
+
+/// The same as a line of JSON, with the files that were written. `examples/README.md` says what is in it.
+pub fn totals(rows: &[Row], written: &[PathBuf]) -> serde_json::Value {
+    let of = |tally: Tally| serde_json::json!({ "tally": tally, "rates": tally.rates() });
+    let after = rows.iter().any(|row| row.after_codec.is_some());
+    let after = after.then(|| of(tally(rows, |row| row.after_codec.as_ref().map(|a| a.0))));
+    let written: Vec<String> = written.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    serde_json::json!({ "pushed": of(tally(rows, |row| Some(row.attacked.0))), "after_codec": after, "wrote": written })
 }
 
 /// Which windows were fooled on the bytes pushed, and are not behind the codec.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use gst::prelude::*;
 
+use super::lines::Form;
 use crate::element::Attacker;
+use crate::evaluate::threat;
 
 #[derive(clap::Args)]
 #[command(
@@ -33,6 +35,13 @@ pub struct Arguments {
     /// Bound of the attack's iterations for a window
     #[arg(long)]
     pub(super) max_iterations: Option<u32>,
+    /// What the attacker may do, as in evaluate: sparse-l21, sparse-l2, sparse-l1, linf-N/255, black-box, border=FILE,
+    /// universal=FILE or NAME=PROPERTIES
+    #[arg(long, value_name = "NAME")]
+    pub(super) threat_model: Option<String>,
+    /// Most gray levels that a value may change by; 0: any number
+    #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8))]
+    pub(super) epsilon: Option<u8>,
     /// Device to run the model on: auto, cpu, cuda or cuda:N
     #[arg(long)]
     pub(super) device: Option<String>,
@@ -58,6 +67,12 @@ pub struct Arguments {
     /// JSON lines, one a window
     #[arg(long)]
     pub(super) report: Option<PathBuf>,
+    /// Print the windows as JSON lines, as they happen, and a line of totals in the end
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print nothing but warnings and errors
+    #[arg(long, conflicts_with = "json")]
+    pub(super) quiet: bool,
 }
 
 impl Arguments {
@@ -70,9 +85,20 @@ impl Arguments {
         format!("{} under attack by {}", name(&self.input), name(&self.model))
     }
 
+    pub fn form(&self) -> Form {
+        match (self.json, self.quiet) {
+            (true, _) => Form::Json,
+            (_, true) => Form::Quiet,
+            _ => Form::Text,
+        }
+    }
+
     /// An element with its properties, which has not loaded its model yet.
     pub fn attacker(&self) -> anyhow::Result<Attacker> {
-        let attacker = Attacker::make(&self.model, &self.properties)?;
+        let threat = self.threat_model.as_deref().map(threat::parse).transpose()?;
+        // Properties of one's own count, whatever the threat model is.
+        let preset = threat.map(|threat| threat.properties).unwrap_or_default();
+        let attacker = Attacker::make(&self.model, &format!("{preset} {}", self.properties))?;
         if let (Some(label), Some(target)) = (&self.label, &self.target_label)
             && label == target
         {
@@ -85,6 +111,9 @@ impl Arguments {
             if let Some(value) = value {
                 element.set_property(name, value);
             }
+        }
+        if let Some(epsilon) = self.epsilon {
+            element.set_property("epsilon", f32::from(epsilon));
         }
         if let Some(iterations) = self.max_iterations {
             let value = glib::Value::from(iterations).transform_with_type(

@@ -23,7 +23,7 @@ mod results;
 mod settings;
 mod summary;
 mod tell;
-mod threat;
+pub mod threat;
 
 use crate::convert::shard;
 use crate::interrupt;

@@ -76,7 +76,8 @@ pub fn all(settings: &Settings) -> anyhow::Result<Vec<Threat>> {
     Ok(threats)
 }
 
-fn parse(text: &str) -> anyhow::Result<Threat> {
+/// One of them, by its name or as a line of one's own.
+pub fn parse(text: &str) -> anyhow::Result<Threat> {
     if let Some(threat) = preset(text)? {
         return Ok(threat);
     }
