@@ -25,7 +25,7 @@ fn gates_pass_and_fail() {
     data.again("gates", 0, &["--fail-if", "robust_accuracy<0", "--fail-if", "*/jpeg: clean_accuracy.high<0"]);
     let output = data.again("gates", 1, &["--fail-if", "robust_accuracy<0", "--fail-if", "*/jpeg: clean_accuracy<=1"]);
     let told = said(&output);
-    let failed: Vec<&str> = told.lines().filter(|line| line.starts_with("failed: ")).collect();
+    let failed: Vec<&str> = told.lines().filter(|line| line.starts_with("failed: \"")).collect();
     assert_eq!(failed.len(), 4, "one for each threat model: {told}");
     assert!(failed.iter().all(|line| line.contains("/jpeg: it is ")), "{told}");
     let summary = summary(&folder);

@@ -46,7 +46,7 @@ fn parts_make_a_whole() {
     assert!(told.contains("missing part 1/2"), "{told}");
     part("1/2");
     let told = said(&expect(1, tool().args(["merge", &out, "--fail-if", "clean_accuracy<=1"])));
-    assert!(told.contains("failed: "), "{told}");
+    assert!(told.contains("failed: \""), "{told}");
     expect(0, tool().args(["merge", &out]));
     assert_eq!(figures(&out), figures(&data.whole()));
     for i in ["1", "2"] {
