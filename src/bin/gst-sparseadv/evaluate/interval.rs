@@ -58,7 +58,8 @@ pub fn wilson(share: f64, n: f64) -> (f64, f64) {
     let z = Z * Z / n;
     let center = share + z / 2.0;
     let half = Z * (share * (1.0 - share) / n + z / (4.0 * n)).sqrt();
-    (((center - half) / (1.0 + z)).max(0.0), ((center + half) / (1.0 + z)).min(1.0))
+    // At 0 and 1 rounding leaves the share a little outside.
+    (((center - half) / (1.0 + z)).max(0.0).min(share), ((center + half) / (1.0 + z)).min(1.0).max(share))
 }
 
 /// The mean of so many values, by the sum and number of each clip.
