@@ -311,7 +311,7 @@ impl<'a> Job<'a> {
             left_out: self.left_out,
             label_name: &label,
         };
-        std::fs::write(path, page::html(&page)).context("--page")
+        std::fs::write(path, page::html(&page)?).context("--page")
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod attack;
+mod chart;
 mod container;
 mod convert;
 mod dataset;

@@ -2,24 +2,13 @@
 
 //! Fooling rate against the bound on iterations (Figure 2), and against queries, as SVG.
 
-use anyhow::anyhow;
-use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
+use crate::chart::{self, COLORS};
+
 /// The paper's range, and the most that is drawn.
 pub const ITERATIONS: u32 = 100;
-
-/// Told apart by everyone (Okabe and Ito), the light yellow left out.
-const COLORS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(213, 94, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(204, 121, 167),
-    RGBColor(0, 0, 0),
-];
 
 /// Fooling rates in per cent at the numbers of an axis.
 pub struct Curve {
@@ -42,20 +31,10 @@ where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
-    let mut text = String::new();
-    let area = SVGBackend::with_string(&mut text, (560, 360)).into_drawing_area();
-    draw(&area, title, axis, curves, range).map_err(|error| anyhow!("the figure {title}: {error}"))?;
-    drop(area);
-    Ok(text)
+    chart::svg(title, (560, 360), |area| draw(area, title, axis, curves, range))
 }
 
-fn draw<X>(
-    area: &DrawingArea<SVGBackend, Shift>,
-    title: &str,
-    axis: &str,
-    curves: &[Curve],
-    range: X,
-) -> Result<(), Box<dyn std::error::Error>>
+fn draw<X>(area: &chart::Area, title: &str, axis: &str, curves: &[Curve], range: X) -> chart::Drawn
 where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,

@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 mod accuracy;
 mod figure;
 mod pages;
@@ -13,7 +15,7 @@ mod tables;
 mod transfer;
 
 use self::figure::Curve;
-use crate::html::{self, escape};
+use crate::html;
 use crate::reproduce::metrics::fooled_within;
 use crate::reproduce::paper;
 use crate::reproduce::results::Results;
@@ -42,7 +44,7 @@ pub fn pages(folder: &Path) -> anyhow::Result<()> {
         pages.push((format!("{name}.svg"), svg.clone().into_bytes()));
     }
     pages.push(("report.md".into(), markdown(&results, &tables, [&figures, &by_queries]).into_bytes()));
-    pages.push(("report.html".into(), html(&results, &tables, [&figures, &by_queries]).into_bytes()));
+    pages.push(("report.html".into(), html(&results, &tables, [&figures, &by_queries])?.into_bytes()));
     pages::write(folder, &pages)?;
     crate::out::outln!("wrote {}", folder.join("report.html").display());
     Ok(())
@@ -144,27 +146,14 @@ fn markdown(results: &Results, tables: &[table::Table], figures: [&Figures; 2]) 
     text
 }
 
-fn html(results: &Results, tables: &[table::Table], figures: [&Figures; 2]) -> String {
-    let mut body = String::new();
-    for line in conditions(results) {
-        body += &format!("<p><code>{}</code></p>\n", escape(&line));
-    }
-    for table in tables {
-        body += &table.html();
-        if let Some((title, note, figures)) = behind(table, figures) {
-            body += &format!("<h2>{title}</h2>\n<p>{}</p>\n<div class=\"figures\">\n", escape(note));
-            for (_, svg) in figures {
-                body += svg;
-            }
-            body += "</div>\n";
-        }
-    }
-    html::page(
-        TITLE,
-        &format!(
-            "<h1>{TITLE}: the paper's experiments</h1>\n\
-             <p>Keyframe selection by gradient, two-stage L2,1 attack (Xu et al., ICASSP 2023), run through GStreamer's \
-             <code>sparseadv</code>.</p>\n{body}"
-        ),
-    )
+fn html(results: &Results, tables: &[table::Table], figures: [&Figures; 2]) -> anyhow::Result<String> {
+    let parts = tables.iter().map(|table| {
+        let figures = behind(table, figures).map(|(title, note, figures)| {
+            let drawings: Vec<&String> = figures.iter().map(|(_, svg)| svg).collect();
+            json!({"title": title, "note": note, "drawings": drawings})
+        });
+        json!({"table": table, "figures": figures})
+    });
+    let parts: Vec<_> = parts.collect();
+    html::page("report.html", &json!({"title": TITLE, "conditions": conditions(results), "parts": parts}))
 }

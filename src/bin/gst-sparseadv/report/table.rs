@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A table as Markdown, CSV and HTML.
+//! A table as Markdown, CSV, and what a page takes.
 
-use crate::html::escape;
+use serde::Serialize;
 
+#[derive(Serialize)]
 pub struct Table {
     /// Of its CSV file.
     pub name: &'static str,
@@ -30,19 +31,5 @@ impl Table {
             writer.write_record(row)?;
         }
         Ok(writer.into_inner()?)
-    }
-
-    pub fn html(&self) -> String {
-        let row = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
-            let cells: String = cells.map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect();
-            format!("<tr>{cells}</tr>\n")
-        };
-        let body: String = self.rows.iter().map(|r| row("td", &mut r.iter().map(String::as_str))).collect();
-        format!(
-            "<h2>{}</h2>\n<p>{}</p>\n<div class=\"wide\"><table>\n{}{body}</table></div>\n",
-            escape(&self.title),
-            escape(&self.note),
-            row("th", &mut self.header.iter().copied())
-        )
     }
 }
