@@ -19,7 +19,7 @@ const GAP: usize = 8;
 const BAR: usize = 24;
 const TEXT: usize = 16;
 /// The difference is shown this many times as strong, around mid-gray.
-const AMPLIFY: i32 = 32;
+pub const AMPLIFY: i32 = 32;
 const RED: [u8; 3] = [214, 40, 40];
 const GRAY: [u8; 3] = [150, 150, 150];
 const BLACK: [u8; 3] = [20, 20, 20];

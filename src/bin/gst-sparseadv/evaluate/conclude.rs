@@ -11,6 +11,7 @@ use super::baseline;
 use super::curve;
 use super::gate::{Checked, Gate, Verdict};
 use super::outputs::Outputs;
+use super::page;
 use super::results::{Results, Run};
 use super::settings::Settings;
 use super::summary::{self, Row, Summary};
@@ -36,6 +37,7 @@ pub fn conclude(
     let channels = names(run);
     let points = curve::points(results, &summary.threats, &channels);
     outputs.write(out, &summary, &points)?;
+    page::write(out, results, &summary, &points, outputs.page_clips())?;
     say(&summary, out);
     Ok(summary.verdict)
 }
@@ -102,9 +104,5 @@ fn say(summary: &Summary, out: &Path) {
     }
     summary.gates.iter().for_each(|gate| outln!("{}", gate.told()));
     let skipped = summary.skipped.len();
-    outln!(
-        "{}: {skipped} clips skipped; {} has the figures",
-        summary.verdict.as_str(),
-        out.join("summary.md").display()
-    );
+    outln!("{}: {skipped} clips skipped; {} has the figures", summary.verdict.as_str(), out.join(page::FILE).display());
 }

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::channels::{self, Channel};
 use super::clips::{self, Set};
+use super::gallery::Gallery;
 use super::gate::Gate;
 use super::log::{self, Log};
 use super::measure::{Subject, is_end, line, name_of};
@@ -88,7 +89,8 @@ impl<'a> Job<'a> {
     }
 
     /// Measures what is not known yet. Returns the results of the clips that are asked for.
-    pub fn measure(&self) -> anyhow::Result<Results> {
+    /// Of some the videos are kept, for a page with at most so many.
+    pub fn measure(&self, page_clips: usize) -> anyhow::Result<Results> {
         let mut known = log::known(self.out, &self.run)?;
         let done: HashSet<[String; 4]> = known.clips.iter().map(|clip| results::owned(clip.unit())).collect();
         let is_done = |set: &str, model: &str, threat: &str, clip: &str| {
@@ -113,6 +115,7 @@ impl<'a> Job<'a> {
         let units = subjects.iter().flat_map(|subject| mine.iter().map(|set| open(&subject.name, set)));
         let bar = bar(units.sum())?;
         let mut log = Log::open(self.out, self.shard)?;
+        let mut gallery = Gallery::open(self.out, page_clips, &known);
         self.keep_settings()?;
         let mut added = vec![Line::Run(Box::new(self.run.clone()))];
         log.add(&added)?;
@@ -123,7 +126,7 @@ impl<'a> Job<'a> {
                     let model = subject.name.clone();
                     let is_done = |threat: &str| is_done(&set.name, &model, threat, &clip.name);
                     if self.threats.iter().any(|threat| !is_done(&threat.name)) {
-                        self.attack(subject, set, clip, (&mut log, &mut added, &bar), &is_done)?;
+                        self.attack(subject, set, clip, (&mut log, &mut added, &mut gallery, &bar), &is_done)?;
                     }
                 }
             }
@@ -156,11 +159,16 @@ impl<'a> Job<'a> {
         subject: &mut Subject,
         set: &Set,
         clip: &clips::Clip,
-        (log, added, bar): (&mut Log, &mut Vec<Line>, &ProgressBar),
+        (log, added, gallery, bar): (&mut Log, &mut Vec<Line>, &mut Gallery, &ProgressBar),
         is_done: &dyn Fn(&str) -> bool,
     ) -> anyhow::Result<()> {
         let model = subject.name.clone();
-        let result = subject.evaluate(&set.name, clip, is_done, |lines| {
+        let record = gallery.is_wanted();
+        let result = subject.evaluate(&set.name, clip, is_done, record, |lines, recorder| {
+            // Before its lines, for what has these is done.
+            if let Some(recorder) = recorder {
+                gallery.offer(&windows(&lines), &recorder);
+            }
             log.add(&lines)?;
             bar.inc(1);
             // A log has no bar.
@@ -225,6 +233,14 @@ impl<'a> Job<'a> {
         known.skipped.retain(|s| is_asked(&s.dataset, &s.model, &s.clip));
         known.runs = vec![self.run.clone()];
     }
+}
+
+fn windows(lines: &[Line]) -> Vec<&results::Window> {
+    let windows = lines.iter().filter_map(|line| match line {
+        Line::Window(window) => Some(window.as_ref()),
+        _ => None,
+    });
+    windows.collect()
 }
 
 /// What there will be rows of.

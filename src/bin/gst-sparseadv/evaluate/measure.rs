@@ -17,6 +17,7 @@ use gstsparseadv::window::report::WindowReport;
 use super::channels::{self, Channel};
 use super::clips;
 use super::judge::{Answer, Answers, Judges};
+use super::preview::Recorder;
 use super::results::{Clip, Line, Window};
 use super::settings::Settings;
 use super::threat::Threat;
@@ -100,14 +101,15 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Attacks a clip by the threat models that are not `done`. Each one's lines are given to `keep`. An error is a reason to
-    /// skip the clip, unless it is an interruption.
+    /// Attacks a clip by the threat models that are not `done`. Each one's lines are given to `keep`, with the videos
+    /// if they are to be recorded. An error is a reason to skip the clip, unless it is an interruption.
     pub fn evaluate(
         &mut self,
         set: &str,
         clip: &clips::Clip,
         done: impl Fn(&str) -> bool,
-        mut keep: impl FnMut(Vec<Line>) -> anyhow::Result<()>,
+        record: bool,
+        mut keep: impl FnMut(Vec<Line>, Option<Recorder>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let Some(truth) = dataset::find_class(&clip.class, &self.metadata.labels) else {
             bail!(
@@ -136,6 +138,7 @@ impl<'a> Subject<'a> {
             }
             let began = Instant::now();
             armed.attacker.element.set_property("label", &truth);
+            let recorder = record.then(|| Recorder::new(&armed.attacker.element)).transpose()?;
             let (attacked, mut reports) = self.pass(&armed.attacker, &plan, &firsts)?;
             // A perturbation that was learned is judged in what is left at the end too.
             reports.retain(|report| report.frames == self.windowing.frames);
@@ -162,7 +165,7 @@ impl<'a> Subject<'a> {
                 notes: plan.notes.clone(),
                 seconds: began.elapsed().as_secs_f64(),
             }));
-            keep(lines)?;
+            keep(lines, recorder)?;
         }
         Ok(())
     }

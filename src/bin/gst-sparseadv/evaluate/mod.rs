@@ -10,6 +10,7 @@ mod channels;
 mod clips;
 mod conclude;
 mod curve;
+mod gallery;
 mod gate;
 mod interval;
 mod job;
@@ -19,6 +20,8 @@ mod log;
 mod measure;
 mod merge;
 mod outputs;
+mod page;
+mod preview;
 mod results;
 mod settings;
 mod summary;
@@ -57,7 +60,7 @@ const HELP: &str = "Examples:
       --channel \"h264=x264enc ! avdec_h264\" --fail-if \"*/h264: robust_accuracy<0.5\" --junit result.xml
   gst-sparseadv evaluate result/settings.toml --out other --baseline result
 
-The result folder has summary.md, summary.json, summary.csv, curve.csv, windows.jsonl, and settings.toml, which runs it
+The result folder has page.html with its videos, summary.md, summary.json, summary.csv, curve.csv, windows.jsonl, and settings.toml, which runs it
 again. Killed at any moment, it goes on where it was when it is called again.
 
 Exit status: 0 passed, 1 a gate (--fail-if) has failed, 2 some clips were skipped, unless --allow-skipped is given, 3 it could
@@ -79,7 +82,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut inputs = job.inputs();
     inputs.extend(arguments.settings_file.as_deref().map(|file| ("the settings", file)));
     outputs.check(out, &inputs)?;
-    let results = job.measure()?;
+    let results = job.measure(outputs.page_clips())?;
     if let Some((i, n)) = shard {
         let skipped = results.skipped.len();
         outln!("part {i}/{n} is done, {skipped} clips skipped. gst-sparseadv merge makes the summary of all parts.");

@@ -10,7 +10,7 @@ use gstsparseadv::files::{self, write_whole};
 
 use super::curve::Point;
 use super::summary::Summary;
-use super::{junit, log, settings, tell};
+use super::{gallery, junit, log, settings, tell};
 
 /// Files of one's own, and what results are compared with.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -27,11 +27,20 @@ pub struct Outputs {
     /// The results of an earlier evaluation, which these are compared with clip by clip
     #[arg(long, value_name = "FOLDER")]
     pub baseline: Option<PathBuf>,
+    /// Clips to look at in the page of the result folder at the most; 0 leaves videos out [default: 12]
+    #[arg(long, value_name = "N")]
+    page_clips: Option<usize>,
 }
 
 impl Outputs {
     pub fn are_any(&self) -> bool {
         [&self.junit, &self.json, &self.markdown, &self.baseline].into_iter().any(Option::is_some)
+            || self.page_clips.is_some()
+    }
+
+    /// How many clips the page shows.
+    pub fn page_clips(&self) -> usize {
+        self.page_clips.unwrap_or(gallery::MOST)
     }
 
     /// Refuses files that would take the place of others, before anything is measured.

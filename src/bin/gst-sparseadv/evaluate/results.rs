@@ -197,6 +197,15 @@ impl Results {
         self.skipped.dedup_by(|a, b| (&a.dataset, &a.model, &a.clip) == (&b.dataset, &b.model, &b.clip));
     }
 
+    /// The windows of each clip, model and threat model.
+    pub fn units(&self) -> BTreeMap<Unit<'_>, Vec<&Window>> {
+        let mut units: BTreeMap<Unit, Vec<&Window>> = BTreeMap::new();
+        for window in &self.windows {
+            units.entry(window.unit()).or_default().push(window);
+        }
+        units
+    }
+
     /// All as lines again, in order.
     pub fn into_lines(self) -> Vec<Line> {
         let mut windows = self.windows.into_iter().peekable();

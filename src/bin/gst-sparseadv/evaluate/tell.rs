@@ -21,26 +21,31 @@ pub fn markdown(summary: &Summary) -> String {
         summary.skipped.len()
     );
     text += &gates(summary);
-    let head =
-        ["model", "threat model", "channel", "clips", "windows", "clean accuracy", "robust accuracy", "fooling rate"];
-    let head = head.into_iter().chain(["calls", "MAP", "perturbed frames"]);
-    let head: Vec<&str> = several.then_some("data set").into_iter().chain(head).collect();
+    let head = head(several, false);
     let rows = summary.rows.iter().filter(|row| row.class.is_none());
     text += &table(&head, rows.map(|row| cells(row, several, None)));
     text += &classes(summary, several);
-    text += &notes(summary);
+    text += &listed(&notes(summary));
     text += &baseline(summary);
     text += &made(summary);
     text
 }
 
-fn datasets(summary: &Summary) -> usize {
+/// How many data sets there are.
+pub fn datasets(summary: &Summary) -> usize {
     let mut names: Vec<&str> = summary.rows.iter().map(|row| row.cell.dataset.as_str()).collect();
     names.dedup();
     names.len()
 }
 
-fn cells(row: &Row, several: bool, class: Option<&str>) -> Vec<String> {
+/// The columns of [`cells`].
+pub fn head(several: bool, class: bool) -> Vec<&'static str> {
+    let names = several.then_some("data set").into_iter().chain(["model", "threat model", "channel"]);
+    let figures = ["clips", "windows", "clean accuracy", "robust accuracy", "fooling rate", "calls", "MAP"];
+    names.chain(class.then_some("class")).chain(figures).chain(["perturbed frames"]).collect()
+}
+
+pub fn cells(row: &Row, several: bool, class: Option<&str>) -> Vec<String> {
     let cell = &row.cell;
     let names = [&cell.model, &cell.threat, &cell.channel].map(String::clone);
     let shares = [row.clean_accuracy, row.robust_accuracy, row.fooling_rate].map(percent);
@@ -63,9 +68,7 @@ fn classes(summary: &Summary, several: bool) -> String {
     if !distinct {
         return String::new();
     }
-    let head = ["model", "threat model", "channel", "class", "clips", "windows", "clean accuracy", "robust accuracy"];
-    let head = head.into_iter().chain(["fooling rate", "calls", "MAP", "perturbed frames"]);
-    let head: Vec<&str> = several.then_some("data set").into_iter().chain(head).collect();
+    let head = head(several, true);
     let rows = of_class.into_iter().map(|row| cells(row, several, row.class.as_deref()));
     format!("<details><summary>By class</summary>\n\n{}</details>\n\n", table(&head, rows))
 }
@@ -82,23 +85,25 @@ fn gates(summary: &Summary) -> String {
     }
 }
 
-fn notes(summary: &Summary) -> String {
-    let mut text = String::new();
+/// What has to be known besides, in sentences.
+pub fn notes(summary: &Summary) -> Vec<String> {
     let masked = summary.rows.iter().filter(|row| row.class.is_none() && row.zero_gradient > 0);
-    for row in masked {
-        text += &format!(
-            "- {}: the gradient of {} windows was zero throughout. That these are not fooled is no robustness.\n",
+    let masked = masked.map(|row| {
+        format!(
+            "{}: the gradient of {} windows was zero throughout. That these are not fooled is no robustness.",
             row.cell.path(),
             row.zero_gradient
-        );
-    }
-    for skipped in summary.skipped.iter().take(NAMED) {
-        text += &format!("- skipped {} ({}): {}\n", skipped.clip, skipped.model, escape(&skipped.reason));
-    }
-    if let Some(more) = summary.skipped.len().checked_sub(NAMED + 1) {
-        text += &format!("- and {} clips more\n", more + 1);
-    }
-    if text.is_empty() { text } else { text + "\n" }
+        )
+    });
+    let skipped = summary.skipped.iter().take(NAMED);
+    let skipped = skipped.map(|skipped| format!("skipped {} ({}): {}", skipped.clip, skipped.model, skipped.reason));
+    let more = summary.skipped.len().checked_sub(NAMED + 1).map(|more| format!("and {} clips more", more + 1));
+    masked.chain(skipped).chain(more).collect()
+}
+
+fn listed(lines: &[String]) -> String {
+    let list: String = lines.iter().map(|line| format!("- {}\n", escape(line))).collect();
+    if list.is_empty() { list } else { list + "\n" }
 }
 
 fn baseline(summary: &Summary) -> String {
@@ -108,19 +113,8 @@ fn baseline(summary: &Summary) -> String {
         text += &format!("- its model is {model}\n");
     }
     baseline.notes.iter().for_each(|note| text += &format!("- {note}\n"));
-    let rows = baseline.cells.iter().map(|found| {
-        vec![
-            found.cell.path(),
-            found.clips.to_string(),
-            found.better.to_string(),
-            found.worse.to_string(),
-            format!("{:+.1} %", 100.0 * found.change),
-            format!("{:.4}", found.p),
-            meaning(found).into(),
-        ]
-    });
-    let head = ["of", "clips", "better", "worse", "robust accuracy", "p", "meaning"];
-    text += &format!("\n{}", table(&head, rows));
+    let rows = baseline.cells.iter().map(compared);
+    text += &format!("\n{}", table(&COMPARED, rows));
     for found in &baseline.cells {
         for one in found.changed.iter().take(NAMED) {
             text += &format!(
@@ -139,6 +133,21 @@ fn baseline(summary: &Summary) -> String {
         }
     }
     text + "\n"
+}
+
+/// The columns of [`compared`].
+pub const COMPARED: [&str; 7] = ["of", "clips", "better", "worse", "robust accuracy", "p", "meaning"];
+
+pub fn compared(found: &Compared) -> Vec<String> {
+    vec![
+        found.cell.path(),
+        found.clips.to_string(),
+        found.better.to_string(),
+        found.worse.to_string(),
+        format!("{:+.1} %", 100.0 * found.change),
+        format!("{:.4}", found.p),
+        meaning(found).into(),
+    ]
 }
 
 fn meaning(found: &Compared) -> &'static str {
@@ -193,7 +202,7 @@ pub fn percent(estimate: Option<Estimate>) -> String {
     format!("{:.1} %{}", 100.0 * value, interval.unwrap_or_default())
 }
 
-fn number(estimate: Option<Estimate>, digits: usize) -> String {
+pub fn number(estimate: Option<Estimate>, digits: usize) -> String {
     let Some(Estimate { value, low, high }) = estimate else { return "-".into() };
     let interval = low.zip(high).map(|(low, high)| format!(" [{low:.digits$}, {high:.digits$}]"));
     format!("{value:.digits$}{}", interval.unwrap_or_default())
