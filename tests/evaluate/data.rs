@@ -72,7 +72,8 @@ impl Data {
     /// A copy of these to change.
     pub fn copied(&self, name: &str) -> String {
         fs::create_dir_all(self.at(name)).expect("a folder");
-        for entry in fs::read_dir(self.at("whole")).expect("results").flatten() {
+        // Without the folder of videos.
+        for entry in fs::read_dir(self.at("whole")).expect("results").flatten().filter(|e| e.path().is_file()) {
             fs::copy(entry.path(), self.at(name).join(entry.file_name())).expect("a copy");
         }
         self.arg(name)
