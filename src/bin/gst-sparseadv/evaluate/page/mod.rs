@@ -137,11 +137,11 @@ fn lead(summary: &Summary) -> Vec<String> {
     let known = sums.filter_map(|row| Some((row, row.robust_accuracy?)));
     if let Some((row, robust)) = known.min_by(|a, b| a.1.value.total_cmp(&b.1.value)) {
         lead.push(format!(
-            "The least robust is {}: {} of {} windows in {} clips are right after the attack.",
+            "The least robust is {}: {} of {} windows in {} are right after the attack.",
             row.cell.path(),
             words(robust),
             row.windows,
-            row.clips
+            if row.clips == 1 { "one clip".to_string() } else { format!("{} clips", row.clips) }
         ));
         if let Some(clean) = row.clean_accuracy {
             lead.push(format!("Without the attack {} are right there.", words(clean)));
