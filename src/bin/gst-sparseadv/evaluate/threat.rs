@@ -163,9 +163,13 @@ fn norm(element: &gst::Element) -> &'static str {
 mod tests {
     use super::*;
 
+    /// Once: tests run at a time, and GStreamer takes a plugin in one thread.
     fn init() {
-        gst::init().expect("GStreamer");
-        gstsparseadv::plugin_register_static().expect("the plugin");
+        static INIT: std::sync::Once = std::sync::Once::new();
+        INIT.call_once(|| {
+            gst::init().expect("GStreamer");
+            gstsparseadv::plugin_register_static().expect("the plugin");
+        });
     }
 
     fn of(texts: &[&str]) -> anyhow::Result<Vec<Threat>> {
