@@ -104,8 +104,8 @@ fn help(program: &str, arguments: &[&str]) -> String {
 }
 
 const TOOL: &str = env!("CARGO_BIN_EXE_gst-sparseadv");
-const COMMANDS: [&str; 9] =
-    ["attack", "convert", "evaluate", "merge", "learn", "judge", "reproduce", "report", "inspect"];
+const COMMANDS: [&str; 10] =
+    ["attack", "convert", "evaluate", "merge", "learn", "judge", "reproduce", "report", "inspect", "fields"];
 
 /// Where the options of examples/python/export_model.py are.
 const EXPORTER: &str = "examples/python/sparseadv/exporter/command.py";

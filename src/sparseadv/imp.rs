@@ -103,8 +103,8 @@
  * * `squares` needs labels alone, and gains by scores. It is a random search for the signs of squares (Andriushchenko et
  *   al., ECCV 2020). Its bound is large, and grows until the window is fooled, unless `epsilon` sets it. Then frames and
  *   parts of the picture are left clean. In the end squares are turned while all becomes smaller, as long as the window
- *   stays fooled. With a `surrogate` and no target it begins with what leads that one away from its own label, by 2
- *   to 64 gray levels, a query for each bound. `stop-early` leaves out all but the first. `trail_queries` and `trail_map` in reports tell how many
+ *   stays fooled. With a `surrogate` and no target it begins with what leads that one away from its own label.
+ *   It may do so by 2 gray levels at first and by 64 at last, a query for each bound. `stop-early` leaves out all but the first. `trail_queries` and `trail_map` in reports tell how many
  *   queries each smaller success took.
  * * `v-bad` needs scores. It is V-BAD (Jiang et al., ACM MM 2019). Its tentative direction comes from the gradient of
  *   `surrogate`, or is drawn at random. Its bound is 12.75 gray levels, unless `epsilon` sets it. It ends with the
