@@ -55,11 +55,13 @@ struct Scaler {
     to_small: VideoConverter,
 }
 
+/// Takes a frame of a pad.
+type Add = fn(&mut State, &gst::Buffer, &gst::Caps) -> anyhow::Result<()>;
+
 impl Recorder {
     pub fn new(element: &gst::Element) -> anyhow::Result<Self> {
         let mut recorder = Self { state: Arc::default(), probes: Vec::new() };
-        let watched: [(&str, fn(&mut State, &gst::Buffer, &gst::Caps) -> anyhow::Result<()>); 2] =
-            [("sink", State::clean), ("src", State::attacked)];
+        let watched: [(&str, Add); 2] = [("sink", State::clean), ("src", State::attacked)];
         for (name, add) in watched {
             let pad = element.static_pad(name).context("a pad")?;
             let state = recorder.state.clone();
