@@ -180,18 +180,22 @@ judged() { # SECTION DATA MODEL-NAME[@JUDGE]...; what these files do to the clip
     "$python" examples/python/results.py $out --take "$section".jsonl --name "$section"."$data"
 }
 
+learned_10() { # those of ten gray levels, for several sections
+    learned c3d frame-10 --kind frame --bound 10 --steps 150 --batch 16
+    learned c3d circular-10 --bound 10 --steps 150 --batch 16
+    learned lrcn frame-10 --kind frame --bound 10 --steps 250 --batch 24
+    learned lrcn circular-10 --bound 10 --steps 350 --batch 24 --focus 2
+}
+
 universal() { # an hour on two cores
     local data universals=${WORK:-$links/universals}
     mkdir -p "$universals"
     rgb
-    learned c3d frame-10 --kind frame --bound 10 --steps 150 --batch 16
+    learned_10
     learned c3d frame-6 --kind frame --bound 6 --steps 150 --batch 16
-    learned c3d circular-10 --bound 10 --steps 150 --batch 16
     learned c3d circular-6 --bound 6 --steps 150 --batch 16
     learned c3d border-3 --kind border --margin 3 --steps 150 --batch 16
-    learned lrcn frame-10 --kind frame --bound 10 --steps 250 --batch 24
     learned lrcn frame-6 --kind frame --bound 6 --steps 250 --batch 24
-    learned lrcn circular-10 --bound 10 --steps 350 --batch 24 --focus 2
     learned lrcn circular-6 --bound 6 --steps 250 --batch 24
     learned lrcn border-3 --kind border --steps 120 --batch 16
     for data in RGB WEIZMANN; do
@@ -203,10 +207,7 @@ transfer() { # an hour on two cores, less what section universal has learned alr
     local universals=${WORK:-$links/universals} model kind judge words=()
     mkdir -p "$universals"
     rgb
-    learned c3d frame-10 --kind frame --bound 10 --steps 150 --batch 16
-    learned c3d circular-10 --bound 10 --steps 150 --batch 16
-    learned lrcn frame-10 --kind frame --bound 10 --steps 250 --batch 24
-    learned lrcn circular-10 --bound 10 --steps 350 --batch 24 --focus 2
+    learned_10
     learned resnet frame-10 --kind frame --bound 10 --steps 150 --batch 16
     learned resnet circular-10 --bound 10 --steps 150 --batch 16
     for model in $all; do

@@ -20,7 +20,6 @@ use super::patches::{sign, stripes};
 use super::shrink::{Rectangle, shrink};
 use super::transferred;
 use crate::attack::access::Level;
-use crate::attack::criterion::Goal;
 use crate::attack::target::{Delta, Shape};
 use crate::attack::{Config, Error};
 use crate::torch;
@@ -45,16 +44,18 @@ const PATIENCE: u32 = 20;
 /// Attacks these frames.
 pub fn search<L: Level>(oracle: &mut Oracle<L>, config: &Config, frames: &[usize]) -> Result<(), Error> {
     let mut rng = ChaCha8Rng::seed_from_u64(oracle.seed());
-    let untargeted = matches!(oracle.criterion().goal, Goal::Untargeted { .. });
-    let mut begun = match config.surrogate.as_deref().filter(|_| untargeted) {
+    let targeted = oracle.criterion().goal.is_targeted();
+    let mut begun = match config.surrogate.as_deref().filter(|_| !targeted) {
         Some(surrogate) => transferred::first(oracle, config, surrogate, frames)?,
         None => None,
     };
     let mut in_vain = 0;
     while in_vain < IN_VAIN {
         let before = oracle.kept_size();
-        let found =
-            begun.take().map_or_else(|| first(oracle, config, frames, &mut rng), |success| Ok(Some(success)))?;
+        let found = match begun.take() {
+            None => first(oracle, config, frames, &mut rng)?,
+            found => found,
+        };
         let Some(success) = found else { return Ok(()) };
         if config.stop_early {
             return Ok(());

@@ -11,8 +11,10 @@ use std::time::Instant;
 use tch::{Kind, TchError, Tensor};
 
 use super::oracle::Oracle;
+use super::values_of;
 use crate::attack::access::Level;
 use crate::attack::optimizer;
+use crate::attack::outcome::Perturbation;
 use crate::attack::surrogate::{Seen, Surrogate};
 use crate::attack::target::Delta;
 use crate::attack::{Config, Error};
@@ -30,10 +32,7 @@ pub fn first<L: Level>(
     surrogate: &dyn Surrogate,
     frames: &[usize],
 ) -> Result<Option<Delta>, Error> {
-    let clean = oracle.clean()?;
-    let clean = clean.f_narrow(0, 0, 1)?.f_unsqueeze(0)?;
-    let nothing = clean.f_zeros_like()?.f_expand(oracle.shape().of_frames(frames.len()), true)?.f_contiguous()?;
-    let mut delta = Delta { frames: frames.to_vec(), values: nothing };
+    let mut delta = Delta { frames: frames.to_vec(), values: values_of(&Perturbation::new(), frames, oracle)? };
     // Of each picture, or of the window.
     let own = surrogate.look(&oracle.window(&delta)?)?.logits.f_argmax(-1, true)?;
     // The margin, since the probability of a sure model has no slope.
@@ -43,6 +42,9 @@ pub fn first<L: Level>(
     };
     let set = [config.epsilon];
     for bound in if config.epsilon > 0.0 { &set[..] } else { &BOUNDS } {
+        if !oracle.next_iteration(config.max_iterations) {
+            break;
+        }
         let began = Instant::now();
         for _ in 0..STEPS {
             let gradient = surrogate.gradient(&oracle.window(&delta)?, &loss)?;
@@ -50,9 +52,6 @@ pub fn first<L: Level>(
             delta.values = stepped(&delta.values, &gradient, *bound)?;
         }
         oracle.takes(began.elapsed());
-        if !oracle.next_iteration(config.max_iterations) {
-            break;
-        }
         if oracle.fools(&delta)? {
             return Ok(Some(delta));
         }

@@ -4,6 +4,8 @@
 
 use anyhow::{Context, bail};
 use gst::prelude::*;
+use gst_video::{VideoConverter, VideoFrameRef, VideoInfo};
+use gstsparseadv::element::planes;
 
 use super::media::Reader;
 use crate::out::errln;
@@ -21,21 +23,39 @@ impl Clip {
             .fps(self.info.fps())
             .build()?;
         let converter = gst_video::VideoConverter::new(&self.info, &info, None)?;
-        let convert = |buffer: &gst::Buffer| -> anyhow::Result<gst::Buffer> {
-            gstsparseadv::element::planes::check(buffer, &self.info).map_err(anyhow::Error::msg)?;
-            let mut rgb = gst::Buffer::with_size(info.size())?;
-            let from = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
-            let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(
-                rgb.get_mut().context("a buffer of our own")?,
-                &info,
-            )?;
-            converter.frame_ref(&from, &mut to);
-            drop(to);
-            Ok(rgb)
-        };
-        let frames = self.frames.iter().map(convert).collect::<anyhow::Result<_>>()?;
+        let frames = self
+            .frames
+            .iter()
+            .map(|buffer| converted(buffer, &self.info, &converter, &info))
+            .collect::<anyhow::Result<_>>()?;
         Ok(Self { info, frames })
     }
+}
+
+/// A frame as a converter between these makes it.
+pub fn converted(
+    buffer: &gst::Buffer,
+    from: &VideoInfo,
+    converter: &VideoConverter,
+    to: &VideoInfo,
+) -> anyhow::Result<gst::Buffer> {
+    planes::check(buffer, from).map_err(anyhow::Error::msg)?;
+    let mut made = gst::Buffer::with_size(to.size())?;
+    let frame = VideoFrameRef::from_buffer_ref_readable(buffer, from)?;
+    let mut into = VideoFrameRef::from_buffer_ref_writable(made.get_mut().context("a buffer of our own")?, to)?;
+    converter.frame_ref(&frame, &mut into);
+    drop(into);
+    Ok(made)
+}
+
+/// Puts frames into a source before its pipeline runs: its queue takes them all.
+pub fn fill(source: &gst_app::AppSrc, frames: impl IntoIterator<Item = gst::Buffer>) -> anyhow::Result<()> {
+    source.set_state(gst::State::Ready)?;
+    for frame in frames {
+        source.push_buffer(frame)?;
+    }
+    source.end_of_stream()?;
+    Ok(())
 }
 
 /// Runs a pipeline to the end of its streams, and leaves it as it is then. `message` sees every element message.

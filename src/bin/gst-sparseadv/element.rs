@@ -71,12 +71,7 @@ impl Attacker {
         self.with(sink.upcast_ref(), |pipeline| {
             pipeline.add(&source)?;
             source.static_pad("src").context("a source pad")?.link(&pad)?;
-            // Its queue takes them all before it runs.
-            source.set_state(gst::State::Ready)?;
-            for frame in &clip.frames {
-                source.push_buffer(frame.clone())?;
-            }
-            source.end_of_stream()?;
+            decode::fill(&source, clip.frames.iter().cloned())?;
             decode::play(pipeline, |structure| windows.extend(report(structure)))
         })?;
         let windows = windows.into_iter().collect::<serde_json::Result<Vec<_>>>()?;

@@ -19,6 +19,7 @@ mod fields;
 mod html;
 mod inspect;
 mod interrupt;
+mod journal;
 mod manual;
 mod media;
 mod out;

@@ -20,6 +20,12 @@ const BAR: usize = 24;
 const TEXT: usize = 16;
 /// The difference is shown this many times as strong, around mid-gray.
 pub const AMPLIFY: i32 = 32;
+
+/// A difference of a value as it is shown.
+pub fn amplified(difference: i32) -> u8 {
+    (128 + AMPLIFY * difference).clamp(0, 255) as u8
+}
+
 const RED: [u8; 3] = [214, 40, 40];
 const GRAY: [u8; 3] = [150, 150, 150];
 const BLACK: [u8; 3] = [20, 20, 20];
@@ -116,7 +122,7 @@ pub fn strip(clean: &Clip, attacked: &Clip, row: &Row) -> anyhow::Result<Canvas>
     let (a, b) = (Pixels::new(clean, shown)?, Pixels::new(attacked, shown)?);
     let difference = |x: usize, y: usize| {
         let (a, b) = (a.at(x, y), b.at(x, y));
-        [0, 1, 2].map(|c| (128 + AMPLIFY * (i32::from(b[c]) - i32::from(a[c]))).clamp(0, 255) as u8)
+        [0, 1, 2].map(|c| amplified(i32::from(b[c]) - i32::from(a[c])))
     };
     let y = GAP + TEXT;
     let panels: [(&Pixel, String); 3] = [

@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use gst_video::VideoInfo;
 use serde::{Deserialize, Serialize};
 
-use super::settings::Settings;
+use super::settings::{Settings, is_name};
 use crate::media;
 
 /// The bytes that were pushed, in the windows that were attacked.
@@ -29,7 +29,7 @@ pub fn all(settings: &Settings) -> anyhow::Result<Vec<Channel>> {
     for text in &settings.channel {
         let (name, bin) =
             text.split_once('=').with_context(|| format!("Expected --channel NAME=BIN, found {text}."))?;
-        if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
+        if !is_name(name) {
             bail!("Expected a name of letters, digits, '-', '_' and '.' in --channel NAME=BIN, found {text}.");
         }
         media::bin("--channel", bin)?;

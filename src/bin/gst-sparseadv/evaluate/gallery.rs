@@ -22,7 +22,7 @@ pub const FOLDER: &str = "page";
 pub const MOST: usize = 12;
 
 /// What a clip's videos are named by.
-pub fn stem((dataset, model, threat, clip): Unit) -> String {
+fn stem((dataset, model, threat, clip): Unit) -> String {
     digest([dataset, model, threat, clip].join("\t").as_bytes())[..16].to_string()
 }
 
@@ -36,7 +36,7 @@ pub fn has(out: &Path, stem: &str) -> bool {
 }
 
 /// Windows of a clip that are fooled behind its channels, for each that was right there.
-pub fn fooled(windows: &[&Window]) -> f64 {
+fn fooled(windows: &[&Window]) -> f64 {
     let Some(first) = windows.first() else { return 0.0 };
     let judged = first.clean.keys().flat_map(|channel| judged(windows, channel));
     let fooled: Vec<bool> = judged.filter_map(|one| one.labels.fooled()).collect();
@@ -45,10 +45,10 @@ pub fn fooled(windows: &[&Window]) -> f64 {
 
 /// A clip in the order of which are shown first. Among equals the names' hash decides, so that no class is in front.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank(Reverse<u64>, String);
+pub struct Rank(Reverse<u64>, pub String);
 
 impl Rank {
-    fn of(unit: Unit, windows: &[&Window]) -> Self {
+    pub fn of(unit: Unit, windows: &[&Window]) -> Self {
         Self(Reverse((1e6 * fooled(windows)) as u64), stem(unit))
     }
 }

@@ -4,7 +4,7 @@
 //! that a run which is killed at any moment goes on where it was.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -13,12 +13,11 @@ use serde::Deserialize;
 
 use super::results::{FORMAT, Line, Results, Run};
 use crate::convert::shard::Shard;
+use crate::journal::{self, is_cut_line, whole_lines};
 use crate::provenance::{Difference, differences};
 
 /// Name of the file of a whole run.
 pub const FILE: &str = "windows.jsonl";
-/// What each line begins with.
-const BEGINNING: &[u8] = b"{\"kind\":\"";
 
 /// Name of a part's file.
 fn name_of(shard: Shard) -> String {
@@ -137,9 +136,8 @@ fn fits(known: &Run, now: &Run, path: &Path) -> anyhow::Result<()> {
 /// The lines of a file, and how many of its bytes are whole units.
 fn lines(path: &Path) -> anyhow::Result<(Vec<Line>, usize)> {
     let bytes = fs::read(path).with_context(|| format!("{} could not be read", path.display()))?;
-    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    let cut = &bytes[whole..];
-    if !cut.starts_with(BEGINNING) && !BEGINNING.starts_with(cut) {
+    let whole = whole_lines(&bytes);
+    if !is_cut_line(&bytes[whole..]) {
         bail!("Expected results of gst-sparseadv evaluate in {}, found that its last line is none.", path.display());
     }
     let (mut lines, mut units, mut at) = (Vec::new(), 0, 0);
@@ -209,14 +207,7 @@ impl Log {
     pub fn open(folder: &Path, shard: Shard) -> anyhow::Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("The folder {} could not be made", folder.display()))?;
         let path = folder.join(name_of(shard));
-        let file = File::options().create(true).append(true).open(&path);
-        let file = file.with_context(|| format!("{} could not be written", path.display()))?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            bail!(
-                "Expected {} to be nobody's, found that another gst-sparseadv evaluate is writing it. Wait until it has ended, or use another --out.",
-                path.display()
-            );
-        }
+        let file = journal::open(&path, "evaluate")?;
         let (_, whole) = lines(&path)?;
         file.set_len(whole as u64).with_context(|| format!("{} could not be written", path.display()))?;
         Ok(Self { file, path })

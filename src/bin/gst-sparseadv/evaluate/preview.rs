@@ -11,11 +11,10 @@ use anyhow::Context;
 use gst::prelude::*;
 use gst_video::prelude::*;
 use gst_video::{VideoConverter, VideoFormat, VideoFrameRef, VideoInfo};
-use gstsparseadv::element::planes;
 use gstsparseadv::files::Part;
 
 use crate::decode;
-use crate::picture::AMPLIFY;
+use crate::picture::amplified;
 
 /// Frames of a clip that are shown at the most.
 pub const FRAMES: usize = 200;
@@ -133,23 +132,13 @@ impl Scaler {
         Ok(Self { from, rgb, small, to_rgb, to_small })
     }
 
-    fn convert(&self, buffer: &gst::Buffer, converter: &VideoConverter, to: &VideoInfo) -> anyhow::Result<gst::Buffer> {
-        planes::check(buffer, &self.from).map_err(anyhow::Error::msg)?;
-        let mut made = gst::Buffer::with_size(to.size())?;
-        let from = VideoFrameRef::from_buffer_ref_readable(buffer, &self.from)?;
-        let mut into = VideoFrameRef::from_buffer_ref_writable(made.get_mut().context("a buffer of our own")?, to)?;
-        converter.frame_ref(&from, &mut into);
-        drop(into);
-        Ok(made)
-    }
-
     fn small(&self, buffer: &gst::Buffer) -> anyhow::Result<gst::Buffer> {
-        self.convert(buffer, &self.to_small, &self.small)
+        decode::converted(buffer, &self.from, &self.to_small, &self.small)
     }
 
     /// The largest difference in each block of pixels, for a mean would hide single ones.
     fn difference(&self, clean: &gst::Buffer, attacked: &gst::Buffer) -> anyhow::Result<gst::Buffer> {
-        let full = [clean, attacked].map(|buffer| self.convert(buffer, &self.to_rgb, &self.rgb));
+        let full = [clean, attacked].map(|buffer| decode::converted(buffer, &self.from, &self.to_rgb, &self.rgb));
         let [clean, attacked] = full;
         let (clean, attacked) = (clean?, attacked?);
         let [a, b] = [&clean, &attacked].map(|buffer| Frame::from_buffer_ref_readable(buffer, &self.rgb));
@@ -171,7 +160,7 @@ impl Scaler {
                     let places = ys.clone().flat_map(|y| xs.clone().map(move |x| (y, x)));
                     let differences = places.map(|place| i32::from(b[at(place)]) - i32::from(a[at(place)]));
                     let largest = differences.max_by_key(|d| d.abs()).unwrap_or(0);
-                    data[y * stride + 3 * x + channel] = (128 + AMPLIFY * largest).clamp(0, 255) as u8;
+                    data[y * stride + 3 * x + channel] = amplified(largest);
                 }
             }
         }
@@ -190,20 +179,18 @@ fn write(path: &Path, info: &VideoInfo, frames: &[gst::Buffer]) -> anyhow::Resul
     let sink = gst::ElementFactory::make("filesink").property("location", location).build()?;
     pipeline.add_many([source.upcast_ref(), encoder.upcast_ref(), &sink])?;
     gst::Element::link_many([source.upcast_ref(), encoder.upcast_ref(), &sink])?;
-    // Its queue takes them all before it runs.
-    source.set_state(gst::State::Ready)?;
     let seconds = |n: usize| {
         let fps = info.fps();
         gst::ClockTime::from_nseconds(n as u64 * 1_000_000_000 * fps.denom() as u64 / fps.numer().max(1) as u64)
     };
-    for (n, frame) in frames.iter().enumerate() {
+    let timed = frames.iter().enumerate().map(|(n, frame)| {
         let mut frame = frame.clone();
         let buffer = frame.make_mut();
         buffer.set_pts(seconds(n));
         buffer.set_duration(seconds(n + 1).saturating_sub(seconds(n)));
-        source.push_buffer(frame)?;
-    }
-    source.end_of_stream()?;
+        frame
+    });
+    decode::fill(&source, timed)?;
     let played = decode::play(&pipeline, |_| {});
     pipeline.set_state(gst::State::Null)?;
     played?;

@@ -107,6 +107,11 @@ pub struct Settings {
     pub allow_skipped: Option<bool>,
 }
 
+/// Whether a name can be a part of what gates and files speak of: letters, digits, '-', '_' and '.'.
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
+}
+
 impl Settings {
     /// Reads a file. Paths in it are relative to its folder.
     pub fn read(path: &Path) -> anyhow::Result<Self> {

@@ -10,7 +10,7 @@ use gstsparseadv::attack::{Norm, Search};
 use gstsparseadv::universal::{Kind, Universal};
 use serde::{Deserialize, Serialize};
 
-use super::settings::Settings;
+use super::settings::{Settings, is_name};
 use crate::media;
 
 /// Presets that are the same line for everybody.
@@ -88,9 +88,7 @@ pub fn parse(text: &str) -> anyhow::Result<Threat> {
     let (name, properties) =
         text.split_once('=').with_context(|| format!("Expected --threat-model {}, found {text}.", known()))?;
     let of_preset = PRESETS.iter().any(|(preset, _)| *preset == name) || bound(name).is_some();
-    // A name is a part of what gates and files speak of.
-    let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || of_preset || !name.chars().all(plain) {
+    if of_preset || !is_name(name) {
         bail!(
             "Expected a name of your own, of letters, digits, '-', '_' and '.', in front of a threat model's properties, found {name} in {text}. Use {}.",
             known()

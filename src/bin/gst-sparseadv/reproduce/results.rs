@@ -3,7 +3,7 @@
 //! What was measured, as JSON lines that a later run adds to and that the pages are made of.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,14 +13,13 @@ use gstsparseadv::attack::{Size, Trail};
 use serde::{Deserialize, Serialize};
 
 use super::systems::{Goal, System};
+use crate::journal::{self, is_cut_line, whole_lines};
 use crate::provenance::Versions;
 
 /// Name of the file in the results' folder.
 pub const FILE: &str = "results.jsonl";
 /// Of its lines.
 pub const FORMAT: u32 = 1;
-/// What each line begins with.
-const BEGINNING: &[u8] = b"{\"kind\":\"";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -200,16 +199,6 @@ impl Results {
     }
 }
 
-/// How many bytes are whole lines.
-fn whole_lines(bytes: &[u8]) -> usize {
-    bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1)
-}
-
-/// Whether what follows the last whole line was cut off by a kill, and is nothing else.
-fn is_cut_line(bytes: &[u8]) -> bool {
-    bytes.starts_with(BEGINNING) || BEGINNING.starts_with(bytes)
-}
-
 /// Adds lines to a folder's results. One process at a time has it.
 pub struct Log(File);
 
@@ -218,15 +207,7 @@ impl Log {
     pub fn open(folder: &Path, fits: impl FnOnce(&Results) -> anyhow::Result<()>) -> anyhow::Result<(Self, Results)> {
         fs::create_dir_all(folder).with_context(|| format!("The folder {} could not be made", folder.display()))?;
         let path: PathBuf = folder.join(FILE);
-        let file = File::options().create(true).append(true).open(&path);
-        let file = file.with_context(|| format!("{} could not be written", path.display()))?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            bail!(
-                "Expected {} to be nobody's, found that another gst-sparseadv reproduce is writing it. Wait until it has ended, or use \
-                 another --out.",
-                path.display()
-            );
-        }
+        let file = journal::open(&path, "reproduce")?;
         let bytes = fs::read(&path).with_context(|| format!("{} could not be read", path.display()))?;
         let known = Results::parse(&bytes, &path)?;
         fits(&known)?;

@@ -2,13 +2,12 @@
 
 //! The clips: a table of all, those that the verdict is about first, and some of them to look at.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::super::gallery;
+use super::super::gallery::{self, Rank};
 use super::super::judge::Answer;
 use super::super::preview::FRAMES;
 use super::super::results::{Results, Window};
@@ -33,7 +32,9 @@ pub struct Unit<'a> {
     pub channels: Vec<Option<Right>>,
     pub id: String,
     pub frames: usize,
-    fooled: f64,
+    /// In the order of the gallery.
+    #[serde(skip)]
+    rank: Rank,
     #[serde(skip)]
     windows: Vec<&'a Window>,
 }
@@ -120,6 +121,7 @@ pub fn units<'a>(results: &'a Results, summary: &'a Summary) -> Vec<Unit<'a>> {
             })
         });
         let channels = channels.collect();
+        let rank = Rank::of(unit, &windows);
         units.push(Unit {
             dataset,
             model,
@@ -128,21 +130,14 @@ pub fn units<'a>(results: &'a Results, summary: &'a Summary) -> Vec<Unit<'a>> {
             class,
             failing,
             channels,
-            id: gallery::stem(unit),
+            id: rank.1.clone(),
             frames: frames.get(&unit).copied().unwrap_or_default(),
-            fooled: gallery::fooled(&windows),
+            rank,
             windows,
         });
     }
-    units.sort_by(|a, b| (!a.failing, Reverse(a.share()), &a.id).cmp(&(!b.failing, Reverse(b.share()), &b.id)));
+    units.sort_by(|a, b| (!a.failing, &a.rank).cmp(&(!b.failing, &b.rank)));
     units
-}
-
-impl Unit<'_> {
-    /// In the order of the gallery.
-    fn share(&self) -> u64 {
-        (1e6 * self.fooled) as u64
-    }
 }
 
 /// At most so many of those with videos, of all models and threat models in turn.
